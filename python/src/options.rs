@@ -254,6 +254,9 @@ impl<'py> Options<'py> {
         options.columns = self.chosen_columns()?;
         options.drop = self.dropped()?;
         options.transform = self.transform()?;
+        if let Some(map) = self.get("map")? {
+            options.transform = options.transform.map(text("map", "an expression", &map)?);
+        }
         options.page_size = stream.page_size;
         options.pages = stream.pages;
         options.limit = stream.limit;

@@ -129,6 +129,7 @@ pub(crate) fn stream_dataset<'py>(
             rows_read: Some(done.rows_read),
             failed_rows: Some(done.failed_rows),
             transform: plan.record().cloned(),
+            replaced_rows: Some(done.replaced_rows),
             count,
             completeness: Some(if is_whole { Completeness::Proven } else { Completeness::Partial }),
             digest: Some(totals.digest.to_string()),

@@ -16,7 +16,7 @@ impl Options<'_> {
     /// Returns the transformation of a call. The library checks its expressions, with the columns.
     pub(crate) fn transform(&self) -> PyResult<Transform> {
         let mut transform = Transform::new();
-        for condition in self.conditions()? {
+        for condition in self.texts("where", "an expression or a list of expressions")? {
             transform = transform.keep_where(condition);
         }
         if let Some(fraction) = self.fraction("sample")? {
@@ -24,6 +24,9 @@ impl Options<'_> {
         }
         if let Some(seed) = self.seed()? {
             transform = transform.seed(seed);
+        }
+        for paths in self.texts("mask", "a path or a list of paths")? {
+            transform = transform.mask(paths);
         }
         if let Some(on_error) = self.parsed::<OnError>("on_error")? {
             transform = transform.on_error(on_error);
@@ -58,15 +61,13 @@ impl Options<'_> {
         Ok(self.names("drop", "list of columns to drop")?.unwrap_or_default())
     }
 
-    /// Returns the conditions: one expression, or a list of them.
-    fn conditions(&self) -> PyResult<Vec<String>> {
-        let Some(value) = self.get("where")? else { return Ok(Vec::new()) };
+    /// Returns one text, or a list of them. `what` says what they are.
+    fn texts(&self, name: &str, what: &str) -> PyResult<Vec<String>> {
+        let Some(value) = self.get(name)? else { return Ok(Vec::new()) };
         if value.is_instance_of::<PyString>() {
-            return Ok(vec![text("where", "an expression", &value)?]);
+            return Ok(vec![text(name, what, &value)?]);
         }
-        value
-            .extract()
-            .map_err(|_| wrong_type("where", "an expression or a list of expressions", &value))
+        value.extract().map_err(|_| wrong_type(name, what, &value))
     }
 
     /// Returns a number between 0 and 1, which the library checks.

@@ -58,6 +58,21 @@ def test_every_call_gives_the_same_rows(tmp_path: Path, demo: oe.Demo, client: o
     assert other.digest != read.digest
 
 
+def test_masked_values_are_null_and_counted(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    options: dict[str, Any] = {"mask": (".persona", ".input.messages[].content"), "columns": ["persona", "input"]}
+    rows = client.read(demo.dataset, **options)
+    assert all(row[0] is None and '"content":null' in row[1] for row in rows._inner.head(ROWS))
+    summary = rows.summary
+    assert summary.transform is not None and summary.transform["mask"] == list(options["mask"])
+    assert summary.replaced_rows is not None and 0 < summary.replaced_rows[0] < summary.replaced_rows[1] == ROWS
+    exported = client.export(demo.dataset, tmp_path / "rows.parquet", **options)
+    assert (exported.digest, exported.replaced_rows) == (summary.digest, summary.replaced_rows)
+    for call in (client.read, lambda *given, **more: client.export(*given, tmp_path / "a.parquet", **more)):
+        with pytest.raises(oe.DataError, match="matches no value in"):
+            call(demo.dataset, mask=".persona,.tags.emial")
+    assert not (tmp_path / "a.parquet").exists()
+
+
 def test_failed_rows_end_the_call_or_are_counted(demo: oe.Demo, client: oe.Client) -> None:
     column = {"odd": ("int", 'if .order % 2 == 0 then "even" else .order end')}
     with pytest.raises(oe.DataError, match=r"page 1, row 1 \(id "):
@@ -94,6 +109,8 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
     refused: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"where": ".persona | foo"}, oe.UsageError, "there is no function foo"),
         ({"where": [".id", 5]}, TypeError, "`where` must be an expression or a list of expressions, not list"),
+        ({"mask": ".tags | .email"}, oe.UsageError, "only paths are allowed here"),
+        ({"mask": [5]}, TypeError, "`mask` must be a path or a list of paths, not list"),
         ({"sample": 1.5}, oe.UsageError, "use a number above 0 and up to 1"),
         ({"sample": True}, TypeError, "`sample` must be a number, not bool"),
         ({"sample": 0.5, "seed": -1}, oe.UsageError, "give a whole number from 0 to"),

@@ -1,6 +1,6 @@
 //! The columns of an export: those of the API, and those that expressions compute. Never holds values.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -8,8 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Column;
 use crate::{
     error::{Error, Result},
-    nested::{HOLDS_JSON, json_metadata},
+    nested::HOLDS_JSON,
 };
+
+/// Key in a field's metadata that marks the column of whole lines.
+const HOLDS_LINES: &str = "overmind_export:lines";
 
 /// The time zone of timestamps.
 const UTC: &str = "UTC";
@@ -126,6 +129,7 @@ impl Column {
 pub struct OutputColumn {
     name: String,
     column_type: ColumnType,
+    is_line: bool,
 }
 
 impl OutputColumn {
@@ -156,14 +160,26 @@ impl OutputColumn {
                     "it replaces {column}, which is always of the type {kind}: give another name"
                 ))
             }
-            _ => Ok(Self { name, column_type }),
+            _ => Ok(Self { name, column_type, is_line: false }),
         }
+    }
+
+    /// Returns the only column of an output whose rows are JSON values instead of objects with columns. JSON Lines
+    /// write each value as its line, as it is.
+    pub fn lines() -> Self {
+        Self { name: "line".to_owned(), column_type: ColumnType::Json, is_line: true }
+    }
+
+    /// Whether the values are whole lines of JSON Lines: see [`lines`](Self::lines).
+    pub fn is_line(&self) -> bool {
+        self.is_line
     }
 
     /// Returns the column of a field of an export; `None` if no export has such a field.
     pub(crate) fn of_field(field: &Field) -> Option<Self> {
         match field.name().parse::<Column>() {
             Ok(column) => Some(column.into()),
+            Err(_) if field.metadata().contains_key(HOLDS_LINES) => Some(Self::lines()),
             Err(_) => Self::computed(field.name(), ColumnType::of_field(field)?).ok(),
         }
     }
@@ -191,16 +207,19 @@ impl OutputColumn {
     pub(crate) fn field(&self) -> Field {
         let api = self.of_api();
         let field = Field::new(&self.name, self.column_type.data_type(), api != Some(Column::Id));
-        match self.column_type {
-            ColumnType::Json if api.is_none() => field.with_metadata(json_metadata()),
-            _ => field,
-        }
+        let marks = [
+            (HOLDS_JSON, self.column_type == ColumnType::Json && api.is_none()),
+            (HOLDS_LINES, self.is_line),
+        ];
+        let marks = marks.into_iter().filter(|(_, is_set)| *is_set);
+        let metadata = marks.map(|(mark, _)| (mark.to_owned(), "true".to_owned()));
+        field.with_metadata(metadata.collect::<HashMap<_, _>>())
     }
 }
 
 impl From<Column> for OutputColumn {
     fn from(column: Column) -> Self {
-        Self { name: column.name().to_owned(), column_type: column.column_type() }
+        Self { name: column.name().to_owned(), column_type: column.column_type(), is_line: false }
     }
 }
 
@@ -219,6 +238,9 @@ enum ColumnEntry {
         name: String,
         #[serde(rename = "type")]
         column_type: ColumnType,
+        /// Whether each value is a whole line.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_line: bool,
     },
 }
 
@@ -226,9 +248,11 @@ impl Serialize for OutputColumn {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let entry = match self.of_api() {
             Some(column) => ColumnEntry::Api(column),
-            None => {
-                ColumnEntry::Computed { name: self.name.clone(), column_type: self.column_type }
-            }
+            None => ColumnEntry::Computed {
+                name: self.name.clone(),
+                column_type: self.column_type,
+                is_line: self.is_line,
+            },
         };
         entry.serialize(serializer)
     }
@@ -238,7 +262,8 @@ impl<'de> Deserialize<'de> for OutputColumn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match ColumnEntry::deserialize(deserializer)? {
             ColumnEntry::Api(column) => Ok(column.into()),
-            ColumnEntry::Computed { name, column_type } => {
+            ColumnEntry::Computed { is_line: true, .. } => Ok(Self::lines()),
+            ColumnEntry::Computed { name, column_type, is_line: false } => {
                 Self::computed(name, column_type).map_err(serde::de::Error::custom)
             }
         }
@@ -278,6 +303,9 @@ mod tests {
         assert_eq!(columns[0], Column::Order.into());
         assert_eq!(columns[1].column_type(), ColumnType::Timestamp);
         assert_eq!(serde_json::to_string(&columns).unwrap(), json);
+        let lines = serde_json::to_string(&OutputColumn::lines()).unwrap();
+        assert_eq!(lines, r#"{"name":"line","type":"json","is_line":true}"#);
+        assert!(serde_json::from_str::<OutputColumn>(&lines).unwrap().is_line());
         assert!(serde_json::from_str::<OutputColumn>(r#"{"name":"id","type":"int"}"#).is_err());
         assert!(serde_json::from_str::<OutputColumn>(r#""topic""#).is_err());
     }
@@ -288,6 +316,8 @@ mod tests {
             let column = OutputColumn::computed("x", kind).unwrap();
             assert_eq!(ColumnType::of_field(&column.field()), Some(kind));
         }
+        let lines = OutputColumn::lines();
+        assert_eq!(OutputColumn::of_field(&lines.field()), Some(lines));
         assert_eq!(
             ColumnType::of_field(&OutputColumn::from(Column::Tags).field()),
             Some(ColumnType::Json)

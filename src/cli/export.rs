@@ -196,8 +196,13 @@ fn report(summary: &Summary) -> Lines {
     // Rows of an interrupted run were not fetched now.
     let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
     let rows = match &summary.transform {
-        Some(_) => {
-            format!("{} of {} read,", counted(summary.rows, "row"), grouped(summary.rows_read))
+        Some(transform) => {
+            let written = if transform.map.is_some() { "line" } else { "row" };
+            let (written, read) = (counted(summary.rows, written), summary.rows_read);
+            match transform.map {
+                Some(_) => format!("{written} from {} read,", counted(read, "row")),
+                None => format!("{written} of {} read,", grouped(read)),
+            }
         }
         None => counted(summary.rows, "row"),
     };
@@ -209,6 +214,15 @@ fn report(summary: &Summary) -> Lines {
         grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
+    let masked = summary.transform.iter().flat_map(|transform| &transform.mask);
+    let masked: Vec<_> = masked
+        .zip(&summary.replaced_rows)
+        .map(|(path, rows)| format!("{path} in {}", counted(*rows, "row")))
+        .collect();
+    let lines = match masked.as_slice() {
+        [] => lines,
+        masked => lines.and(format_args!("  masked: {}", masked.join(", "))),
+    };
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {

@@ -7,6 +7,7 @@ mod datasets;
 mod demo;
 mod diff;
 mod export;
+mod first_rows;
 mod flags;
 mod global;
 mod history;
@@ -18,6 +19,7 @@ mod preview;
 mod progress;
 mod prune;
 mod query;
+mod row_table;
 mod schedule;
 mod signals;
 mod snapshot;
@@ -99,7 +101,7 @@ struct Arguments {
 enum Command {
     Export(Box<export::ExportArgs>),
     Datasets(datasets::DatasetsArgs),
-    Preview(preview::PreviewArgs),
+    Preview(Box<preview::PreviewArgs>),
     Verify(verify::VerifyArgs),
     Snapshot(snapshot::SnapshotArgs),
     Snapshots(snapshots::SnapshotsArgs),

@@ -3,53 +3,33 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fmt::{self, Write as _},
     io::{self, Write as _},
-    path::Path,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{
-    Batches, Client, Column, Encoding, Error, Format, Location, Query, ReadOptions, Result, Row,
-    Sink, StreamOptions,
-    arrow_schema::SchemaRef,
-    batch::{ArrayValue, ColumnType, ColumnValues, timestamp_text},
-    export::unchecked,
-    readback::ForeignFile,
-    schema,
-    text::{counted, grouped, harmless_json},
-    write_pages,
+    Batches, Client, Column, ColumnType, Encoding, Error, Format, Location, OutputColumn, Query,
+    ReadOptions, Result, Sink, TransformPlan, arrow_schema::SchemaRef, export::unchecked,
+    readback::ForeignFile, text::harmless_json,
 };
-use arrow_array::{ArrayRef, RecordBatch, cast::AsArray};
+use arrow_array::{RecordBatch, cast::AsArray};
 use clap::{Args, builder::TypedValueParser};
-use futures::TryStreamExt;
-use parquet::record::Field;
 use uuid::Uuid;
 
 use super::{
+    first_rows::first_rows,
     flags::with_flags,
     global::Global,
     lines::Lines,
     progress::Screen,
     query::FilterArguments,
+    row_table::{RowsFound, SharedCells, cells_of, foreign_cell, render},
     storage::Storage,
     table::{Fit, TableColumn},
+    transform::TransformArguments,
     value_limit::ValueLimit,
     values,
 };
-
-/// Characters of a value that a table keeps. A cell shows far fewer, but a value can be megabytes long.
-const CELL_CHARS: usize = 2000;
-/// The columns of the table, as [`Column::ALL`].
-const COLUMNS: [TableColumn<'static>; Column::ALL.len()] = [
-    TableColumn::new(Column::Id.name(), Fit::Whole),
-    TableColumn::new(Column::Order.name(), Fit::Number),
-    TableColumn::new(Column::Input.name(), Fit::Json),
-    TableColumn::new(Column::ExpectedOutput.name(), Fit::Json).left_out(4),
-    TableColumn::new(Column::Persona.name(), Fit::Wrap).left_out(3),
-    TableColumn::new(Column::Tags.name(), Fit::Json).left_out(2),
-    TableColumn::new(Column::AdditionalProperties.name(), Fit::Json).left_out(1),
-];
 
 /// Print the first rows of a dataset or of an export
 #[derive(Debug, Args)]
@@ -60,9 +40,6 @@ pub(super) struct PreviewArgs {
     /// Number of rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
-    /// Print only these columns
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
-    columns: Vec<String>,
     /// Print one JSON object per line, with whole values, instead of a table
     #[arg(long)]
     json: bool,
@@ -71,6 +48,8 @@ pub(super) struct PreviewArgs {
     record: Option<PathBuf>,
     #[command(flatten)]
     value_limit: ValueLimit,
+    #[command(flatten)]
+    transform: TransformArguments,
     #[command(flatten)]
     filters: FilterArguments,
     #[command(flatten)]
@@ -105,42 +84,53 @@ impl PreviewArgs {
                     "filters select a dataset: leave them out for an export".to_owned(),
                 ));
             }
+            PreviewSource::Export(_) if !self.transform.only_columns() => {
+                return Err(Error::Usage(
+                    "of an export, only columns can be chosen: leave the other options out"
+                        .to_owned(),
+                ));
+            }
             PreviewSource::Export(text) => return self.export(text, global),
         };
-        let columns = self.columns.iter().map(|name| name.parse());
-        let columns = columns.collect::<Result<Vec<Column>>>()?;
+        let plan = self.transform.plan()?;
         let client = global.client()?;
         if let Some(ordering) = query.unchecked_ordering() {
             screen.say(Lines::one(with_flags(&unchecked(ordering))));
         }
-        super::block_on(async {
-            if self.json {
-                return self.lines(&client, dataset, query, columns).await;
-            }
-            let text = table(&client, dataset, query, self.rows, &columns).await?;
-            super::print(&text)
-        })
+        super::block_on(self.dataset(&client, (dataset, query), &plan))
     }
 
-    async fn lines(
+    /// Prints the first rows of a dataset that the plan keeps.
+    async fn dataset(
         &self,
         client: &Client,
-        dataset: Uuid,
-        query: Query,
-        columns: Vec<Column>,
+        asked: (Uuid, Query),
+        plan: &TransformPlan,
     ) -> Result<()> {
-        let columns = if columns.is_empty() { Column::ALL.to_vec() } else { columns };
-        let sink = json_lines(schema(&columns))?;
-        let pages = client.dataset(dataset).query(query).options(options(self.rows)).pages();
-        write_pages(pages, &columns, sink).await.map(drop).map_err(unwrap_stdout)
+        if self.json {
+            let sink = json_lines(plan.schema())?;
+            let read = first_rows(client, asked, plan, self.rows, sink).await;
+            return read.map(drop).map_err(unwrap_stdout);
+        }
+        let cells = SharedCells::default();
+        let sink = Box::new(cells.clone());
+        let read = first_rows(client, asked, plan, self.rows, sink).await?;
+        let columns: Vec<_> = plan.columns().cloned().collect();
+        let is_chosen = |column: &OutputColumn| self.transform.names(column.name());
+        let rows = cells.take();
+        let found = match plan.record() {
+            None => RowsFound::Of(Some(read.count)),
+            Some(_) => RowsFound::Kept { count: read.count, are_all: read.has_read_all },
+        };
+        super::print(&render(rows, found, &columns, is_chosen))
     }
 
     fn export(&self, text: &OsStr, global: &Global) -> Result<()> {
         let location = self.storage.location(text, global)?;
         let record =
             self.record.as_ref().map(|path| self.storage.location(path.as_os_str(), global));
-        let record = record.transpose()?;
-        let options = ReadOptions { record, ..self.value_limit.options(&self.columns) };
+        let (record, columns) = (record.transpose()?, self.transform.column_names());
+        let options = ReadOptions { record, ..self.value_limit.options(columns) };
         if let Some(file) = ForeignFile::open(&location, &options)? {
             return self.foreign(&file);
         }
@@ -149,7 +139,7 @@ impl PreviewArgs {
         }
         let mut sink: Option<Box<dyn Sink>> = None;
         let mut shown = 0;
-        first_rows(Batches::open_with(&location, &options)?, self.rows, &self.columns, |batch| {
+        first_rows_of(Batches::open_with(&location, &options)?, self.rows, columns, |batch| {
             require_json(&batch, &location, shown)?;
             shown += batch.num_rows();
             let sink = match &mut sink {
@@ -183,29 +173,8 @@ impl PreviewArgs {
         let count = rows.len() as u64;
         let header: Vec<TableColumn<'_>> =
             names.iter().map(|name| TableColumn::new(name, Fit::Cut)).collect();
-        super::print(&with_count(super::table::render(&header, rows), count, file.rows()))
+        super::print(&RowsFound::Of(file.rows()).below(super::table::render(&header, rows), count))
     }
-}
-
-/// Returns the beginning of a foreign value as text.
-fn foreign_cell(value: Field) -> String {
-    /// Fails as soon as the text is long enough, so that no more of it is formatted.
-    struct Beginning(String);
-    impl fmt::Write for Beginning {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let room = CELL_CHARS.saturating_sub(self.0.len());
-            self.0.extend(text.chars().take(room));
-            if room > text.len() { Ok(()) } else { Err(fmt::Error) }
-        }
-    }
-    let mut cell = Beginning(String::new());
-    // An error says only that the text was cut.
-    let _ = match value {
-        Field::Null => cell.write_str("-"),
-        Field::Str(text) => cell.write_str(&text),
-        other => write!(cell, "{other}"),
-    };
-    cell.0
 }
 
 /// Calls `visit` with the first rows of an export, batch by batch.
@@ -213,7 +182,7 @@ fn foreign_cell(value: Field) -> String {
 /// # Errors
 ///
 /// `Usage` if at least one of the columns is missing in the export.
-fn first_rows(
+fn first_rows_of(
     batches: Batches,
     rows: u32,
     columns: &[String],
@@ -272,21 +241,21 @@ pub(super) fn table_of_export(
 ) -> Result<Lines> {
     let batches = Batches::open_with(location, options)?;
     let (count, mut cells) = (batches.rows(), Vec::new());
-    let mut found: Vec<String> = Vec::new();
-    first_rows(batches, rows, &options.columns, |batch| {
+    let mut found: Vec<OutputColumn> = Vec::new();
+    first_rows_of(batches, rows, &options.columns, |batch| {
         if found.is_empty() {
-            found.extend(batch.schema_ref().fields().iter().map(|field| field.name().clone()));
+            let fields = batch.schema_ref().fields().iter();
+            found.extend(fields.filter_map(|field| OutputColumn::of_field(field)));
         }
-        let row = |row| batch.columns().iter().map(|array| cell(array, row)).collect::<Vec<_>>();
-        cells.extend((0..batch.num_rows()).map(row));
+        cells.extend(cells_of(&batch));
         Ok(())
     })?;
     if found.is_empty() {
-        found.extend(Column::ALL.map(|column| column.to_string()));
+        found.extend(Column::ALL.map(OutputColumn::from));
     }
-    let has_all = Column::ALL.iter().all(|column| found.iter().any(|name| name == column.name()));
+    let has_all = Column::ALL.iter().all(|it| found.iter().any(|found| found.name() == it.name()));
     let is_chosen = !options.columns.is_empty() || !has_all;
-    Ok(render(cells, count, &found, is_chosen))
+    Ok(render(cells, RowsFound::Of(count), &found, |_| is_chosen))
 }
 
 fn json_lines(schema: SchemaRef) -> Result<Box<dyn Sink>> {
@@ -314,17 +283,6 @@ impl<W: io::Write> io::Write for Escaping<W> {
     }
 }
 
-/// Returns a value of an export as text.
-fn cell(array: &ArrayRef, row: usize) -> Option<String> {
-    Some(match ColumnValues::of(array)?.get(row)? {
-        ArrayValue::Text(text) => return beginning(Some(text)),
-        ArrayValue::Int(int) => int.to_string(),
-        ArrayValue::Float(float) => float.to_string(),
-        ArrayValue::Bool(value) => value.to_string(),
-        ArrayValue::Timestamp(micros) => timestamp_text(micros),
-    })
-}
-
 /// Turns an error of the encoder into an error of standard output. The encoder cannot name standard output,
 /// because it does not know its target.
 fn unwrap_stdout(error: Error) -> Error {
@@ -335,89 +293,4 @@ fn unwrap_stdout(error: Error) -> Error {
         },
         error => error,
     }
-}
-
-fn options(rows: u32) -> StreamOptions {
-    StreamOptions { page_size: rows.min(100), limit: Some(rows.into()), ..StreamOptions::default() }
-}
-
-/// Returns the first rows of a dataset as a table. If no columns are named, the table has every column that
-/// is not empty.
-async fn table(
-    client: &Client,
-    dataset: Uuid,
-    query: Query,
-    rows: u32,
-    columns: &[Column],
-) -> Result<Lines> {
-    let mut pages = client.dataset(dataset).query(query).options(options(rows)).pages();
-    let is_chosen = !columns.is_empty();
-    let shown = if is_chosen { columns } else { &Column::ALL };
-    let mut cells: Vec<Vec<Option<String>>> = Vec::new();
-    let mut count = 0;
-    while let Some(page) = pages.try_next().await? {
-        count = page.count();
-        let row = |row| shown.iter().map(|column| value(&row, *column)).collect();
-        cells.extend(page.rows().map(row));
-    }
-    let names: Vec<String> = shown.iter().map(Column::to_string).collect();
-    Ok(render(cells, Some(count), &names, is_chosen))
-}
-
-/// Returns a table of cells. Columns that are not chosen are left out if they are empty.
-fn render(
-    cells: Vec<Vec<Option<String>>>,
-    count: Option<u64>,
-    names: &[String],
-    is_chosen: bool,
-) -> Lines {
-    let is_key = |name: &str| [Column::Id.name(), Column::Order.name()].contains(&name);
-    let has_value = |index: usize| cells.iter().any(|row| row[index].is_some());
-    let shown: Vec<usize> = (0..names.len())
-        .filter(|&index| is_chosen || is_key(&names[index]) || has_value(index))
-        .collect();
-    let column = |&index: &usize| {
-        let of_api = Column::ALL.iter().position(|column| column.name() == names[index]);
-        match of_api {
-            // Columns that were asked for by name are always shown.
-            Some(place) if is_chosen => COLUMNS[place].left_out(0),
-            Some(place) => COLUMNS[place],
-            None => TableColumn::new(&names[index], Fit::Cut),
-        }
-    };
-    let header: Vec<TableColumn> = shown.iter().map(column).collect();
-    let shown_rows = cells.iter().map(|row| {
-        let cell = |&index: &usize| match &row[index] {
-            None => "-".to_owned(),
-            // Eight characters are enough to recognize a row.
-            Some(text) if names[index] == Column::Id.name() => text.chars().take(8).collect(),
-            Some(text) => text.clone(),
-        };
-        shown.iter().map(cell).collect()
-    });
-    with_count(super::table::render(&header, shown_rows), cells.len() as u64, count)
-}
-
-/// Adds a line with the number of shown rows and the number of all rows.
-fn with_count(table: Lines, rows: u64, count: Option<u64>) -> Lines {
-    match count {
-        Some(count) => table.and(format_args!("{} of {}", grouped(rows), counted(count, "row"))),
-        None => table.and(format_args!("the first {}", counted(rows, "row"))),
-    }
-}
-
-fn value(row: &Row<'_>, column: Column) -> Option<String> {
-    match column {
-        Column::Id => Some(row.id.to_string()),
-        Column::Order => row.order.map(|order| order.to_string()),
-        Column::Input => beginning(row.input),
-        Column::ExpectedOutput => beginning(row.expected_output),
-        Column::Persona => beginning(row.persona),
-        Column::Tags => beginning(row.tags),
-        Column::AdditionalProperties => beginning(row.additional_properties),
-    }
-}
-
-fn beginning(text: Option<&str>) -> Option<String> {
-    Some(text?.chars().take(CELL_CHARS).collect())
 }

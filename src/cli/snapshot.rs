@@ -218,13 +218,25 @@ impl Running {
 fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
     let job = &result.job;
     let path = snapshot.path.as_deref().unwrap_or_default();
-    let (rows, bytes) = (counted(snapshot.rows, "row"), HumanBytes(snapshot.bytes));
+    let (mut rows, bytes) = (counted(snapshot.rows, "row"), HumanBytes(snapshot.bytes));
+    let mut claim = "complete: every row once";
+    if let Some(read) = snapshot.rows_read.filter(|read| *read != snapshot.rows) {
+        rows = format!("{rows} of {} read", grouped(read));
+        claim = "complete: every row read once";
+    }
     let what = match snapshot.unchanged_by.as_deref() {
         None => {
             let time = human(Duration::try_from_secs_f64(result.seconds).unwrap_or_default());
-            format!("{rows} ({bytes}) · {time} · complete: every row once")
+            format!("{rows} ({bytes}) · {time} · {claim}")
         }
         Some(by) => format!("unchanged, same {by}: {rows} ({bytes})"),
     };
-    Lines::one(format_args!("{job}: {what}")).and(format_args!("  {path}"))
+    let lines = Lines::one(format_args!("{job}: {what}"));
+    let lines = match (snapshot.failed_rows, &snapshot.unchanged_by) {
+        (0, _) | (_, Some(_)) => lines,
+        (failed, None) => {
+            lines.and(format_args!("  an expression failed on {}", counted(failed, "row")))
+        }
+    };
+    lines.and(format_args!("  {path}"))
 }

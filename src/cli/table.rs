@@ -48,6 +48,10 @@ impl<'a> TableColumn<'a> {
         Self { name, fit, leave: 0 }
     }
 
+    pub(super) const fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// Sets the place in the order in which columns are left out, from 1.
     pub(super) const fn left_out(self, place: usize) -> Self {
         Self { leave: place, ..self }

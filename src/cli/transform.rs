@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values;
-use crate::{OnError, Transform, transform::ColumnText};
+use crate::{OnError, Result, Transform, TransformPlan, transform::ColumnText};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TransformArguments {
     /// Keep only these columns, in this order
     #[arg(long, value_name = "A,B", value_delimiter = ',', help_heading = "Columns")]
-    pub(super) columns: Option<Vec<String>>,
+    columns: Option<Vec<String>>,
     /// Keep all columns but these
     #[arg(
         long,
@@ -25,6 +25,10 @@ pub(super) struct TransformArguments {
     /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
     #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
     computed: Vec<ColumnText>,
+    /// Write the outputs of this jq expression instead of rows, each as a line of JSON Lines, such as
+    /// '{messages: .input.messages}'
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Columns", conflicts_with_all = ["columns", "drop", "computed"])]
+    map: Option<String>,
     /// Keep only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
     /// must all hold
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
@@ -35,6 +39,10 @@ pub(super) struct TransformArguments {
     /// Seed of --sample: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
+    /// Replace the values at these jq paths by null, such as '.persona, .tags.user.email, .input.messages[].name';
+    /// a path that matches nothing in the whole run fails it
+    #[arg(long, value_name = "PATHS", help_heading = "Columns")]
+    mask: Vec<String>,
     /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
     /// result, so that --where leaves it out too [default: fail]
     #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
@@ -49,14 +57,38 @@ impl TransformArguments {
     pub(super) fn output(&self) -> (Option<Vec<String>>, Vec<String>) {
         (self.columns.clone(), self.drop.clone())
     }
+
+    /// Returns the checked transformation and its columns.
+    pub(super) fn plan(&self) -> Result<TransformPlan> {
+        let (columns, drop) = self.output();
+        TransformPlan::new(&self.clone().into(), columns.as_deref(), &drop)
+    }
+
+    /// Returns the names of the columns to write; none for all.
+    pub(super) fn column_names(&self) -> &[String] {
+        self.columns.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the options choose nothing but columns by name.
+    pub(super) fn only_columns(&self) -> bool {
+        self.drop.is_empty() && Transform::from(self.clone()) == Transform::new()
+    }
+
+    /// Whether the options name a column: as one to keep, or as one to compute.
+    pub(super) fn names(&self, column: &str) -> bool {
+        let is_computed = self.computed.iter().any(|it| it.name() == column);
+        is_computed || self.column_names().iter().any(|name| name == column)
+    }
 }
 
 impl From<TransformArguments> for Transform {
     fn from(typed: TransformArguments) -> Self {
         let chosen = typed.conditions.into_iter().fold(Self::new(), Self::keep_where);
         let chosen = typed.computed.into_iter().fold(chosen, Self::computed);
+        let chosen = typed.map.into_iter().fold(chosen, Self::map);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
+        let chosen = typed.mask.into_iter().fold(chosen, Self::mask);
         let chosen = typed.on_error.into_iter().fold(chosen, Self::on_error);
         typed.expression_timeout.into_iter().fold(chosen, Self::expression_timeout)
     }

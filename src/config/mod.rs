@@ -183,6 +183,12 @@ fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>
 
 fn read_defaults(mut section: Section<'_>) -> section::ConfigResult<Keys> {
     let keys = Keys::read(&mut section)?;
+    // Taken only if it is there: it is none of the keys that an error lists.
+    if section.has("name")
+        && let Some(name) = section.take("name")
+    {
+        return Err(name.wrong("each job has its own: give it in [[job]]"));
+    }
     section.finish()?;
     if keys.link.is_some() {
         return Err(section.wrong("link: it leads to the snapshots of one job: give it in [[job]]"));
@@ -210,7 +216,7 @@ fn job(
     // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
     let keys = own.or(defaults);
-    check_encoding(&keys).and_then(|()| keys.transform.check()).map_err(|error| {
+    encoding(&keys).and_then(|encoding| keys.transform.check(encoding)).map_err(|error| {
         // The command would turn a name in backticks into its flag.
         section.wrong(error.to_string().replace('`', ""))
     })?;
@@ -304,7 +310,7 @@ fn job(
 }
 
 /// Checks the keys of the format with each other.
-fn check_encoding(keys: &Keys) -> Result<()> {
+fn encoding(keys: &Keys) -> Result<Encoding> {
     let format = keys.format.unwrap_or(Format::Parquet);
     let mut encoding = match keys.compression {
         Some(compression) => Encoding::new(format, compression)?,
@@ -320,9 +326,9 @@ fn check_encoding(keys: &Keys) -> Result<()> {
         encoding = encoding.with_csv_bom(csv_bom)?;
     }
     if let Some(csv_safe) = keys.csv_safe {
-        encoding.with_csv_safe(csv_safe)?;
+        encoding = encoding.with_csv_safe(csv_safe)?;
     }
-    Ok(())
+    Ok(encoding)
 }
 
 /// Returns why a job must not have this link to its newest snapshot. `folder` is the job's folder, if it is on a

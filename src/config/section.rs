@@ -81,6 +81,11 @@ impl<'t> Section<'t> {
         })
     }
 
+    /// Whether the table has a key that was not requested yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, _)| name.get_ref() == key)
+    }
+
     /// Takes a key and reads its value.
     pub(super) fn read<T>(
         &mut self,
@@ -205,6 +210,26 @@ impl<'t> ConfigItem<'t> {
         let list = self.value.as_array().filter(|list| !list.is_empty()).ok_or_else(wrong)?;
         let text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
         list.iter().map(text).collect::<Option<_>>().ok_or_else(wrong)
+    }
+
+    /// Reads a text, or a list of texts, and parses each with `parse`. A mistake has the place of its text.
+    pub(super) fn each<T>(
+        &self,
+        parse: impl Fn(&str) -> ConfigResult<T, String>,
+    ) -> ConfigResult<Vec<T>> {
+        let element = |value: &'t Spanned<DeValue<'t>>| Self {
+            span: value.span(),
+            value: value.get_ref(),
+            ..self.clone()
+        };
+        let wrong = || self.wrong("give a text in quotes, or a list of such texts");
+        match self.value {
+            DeValue::String(_) => Ok(vec![self.parse(parse)?]),
+            DeValue::Array(list) if !list.is_empty() => {
+                list.iter().map(|value| element(value).parse(&parse)).collect()
+            }
+            _ => Err(wrong()),
+        }
     }
 
     /// Reads a table of texts with arbitrary keys. Error messages do not quote the values, because some are

@@ -121,7 +121,7 @@ fn unknown_key_error_names_line_and_nearest_key() {
     insta::assert_snapshot!(told.concat(), @r#"
     line 2: unknown table [apis]: did you mean [api]?
     line 2: unknown key "base-url" in [api]: did you mean "base_url"?
-    line 3: unknown key "name" in [defaults]: did you mean "sample"?
+    line 3: name = "x" in [defaults]: each job has its own: give it in [[job]]
     line 1: unknown table [[jobs]]: did you mean [[job]]?
     line 1: unknown table [defualts]: did you mean [defaults]?
     line 1: "root" is in no table: the tables are [api], [defaults] and [[job]]
@@ -129,7 +129,7 @@ fn unknown_key_error_names_line_and_nearest_key() {
     line 5: unknown key "time_zone" in [[job]] "nightly": did you mean "timezone"?
     line 5: unknown key "hourly" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
     line 5: unknown key "zz" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
-    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, where, column, sample, seed, on_error, expression_timeout, columns, drop, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, where, column, sample, seed, mask, on_error, expression_timeout, columns, drop, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
     line 2: unknown key "api_key" in [api]: did you mean "api_key_file"?
     "#);
 }
@@ -176,7 +176,10 @@ fn invalid_value_is_quoted_with_its_line() {
         "columns = []",
         "columns = [\"id\"]\ndrop = [\"tags\"]",
         "where = \".a b\"",
+        "where = [\".a\",\n\n\".b |\"]",
         "where = 5",
+        "where = []",
+        "where = [5]",
         "sample = 2",
         "sample = \"0.1\"",
         "seed = 1",
@@ -184,6 +187,7 @@ fn invalid_value_is_quoted_with_its_line() {
         "where = \".a\"\nexpression_timeout = \"0s\"",
         "column = [\"topic\"]",
         "column = [\"topic:text=.tags\"]",
+        "column = [\"topic=.tags\",\n\"a=now\"]",
         "column = [\"topic=.tags\", \"topic=.id\"]",
         "page_size = 0",
         "rows_per_file = -1",
@@ -234,15 +238,19 @@ fn invalid_value_is_quoted_with_its_line() {
     line 1: [[job]] "nightly": "label" is not a valid column: the columns are id, order, input, expected_output, persona, tags, additional_properties
     line 5: columns = [] in [[job]] "nightly": give a list of texts, such as ["a", "b"]
     line 1: [[job]] "nightly": columns names all columns of the output, so drop has no effect
-    line 1: [[job]] "nightly": where ".a b" is not a valid expression: the expression should end before this
-    line 5: where = 5 in [[job]] "nightly": give a list of texts, such as ["a", "b"]
-    line 1: [[job]] "nightly": "2" is not a valid sample: use a number above 0 and up to 1, such as 0.05
+    line 5: where = ".a b" in [[job]] "nightly": the expression should end before this, at character 4
+    line 7: where = ".b |" in [[job]] "nightly": an expression is missing at the end, at character 5
+    line 5: where = 5 in [[job]] "nightly": give a text in quotes, or a list of such texts
+    line 5: where = [] in [[job]] "nightly": give a text in quotes, or a list of such texts
+    line 5: where = 5 in [[job]] "nightly": give a text in quotes
+    line 5: sample = 2 in [[job]] "nightly": use a number above 0 and up to 1, such as 0.05
     line 5: sample = "0.1" in [[job]] "nightly": give a decimal number, such as 0.05
     line 1: [[job]] "nightly": seed has no effect without sample
     line 1: [[job]] "nightly": on_error has no effect without where or column
     line 1: [[job]] "nightly": "0s" is not a valid expression timeout: it must be longer than zero
-    line 5: column = ["topic"] in [[job]] "nightly": "topic" is not a valid column: give a name and an expression, such as topic=.tags.topic
-    line 5: column = ["topic:text=.tags"] in [[job]] "nightly": "text" is not a valid type of a column: the types are string, int, float, bool, timestamp, json
+    line 5: column = "topic" in [[job]] "nightly": give a name and an expression, such as topic=.tags.topic
+    line 5: column = "topic:text=.tags" in [[job]] "nightly": the types are string, int, float, bool, timestamp, json
+    line 6: column = "a=now" in [[job]] "nightly": now is not allowed: it depends on the time or the machine, at character 1
     line 1: [[job]] "nightly": "topic" is not a valid column: it is computed twice
     line 5: page_size = 0 in [[job]] "nightly": it must be at least 1
     line 5: rows_per_file = -1 in [[job]] "nightly": the number is out of range

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
-    error::Result,
-    export::columns::output_columns,
+    error::{Error, Result},
+    export::{columns::output_columns, plan::require_lines},
+    sink::Encoding,
     transform::{ColumnText, OnError, Shaper, Transform},
 };
 
@@ -15,8 +16,10 @@ use crate::{
 pub(super) struct TransformKeys {
     conditions: Option<Vec<String>>,
     computed: Option<Vec<ColumnText>>,
+    map: Option<String>,
     sample: Option<f64>,
     seed: Option<u64>,
+    mask: Option<Vec<String>>,
     on_error: Option<OnError>,
     expression_timeout: Option<Duration>,
     pub(super) columns: Option<Vec<String>>,
@@ -26,16 +29,29 @@ pub(super) struct TransformKeys {
 impl TransformKeys {
     pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
         Ok(Self {
-            conditions: section.read("where", |item| match item.text() {
-                Ok(text) => Ok(vec![text.to_owned()]),
-                Err(_) => item.texts(),
+            conditions: section.read("where", |item| {
+                item.each(|text| {
+                    checked(Transform::new().keep_where(text)).map(|()| text.to_owned())
+                })
             })?,
             computed: section.read("column", |item| {
-                let columns = item.texts()?.into_iter().map(|text| text.parse::<ColumnText>());
-                columns.collect::<Result<_>>().map_err(|error| item.wrong(error))
+                item.each(|text| {
+                    let column: ColumnText = text.parse().map_err(why)?;
+                    checked(Transform::new().computed(column.clone())).map(|()| column)
+                })
             })?,
-            sample: section.read("sample", ConfigItem::decimal)?,
+            map: section.read("map", |item| {
+                item.parse(|text| checked(Transform::new().map(text)).map(|()| text.to_owned()))
+            })?,
+            sample: section.read("sample", |item| {
+                let fraction = item.decimal()?;
+                let sample = checked(Transform::new().sample(fraction));
+                sample.map(|()| fraction).map_err(|why| item.wrong(why))
+            })?,
             seed: section.read("seed", ConfigItem::integer)?,
+            mask: section.read("mask", |item| {
+                item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
+            })?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
@@ -49,12 +65,16 @@ impl TransformKeys {
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
-        let computed = self.computed.or(d.computed);
+        let has_no_columns =
+            self.columns.is_none() && self.drop.is_none() && self.computed.is_none();
+        let computed = self.computed.or(d.computed.filter(|_| self.map.is_none()));
         let sample = self.sample.or(d.sample);
-        let has_expressions = conditions.is_some() || computed.is_some();
-        let drop = d.drop.filter(|_| self.columns.is_none());
-        let columns = d.columns.filter(|_| self.drop.is_none());
+        let map = self.map.or(d.map.filter(|_| has_no_columns));
+        let has_expressions = conditions.is_some() || computed.is_some() || map.is_some();
+        let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
+        let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
+            mask: self.mask.or(d.mask),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
             on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
             expression_timeout: self
@@ -64,6 +84,7 @@ impl TransformKeys {
             drop: self.drop.or(drop),
             conditions,
             computed,
+            map,
             sample,
         }
     }
@@ -74,16 +95,38 @@ impl TransformKeys {
         let transform = conditions.fold(Transform::new(), Transform::keep_where);
         let computed = self.computed.iter().flatten().cloned();
         let transform = computed.fold(transform, Transform::computed);
+        let transform = self.map.iter().cloned().fold(transform, Transform::map);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let mask = self.mask.iter().flatten().cloned();
+        let transform = mask.fold(transform, Transform::mask);
         let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
         self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)
     }
 
     /// Checks the keys with each other, and compiles the expressions.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, encoding: Encoding) -> Result<()> {
         let shaper = Shaper::compile(&self.transform())?;
+        if self.map.is_some() {
+            require_lines(encoding)?;
+        }
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
+    }
+}
+
+/// Compiles a transformation of one key. The mistake does not repeat the value, which the caller shows.
+fn checked(transform: Transform) -> Result<(), String> {
+    Shaper::compile(&transform).map(drop).map_err(why)
+}
+
+fn why(error: Error) -> String {
+    match error {
+        Error::Expression { expression, position, why, .. } => {
+            let before = expression.get(..position).unwrap_or_default();
+            format!("{why}, at character {}", before.chars().count() + 1)
+        }
+        Error::Invalid { why, .. } => why,
+        error => error.to_string(),
     }
 }

@@ -62,7 +62,7 @@ pub(crate) struct KeptPart {
 impl KeptPart {
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
-        let Part { first_page, last_page, rows_read, rows, failed, .. } = self.part;
+        let &Part { first_page, last_page, rows_read, rows, failed, .. } = &self.part;
         let decided = rows.checked_add(failed);
         (1..=last_page).contains(&first_page)
             && last_page < u64::MAX

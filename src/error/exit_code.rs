@@ -60,6 +60,7 @@ impl Error {
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::LongPause { .. } => 69,
             Self::Page { .. }
             | Self::Row { .. }
+            | Self::UnmatchedPath { .. }
             | Self::Incomplete { .. }
             | Self::ListChanged { .. }
             | Self::OutOfOrder(_)

@@ -22,6 +22,10 @@ impl Error {
                 "`overmind-export datasets` takes the same filters and lists the datasets that the key can see"
             }
             Self::NoSnapshot { .. } => "`overmind-export snapshot` takes one",
+            Self::Expression { option: "mask", .. } => {
+                "a path is made of names, [] and [N], such as .tags.user.email or .input.messages[].name; quote it \
+                 for the shell: 'PATH'"
+            }
             Self::Expression { .. } => {
                 "the page Shape your data of the guide lists the functions and has examples; quote the expression for \
                  the shell: 'EXPR'"
@@ -32,6 +36,13 @@ impl Error {
             Self::Row { .. } => {
                 "change the expression, such as .tags.topic? for a field that can be missing, or give \
                  `on_error skip` to leave such rows out, `on_error null` to treat the result as null"
+            }
+            Self::UnmatchedPath { delivered: false, .. } => {
+                "nothing was published: check the spelling of the path, or leave it out if no row has such a value"
+            }
+            Self::UnmatchedPath { delivered: true, .. } => {
+                "rows were already delivered, and their values may be those that the path was meant to replace: \
+                 check the spelling of the path, or leave it out if no row has such a value"
             }
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \

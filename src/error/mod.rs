@@ -47,7 +47,11 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// An expression is not valid. Found before any request.
-    #[error("`{option}` {} is not a valid expression: {why}", text::quoted(expression, 60))]
+    #[error(
+        "`{option}` {} is not a valid {}: {why}",
+        text::quoted(expression, 60),
+        text_kind(option)
+    )]
     Expression {
         /// Name of the option with the expression.
         option: &'static str,
@@ -78,6 +82,19 @@ pub enum Error {
         why: String,
         /// Whether the evaluation was stopped, and not an error of the expression. Such a row is never skipped.
         stopped: bool,
+    },
+    /// A path whose values a transformation replaces led to no value in any row that was written. It is probably
+    /// misspelled.
+    #[error("`{option}` {path:?} matches no value in {}", counted(*rows, "row"))]
+    UnmatchedPath {
+        /// Name of the option with the path.
+        option: &'static str,
+        /// The path, in its shortest form.
+        path: String,
+        /// Number of rows that were written.
+        rows: u64,
+        /// Whether rows were already delivered, through a stream or standard output. False for files.
+        delivered: bool,
     },
     /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]
@@ -407,6 +424,11 @@ pub enum Error {
     /// A bug in this crate.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// What the text of an option is: most options take an expression.
+fn text_kind(option: &str) -> &'static str {
+    if option == "mask" { "path" } else { "expression" }
 }
 
 impl Error {

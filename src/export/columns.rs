@@ -10,12 +10,24 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Invalid`] for a name that is unknown or given twice, for a computed column that is left out, and for no column.
-/// [`Error::Usage`] when there are both names to write and names to drop.
+/// [`Error::Usage`] when there are both names to write and names to drop, and for names beside mapped lines.
 pub(crate) fn output_columns(
     names: Option<&[String]>,
     drop: &[String],
     shaper: Option<&Shaper>,
 ) -> Result<Vec<BatchColumn>> {
+    if let Some(shaper) = shaper.filter(|shaper| shaper.maps()) {
+        let Some(option) = names.map(|_| "columns").or((!drop.is_empty()).then_some("drop")) else {
+            let lines = shaper.columns().enumerate();
+            let lines = lines.map(|(index, column)| BatchColumn {
+                column: column.clone(),
+                source: ColumnSource::Computed(index),
+            });
+            return Ok(lines.collect());
+        };
+        let why = format!("`map` writes its own lines, so `{option}` has no effect");
+        return Err(Error::Usage(why));
+    }
     let mut all: Vec<BatchColumn> = Column::ALL.into_iter().map(BatchColumn::from).collect();
     for (index, column) in shaper.into_iter().flat_map(Shaper::columns).enumerate() {
         let computed =

@@ -93,7 +93,7 @@ impl PartsWriter {
 
     /// Returns the finished parts and their rows.
     pub(crate) fn finished(&mut self) -> (Vec<Part>, PartRows) {
-        (std::mem::take(&mut self.parts), self.rows)
+        (std::mem::take(&mut self.parts), std::mem::take(&mut self.rows))
     }
 
     /// Returns the number of finished parts.
@@ -181,6 +181,7 @@ impl PartsWriter {
             rows_read: part.rows.read,
             rows,
             failed: part.rows.failed,
+            replaced: part.rows.replaced,
             bytes: closed.bytes,
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),

@@ -198,6 +198,9 @@ impl ExportPlan {
         }
         let record = record(&options, &target)?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
+        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(encoding)?;
+        }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
         let (json_columns, nesting) = chosen_form(&options, encoding.format(), &columns)?;
         let encoding = match json_columns {
@@ -259,6 +262,11 @@ impl ExportPlan {
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(crate) fn transform_record(&self) -> Option<&TransformRecord> {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Returns the number of paths whose values are replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.transform_record().map_or(0, TransformRecord::replaced_paths)
     }
 
     /// Whether the export writes a manifest.
@@ -381,6 +389,20 @@ fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> 
         return wrong("a local directory holds only parts: give a path outside it");
     }
     Ok(Some(place))
+}
+
+/// Refuses an encoding that cannot write the lines of a map.
+pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
+    let form = match encoding.format() {
+        Format::JsonLines if encoding.json_columns() == Some(JsonColumns::Text) => "JSON text",
+        Format::JsonLines => return Ok(()),
+        Format::Parquet => "Parquet",
+        Format::Arrow => "Arrow",
+        Format::Csv => "CSV",
+    };
+    Err(Error::Usage(format!(
+        "`map` writes JSON Lines, not {form}: name the output .jsonl, or give `format` jsonl"
+    )))
 }
 
 fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {

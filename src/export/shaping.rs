@@ -90,14 +90,20 @@ pub(super) fn shape_pages(
 }
 
 /// Returns the rows of a page that are written, each with its index among them: all, or those that the transformation
-/// keeps.
+/// keeps, with their replacements. A row that is mapped to several lines is there several times.
 pub(super) fn kept_rows<'a>(
     page: &'a Page,
     shaped: Option<&'a Shaped<Page>>,
 ) -> impl Iterator<Item = (usize, Row<'a>)> {
     let is_kept = move |index: usize| shaped.is_none_or(|it| it.kept.get(index) == Some(&true));
+    let maps = move |index: usize| shaped.and_then(|it| it.lines.get(index).copied());
     let rows = page.rows().enumerate().filter(move |(index, _)| is_kept(*index));
-    rows.map(|(_, row)| row).enumerate()
+    let rows = rows.enumerate().flat_map(move |(kept, (index, row))| {
+        let edited = shaped.and_then(|it| it.edited.get(kept)?.as_deref());
+        let row = edited.map_or(row, |edited| edited.of(row));
+        std::iter::repeat_n(row, maps(index).unwrap_or(1))
+    });
+    rows.enumerate()
 }
 
 /// Returns the computed columns of a page; none without a transformation.

@@ -28,11 +28,14 @@ pub struct Summary {
     pub count: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written: all rows read, or those that the transformation kept.
+    /// Number of rows written: all rows read, or those that the transformation kept, or the lines of a map.
     pub rows: u64,
     /// Number of rows that were left out because an expression of the transformation failed.
     pub failed_rows: u64,
-    /// How the rows to write were chosen; `None` if all were.
+    /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replaced_rows: Vec<u64>,
+    /// How the rows to write were chosen and changed; `None` if all were written as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
     /// Number of the rows read that belong to parts of an interrupted run. They were not fetched now.
@@ -108,7 +111,8 @@ impl Export {
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
-            failed_rows: manifest.parts.iter().map(|part| part.failed).sum(),
+            failed_rows: manifest.failed_rows(),
+            replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
             kept_rows: self.progress.kept().min(manifest.rows_read),
             files: manifest.parts.len() as u64,
@@ -176,6 +180,10 @@ impl Error {
             }
             Self::Incomplete { seen, .. } => {
                 Self::Incomplete { seen, delivered: matches!(target, Target::Stdout) }
+            }
+            Self::UnmatchedPath { option, path, rows, .. } => {
+                let delivered = matches!(target, Target::Stdout);
+                Self::UnmatchedPath { option, path, rows, delivered }
             }
             error => error,
         }

@@ -18,6 +18,7 @@ use crate::{
     client::Page,
     error::Result,
     paginator::StreamOptions,
+    record::manifest::add_replaced,
     sink::{Sink, Written},
     transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
 };
@@ -28,6 +29,7 @@ pub struct TransformPlan {
     /// `None` if all rows are written as they are.
     shaper: Option<Arc<Shaper>>,
     columns: Vec<BatchColumn>,
+    batch_size: BatchSize,
     limits: StageLimits,
 }
 
@@ -53,7 +55,15 @@ impl TransformPlan {
 
     fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        Self { shaper, columns, limits: StageLimits { threads: default_threads(), bytes } }
+        let limits = StageLimits { threads: default_threads(), bytes };
+        Self { shaper, columns, batch_size: BatchSize::RECORD_BATCH, limits }
+    }
+
+    /// Sets the number of rows of a batch.
+    #[cfg(feature = "cli")]
+    pub(crate) fn batches_of(mut self, rows: usize) -> Self {
+        self.batch_size.rows = rows;
+        self
     }
 
     /// Sets the number of threads that transform rows, from 1 to 256; default one for each core, but at most 16. Any
@@ -73,7 +83,7 @@ impl TransformPlan {
 
     /// Returns the schema of the record batches.
     pub fn schema(&self) -> SchemaRef {
-        BatchBuilder::new(&self.columns, BatchSize::RECORD_BATCH).schema()
+        BatchBuilder::new(&self.columns, self.batch_size).schema()
     }
 
     /// Returns how rows are chosen and changed, for records; `None` if all are written as they are.
@@ -83,13 +93,16 @@ impl TransformPlan {
 }
 
 /// What [`write_transformed`] has read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransformedRows {
     /// Number of rows of the pages.
     pub rows_read: u64,
     /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
     pub failed_rows: u64,
+    /// Number of rows in which each path of the transformation has replaced a value: the paths of
+    /// [`mask`](TransformRecord::mask), in their order.
+    pub replaced_rows: Vec<u64>,
     /// What the sink has written: the rows that were kept.
     pub written: Written,
 }
@@ -104,7 +117,8 @@ pub struct TransformedRows {
 /// Whether the rows are all rows of the dataset is proven by the stream, over the rows that were read.
 ///
 /// # Errors
-/// The first error of the stream, of an expression or of the sink. The sink is then aborted once, unless its
+/// The first error of the stream, of an expression or of the sink, and
+/// [`Error::UnmatchedPath`](crate::Error::UnmatchedPath) after the last row. The sink is then aborted once, unless its
 /// [`finish`](Sink::finish) failed.
 ///
 /// ```
@@ -136,10 +150,12 @@ pub async fn write_transformed(
     // Set when this future is dropped, too: nothing may wait for an evaluation that does not end.
     let interrupt = InterruptOnDrop(WriterInterrupt::default());
     let mut writer = SinkWriter {
-        builder: BatchBuilder::new(&plan.columns, BatchSize::RECORD_BATCH),
+        builder: BatchBuilder::new(&plan.columns, plan.batch_size),
         sink,
         rows_read: 0,
+        rows: 0,
         failed_rows: 0,
+        replaced: vec![0; plan.record().map_or(0, TransformRecord::replaced_paths)],
     };
     let (plan, interrupted) = (plan.clone(), interrupt.0.clone());
     let writing = blocking(move || match writer.run(&plan, receiver, &interrupted) {
@@ -173,7 +189,10 @@ struct SinkWriter {
     builder: BatchBuilder,
     sink: Box<dyn Sink>,
     rows_read: u64,
+    /// Number of rows that were kept.
+    rows: u64,
     failed_rows: u64,
+    replaced: Vec<u64>,
 }
 
 impl SinkWriter {
@@ -199,7 +218,14 @@ impl SinkWriter {
                 }
             },
         };
-        if is_whole { self.flush() } else { Err(ended_early()) }
+        if !is_whole {
+            return Err(ended_early());
+        }
+        self.flush()?;
+        match &plan.shaper {
+            Some(shaper) => shaper.check_replaced(self.rows, &self.replaced),
+            None => Ok(()),
+        }
     }
 
     /// Writes the rows of a page: all, or those that the transformation keeps.
@@ -207,12 +233,16 @@ impl SinkWriter {
         let columns = computed_columns(shaped);
         for (index, row) in kept_rows(page, shaped) {
             self.builder.push(&row, (columns, index))?;
+            self.rows += 1;
             if self.builder.is_full() {
                 self.flush()?;
             }
         }
         self.rows_read += page.len() as u64;
-        self.failed_rows += shaped.map_or(0, |shaped| shaped.failed);
+        if let Some(shaped) = shaped {
+            self.failed_rows += shaped.failed;
+            add_replaced(&mut self.replaced, &shaped.replaced);
+        }
         Ok(())
     }
 
@@ -223,6 +253,11 @@ impl SinkWriter {
     fn finish(self) -> Result<TransformedRows> {
         // There are no facts of an export: the pages may come from anywhere.
         let written = self.sink.finish(None)?;
-        Ok(TransformedRows { rows_read: self.rows_read, failed_rows: self.failed_rows, written })
+        Ok(TransformedRows {
+            rows_read: self.rows_read,
+            failed_rows: self.failed_rows,
+            replaced_rows: self.replaced,
+            written,
+        })
     }
 }

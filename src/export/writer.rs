@@ -22,7 +22,7 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
-    record::manifest::{Part, PartRows},
+    record::manifest::{Part, PartRows, add_replaced},
     transform::{Shaped, Stage, StageLimits},
 };
 
@@ -171,7 +171,10 @@ impl Writer {
         pages.bytes += pushed;
         rows.read += page.len() as u64;
         rows.written += written;
-        rows.failed += shaped.map_or(0, |shaped| shaped.failed);
+        if let Some(shaped) = shaped {
+            rows.failed += shaped.failed;
+            add_replaced(&mut rows.replaced, &shaped.replaced);
+        }
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
         let full = rows.written >= self.plan.rows_per_file
             || rows.read >= most_read
@@ -189,6 +192,10 @@ impl Writer {
             self.open_part(self.plan.options.pages.first())?;
         }
         self.close_part()?;
+        if let Some(shaper) = &self.plan.shaper {
+            let rows = self.parts.rows();
+            shaper.check_replaced(rows.written, &rows.replaced)?;
+        }
         let (parts, rows) = self.parts.finished();
         let pages = parts.iter().map(|part| part.last_page - part.first_page + 1).sum();
         Ok(Finished { rows, pages, parts })
@@ -197,6 +204,9 @@ impl Writer {
     fn open_part(&mut self, page: u64) -> Result<()> {
         let (index, extension) = (self.parts.len(), self.plan.first_encoding().extension());
         self.parts.open()?;
+        if let Some(rows) = self.parts.open_rows() {
+            rows.replaced = vec![0; self.plan.replaced_paths()];
+        }
         let ids = match self.is_kept {
             true => self.parts.destination().create_ids(index, extension)?,
             false => None,

@@ -29,5 +29,5 @@ pub(crate) use self::{
     paths::NestPath,
     resolve::{NestRules, resolve},
     text::{NestedValues, TextTooLong},
-    types::{HOLDS_JSON, is_nested, json_metadata},
+    types::{HOLDS_JSON, is_nested},
 };

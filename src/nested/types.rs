@@ -144,11 +144,6 @@ pub(crate) fn is_nested(data_type: &DataType) -> bool {
     }
 }
 
-/// Returns the metadata of a text field that holds JSON.
-pub(crate) fn json_metadata() -> HashMap<String, String> {
-    HashMap::from([(HOLDS_JSON.to_owned(), "true".to_owned())])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, builder::StringBuilder};
 
+use serde_json::value::RawValue;
+
 use super::{
     Foreign, ReadOptions, Reader, RecordedLines, damaged,
     json_line::{JsonLine, LineColumns},
@@ -90,6 +92,11 @@ impl LineSchema {
         if self.is_recorded { LineColumns::Recorded(&self.columns) } else { LineColumns::Any }
     }
 
+    /// Whether a line is one value, as a record says.
+    fn are_whole(&self) -> bool {
+        self.is_recorded && self.columns.iter().any(OutputColumn::is_line)
+    }
+
     fn are_of(&self, line: &JsonLine<'_>) -> bool {
         let mut columns = self.columns.iter().enumerate();
         line.names().len() == self.columns.len()
@@ -144,6 +151,12 @@ fn parsed(value: &str, column_type: ColumnType) -> std::result::Result<ComputedV
     ComputedValue::parse(plain, column_type).map_err(|why| format!("{value} {why}").into())
 }
 
+/// Returns the value of a line that is one JSON value; `None` for null.
+fn whole_line(line: &[u8]) -> std::result::Result<Option<&str>, Cause> {
+    let value = serde_json::from_slice::<&RawValue>(line)?.get();
+    Ok(Some(value).filter(|value| *value != "null"))
+}
+
 /// Reads a line and returns its length in bytes, 0 at the end of the file. The last line needs no line feed.
 fn read_line(file: &mut TextFile, line: &mut Vec<u8>, options: &ReadOptions) -> Result<usize> {
     line.clear();
@@ -180,6 +193,18 @@ fn read_lines(
             break;
         }
         (rows, bytes) = (rows + 1, bytes + length);
+        if columns.as_ref().is_some_and(LineSchema::are_whole) {
+            let value = whole_line(&text).map_err(wrong)?;
+            if builders.is_empty() && options.wants(OutputColumn::lines().name()) {
+                let builder = JsonColumnBuilder::new(ColumnType::Json);
+                builders.push((0, OutputColumn::lines(), builder));
+            }
+            options.check_value(&path, "line", value.map_or(0, str::len))?;
+            for (_, _, builder) in &mut builders {
+                builder.push(value).map_err(wrong)?;
+            }
+            continue;
+        }
         let allowed = columns.as_ref().map_or(LineColumns::Any, LineSchema::allowed);
         let line = JsonLine::parse(&text, allowed).map_err(|error| wrong(error.into()))?;
         let columns = match columns {

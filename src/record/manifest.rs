@@ -86,7 +86,7 @@ pub struct Manifest {
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
-    /// Number of rows written. Without a transformation, these are the rows read.
+    /// Number of rows written. Without a transformation, these are the rows read. The rows of a map are its lines.
     pub rows: u64,
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,6 +216,10 @@ pub struct Part {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
+    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`, in
+    /// their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<u64>,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
@@ -236,7 +240,7 @@ impl Part {
 }
 
 /// The rows of a part, or of all parts so far.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PartRows {
     /// Number of rows that were read.
     pub(crate) read: u64,
@@ -244,6 +248,8 @@ pub(crate) struct PartRows {
     pub(crate) written: u64,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
+    /// Number of written rows in which each path has replaced a value.
+    pub(crate) replaced: Vec<u64>,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
     /// Digest of these rows as they are read back, if their JSON columns are nested.
@@ -256,6 +262,7 @@ impl PartRows {
         self.read = self.read.saturating_add(next.read);
         self.written = self.written.saturating_add(next.written);
         self.failed = self.failed.saturating_add(next.failed);
+        add_replaced(&mut self.replaced, &next.replaced);
         self.digest.join(next.digest, next.written);
         if let Some(next_digest) = next.nested_digest {
             self.nested_digest.get_or_insert_default().join(next_digest, next.written);
@@ -269,11 +276,20 @@ impl From<&Part> for PartRows {
             read: part.rows_read,
             written: part.rows,
             failed: part.failed,
+            replaced: part.replaced.clone(),
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
             // Parts with nested columns are never kept.
             nested_digest: None,
         }
+    }
+}
+
+/// Adds the rows in which each path has replaced a value.
+pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
+    sums.resize(sums.len().max(rows.len()), 0);
+    for (sum, rows) in sums.iter_mut().zip(rows) {
+        *sum = sum.saturating_add(*rows);
     }
 }
 
@@ -286,6 +302,8 @@ pub(super) fn unexplained(
 ) -> Option<String> {
     let left_out = rows_read.checked_sub(rows);
     let is_explained = match transform {
+        // A row can have any number of lines.
+        Some(transform) if transform.map.is_some() => failed <= rows_read,
         Some(transform) if transform.keeps_failed_rows() => {
             left_out.is_some() && failed <= rows_read
         }
@@ -326,6 +344,15 @@ impl ListedPart {
     /// Returns why the part cannot have the recorded rows.
     pub(crate) fn unexplained(&self) -> Option<String> {
         let part = &self.part;
+        let paths = self.transform.as_deref().map_or(0, TransformRecord::replaced_paths);
+        if part.replaced.len() != paths {
+            let counted = counted(part.replaced.len() as u64, "path");
+            return Some(format!("it counts the replacements of {counted}, recorded {paths}"));
+        }
+        if let Some(more) = part.replaced.iter().find(|rows| **rows > part.rows) {
+            let (rows, changed) = (counted(part.rows, "row"), grouped(*more));
+            return Some(format!("it has {rows}, and {changed} with replaced values"));
+        }
         unexplained(part.rows, part.rows_read, part.failed, self.transform.as_deref())
     }
 }
@@ -381,6 +408,18 @@ impl Manifest {
                 columns: columns.clone(),
             }
         })
+    }
+
+    /// Returns the number of rows on which an expression of the transformation failed.
+    pub(crate) fn failed_rows(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.failed))
+    }
+
+    /// Returns the number of rows in which each path of the transformation has replaced a value.
+    pub(crate) fn replaced_rows(&self) -> Vec<u64> {
+        let mut sums = Vec::new();
+        self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
+        sums
     }
 
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the

@@ -1,4 +1,5 @@
-//! Writes JSON Lines: one compact object per row, JSON values token for token, nulls explicit.
+//! Writes JSON Lines: one compact object per row, JSON values token for token, nulls explicit. The column of a map has
+//! whole lines.
 
 use std::{
     io::{self, Write},
@@ -9,7 +10,7 @@ use arrow_array::RecordBatch;
 
 use super::{Counted, Encoding, JsonColumns, lines::LinesSink};
 use crate::{
-    batch::{ArrayValue, ColumnType, ColumnValues, timestamp_text},
+    batch::{ArrayValue, ColumnType, ColumnValues, OutputColumn, timestamp_text},
     error::{Error, Result},
 };
 
@@ -30,6 +31,11 @@ pub(super) fn sink(encoding: Encoding, output: Counted, threads: usize) -> Resul
 }
 
 fn encode(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<u8>> {
+    if let [column] = &batch.schema_ref().fields()[..]
+        && OutputColumn::of_field(column).is_some_and(|column| column.is_line())
+    {
+        return encode_lines(batch);
+    }
     let columns = columns(batch, form)?;
     let bytes = batch.get_array_memory_size();
     let mut lines = Vec::with_capacity(bytes + bytes / 8);
@@ -39,6 +45,21 @@ fn encode(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<u8>> {
             values.write(row, &mut lines).map_err(failed)?;
         }
         lines.extend_from_slice(b"}\n");
+    }
+    Ok(lines)
+}
+
+/// Writes the only column of a batch: each value is a line.
+fn encode_lines(batch: &RecordBatch) -> Result<Vec<u8>> {
+    let mut lines = Vec::with_capacity(batch.get_array_memory_size() + batch.num_rows());
+    for array in batch.columns() {
+        let unexpected = || Error::Internal(format!("lines of the type {}", array.data_type()));
+        let values = ColumnValues::of(array).ok_or_else(unexpected)?;
+        let values = LineValues { values, is_value: true };
+        for row in 0..batch.num_rows() {
+            values.write(row, &mut lines).map_err(failed)?;
+            lines.push(b'\n');
+        }
     }
     Ok(lines)
 }

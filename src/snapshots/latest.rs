@@ -34,6 +34,8 @@ pub(crate) struct Latest {
     pub(crate) as_of: String,
     pub(crate) dataset: Uuid,
     pub(crate) rows: u64,
+    #[serde(default)]
+    pub(crate) rows_read: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) digest: String,
 }
@@ -88,6 +90,7 @@ impl Series {
             as_of: text(as_of),
             dataset: manifest.dataset,
             rows: manifest.rows,
+            rows_read: Some(manifest.rows_read),
             bytes: bytes_of(manifest),
             digest: manifest.digest.clone(),
         };

@@ -28,6 +28,12 @@ pub struct JobResult {
     pub seconds: f64,
     /// Number of rows in the stored snapshots.
     pub rows: u64,
+    /// Number of rows that were read for the stored snapshots. `None` in the history of an earlier version.
+    #[serde(default)]
+    pub rows_read: Option<u64>,
+    /// Number of rows on which an expression of the transformation failed, in the stored snapshots.
+    #[serde(default)]
+    pub failed_rows: u64,
     /// Size of the stored snapshots' files in bytes.
     pub bytes: u64,
     /// Number of requests sent, retries included.
@@ -96,6 +102,13 @@ pub struct SnapshotResult {
     pub unchanged_by: Option<String>,
     /// Number of rows in the snapshot.
     pub rows: u64,
+    /// Number of rows that were read for the snapshot: more than its rows if the job's transformation left some out.
+    /// `None` after a failure, and in the history of an earlier version.
+    #[serde(default)]
+    pub rows_read: Option<u64>,
+    /// Number of rows on which an expression of the transformation failed.
+    #[serde(default)]
+    pub failed_rows: u64,
     /// Size of the snapshot's files in bytes.
     pub bytes: u64,
     /// The digest of the snapshot's content.

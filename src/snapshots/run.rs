@@ -60,6 +60,8 @@ impl JobRun<'_> {
             finished_at: String::new(),
             seconds: 0.0,
             rows: 0,
+            rows_read: None,
+            failed_rows: 0,
             bytes: 0,
             requests: 0,
             retries: 0,
@@ -136,6 +138,8 @@ impl JobRun<'_> {
         result.exit_code = first.map_or(0, |error| error.exit_code);
         let stored = || result.snapshots.iter().filter(|it| it.status == Status::Stored);
         result.rows = stored().map(|snapshot| snapshot.rows).sum();
+        result.rows_read = stored().map(|snapshot| snapshot.rows_read).sum();
+        result.failed_rows = stored().map(|snapshot| snapshot.failed_rows).sum();
         result.bytes = stored().map(|snapshot| snapshot.bytes).sum();
         result.status = match first {
             Some(_) => Status::Failed,
@@ -207,6 +211,8 @@ impl JobRun<'_> {
             path: None,
             unchanged_by: None,
             rows: 0,
+            rows_read: None,
+            failed_rows: 0,
             bytes: 0,
             digest: None,
             error: None,
@@ -220,6 +226,8 @@ impl JobRun<'_> {
                 told.path = Some(series.path(stamp));
                 told.unchanged_by = unchanged_by.map(str::to_owned);
                 told.rows = manifest.rows;
+                told.rows_read = Some(manifest.rows_read);
+                told.failed_rows = manifest.failed_rows();
                 told.bytes = bytes_of(&manifest);
                 told.digest = Some(manifest.digest);
             }

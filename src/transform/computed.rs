@@ -117,6 +117,57 @@ impl ComputedColumn {
     }
 }
 
+/// A compiled expression whose outputs are lines.
+#[derive(Debug)]
+pub(super) struct LineMap {
+    pub(super) column: OutputColumn,
+    pub(super) expression: Expression,
+}
+
+impl LineMap {
+    /// # Errors
+    /// [`Error::Expression`] for an expression that is not valid.
+    pub(super) fn compile(text: &str) -> Result<Self> {
+        let mut compiled = Expression::compile_values("map", &[text.to_owned()])?;
+        let missing = || Error::Internal("a map was not compiled".to_owned());
+        Ok(Self { column: OutputColumn::lines(), expression: compiled.pop().ok_or_else(missing)? })
+    }
+
+    /// Adds the outputs for a row, as JSON text.
+    ///
+    /// # Errors
+    /// The failure of the evaluation. An output that JSON does not have, and outputs that are too large together, are
+    /// failures, too.
+    pub(super) fn lines(
+        &self,
+        row: &Row<'_>,
+        stop: &AtomicBool,
+        lines: &mut Vec<ComputedValue>,
+    ) -> Result<(), EvaluationFailure> {
+        let (mut wrong, mut bytes) = (None, 0);
+        self.expression.outputs(row, stop, &mut |output| {
+            let line = convert(output, ColumnType::Json).and_then(|line| {
+                bytes += line.size();
+                match bytes {
+                    ..=LARGEST => Ok(line),
+                    _ => Err("its outputs have more than 64 MiB".to_owned()),
+                }
+            });
+            match line {
+                Ok(line) => {
+                    lines.push(line);
+                    ControlFlow::Continue(())
+                }
+                Err(why) => {
+                    wrong = Some(why);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        wrong.map_or(Ok(()), |why| Err(EvaluationFailure::Row(why)))
+    }
+}
+
 /// Returns a value of the language as a value of a column.
 fn convert(value: JqValue, kind: ColumnType) -> Result<ComputedValue, String> {
     let converted = match (kind, &value) {

@@ -1,29 +1,34 @@
 //! Transforms rows on their way: rows in, rows out, in order.
 //!
 //! ```text
-//! rows ─► stage (threads) ─► conditions ─► sample ─► columns ─► kept or not, computed values
+//! rows ─► stage (threads) ─► conditions ─► sample ─► replacements ─► columns ─► kept or not, new values
 //! ```
 //!
 //! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of
 //! an evaluation, and [`value`] the values, whose operations the budget counts. [`grammar`] and [`mistakes`] refuse
 //! expressions that mean something else than they seem to, and [`rewrite`] makes the evaluator compute what jq does.
 //! What only chooses rows never changes them: this module decides which rows are kept, and returns the values of
-//! computed columns. It does not know pages, files or formats. The proof of completeness is made elsewhere.
+//! computed columns. Replacements change only the bytes of the values at their paths. It does not know pages, files or
+//! formats. The proof of completeness is made elsewhere.
 
 mod access;
 mod arithmetic;
 mod budget;
 mod columns;
 mod computed;
+mod edits;
 mod evaluator;
 mod expression;
 mod fence;
 mod grammar;
 mod json;
+mod json_text;
 mod mistakes;
 mod natives;
 mod number;
 mod options;
+mod paths;
+mod places;
 mod regexes;
 mod rewrite;
 mod row_value;

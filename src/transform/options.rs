@@ -17,8 +17,8 @@ pub enum OnError {
     /// End the run.
     #[default]
     Fail,
-    /// Take null as the result of the expression. A row whose condition is null is left out, and a computed column is
-    /// null.
+    /// Take null as the result of the expression. A row whose condition is null is left out, a computed column is
+    /// null, and a map gives no line.
     Null,
     /// Leave the row out.
     Skip,
@@ -54,6 +54,14 @@ impl FromStr for OnError {
 /// A computed column as text: `NAME=EXPRESSION` or `NAME:TYPE=EXPRESSION`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ColumnText(ColumnRequest);
+
+impl ColumnText {
+    /// Returns the name of the column.
+    #[cfg(feature = "cli")]
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
+    }
+}
 
 impl FromStr for ColumnText {
     type Err = Error;
@@ -92,8 +100,10 @@ impl FromStr for ColumnText {
 pub struct Transform {
     pub(super) conditions: Vec<String>,
     pub(super) columns: Vec<ColumnRequest>,
+    pub(super) map: Option<String>,
     pub(super) sample: Option<f64>,
     pub(super) seed: Option<u64>,
+    pub(super) mask: Vec<String>,
     pub(super) on_error: Option<OnError>,
     pub(super) expression_timeout: Option<Duration>,
 }
@@ -144,6 +154,23 @@ impl Transform {
         self
     }
 
+    /// Writes the outputs of this jq expression instead of the rows that are kept: each output is a line of its own, as
+    /// it is. A row can have any number of outputs. Only for JSON Lines, and not together with columns.
+    ///
+    /// ```
+    /// use overmind_export::{ExportOptions, ExportPlan, Transform};
+    /// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+    /// let transform = Transform::new().map("{messages: .input.messages}");
+    /// let options = ExportOptions { transform, ..ExportOptions::new(dataset, "chat.jsonl") };
+    /// assert!(ExportPlan::new(options)?.columns().all(|column| column.is_line()));
+    /// # Ok::<(), overmind_export::Error>(())
+    /// ```
+    #[must_use]
+    pub fn map(mut self, expression: impl Into<String>) -> Self {
+        self.map = Some(expression.into());
+        self
+    }
+
     /// Keeps about this fraction of the rows, such as 0.05. The choice depends only on the input of a row and on
     /// the seed: rows with equal inputs are kept together, in every version of the dataset.
     #[must_use]
@@ -157,6 +184,24 @@ impl Transform {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Replaces the values at these paths by null: `.persona`, `.tags.user.email` or `.input.messages[].name`, also several
+    /// with commas between them. It comes after the conditions and the sample, and before the columns, which see the
+    /// masked row. All other bytes of a row stay as they are.
+    ///
+    /// A path that leads to no value in any row that is written is an error of the run, because it is probably misspelled.
+    /// Every field but `id` and `order` can be masked, also unknown ones.
+    ///
+    /// ```
+    /// use overmind_export::Transform;
+    /// let transform = Transform::new().mask(".persona, .tags.user.email").mask(".input.messages[].name");
+    /// # assert_ne!(transform, Transform::new());
+    /// ```
+    #[must_use]
+    pub fn mask(mut self, paths: impl Into<String>) -> Self {
+        self.mask.push(paths.into());
         self
     }
 

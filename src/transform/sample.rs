@@ -4,6 +4,7 @@ use std::mem;
 
 use twox_hash::XxHash3_64;
 
+use super::json_text::{scalar_end, string_end, unescape};
 use crate::{
     client::Row,
     error::{Error, Result},
@@ -88,12 +89,9 @@ fn value_hash(json: &str, seed: u64) -> u64 {
                 continue;
             }
             _ => {
-                let is_end =
-                    |byte: &u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
-                let rest = bytes.get(at..).unwrap_or_default();
-                let length = rest.iter().position(is_end).unwrap_or(rest.len()).max(1);
-                at += length;
-                hash(rest.get(..length).unwrap_or_default())
+                let start = at;
+                at = scalar_end(bytes, start);
+                hash(bytes.get(start..at).unwrap_or_default())
             }
         };
         match open.last_mut() {
@@ -138,68 +136,6 @@ impl ObjectHashes {
 
 fn both(one: u64, other: u64, seed: u64) -> u64 {
     XxHash3_64::oneshot_with_seed(seed, &[one.to_le_bytes(), other.to_le_bytes()].concat())
-}
-
-/// Returns the place of the quote that ends the string that begins at `start`.
-fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => break,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    at.min(bytes.len())
-}
-
-/// Appends the characters of a string as UTF-8. A lone surrogate is appended like a character.
-fn unescape(escaped: &[u8], text: &mut Vec<u8>) {
-    let mut rest = escaped;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        text.extend_from_slice(&rest[..at]);
-        rest = &rest[at..];
-        let (code, length) = match rest.get(1) {
-            Some(b'u') => unicode_escape(rest),
-            Some(escape) => {
-                let byte = match escape {
-                    b'b' => 8,
-                    b'f' => 12,
-                    b'n' => b'\n',
-                    b'r' => b'\r',
-                    b't' => b'\t',
-                    other => *other,
-                };
-                (u32::from(byte), 2)
-            }
-            None => (u32::from(b'\\'), 1),
-        };
-        match char::from_u32(code) {
-            Some(c) => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            // Three bytes as UTF-8 would have them. No character has these.
-            None => text.extend(
-                [0xe0 | code >> 12, 0x80 | code >> 6 & 0x3f, 0x80 | code & 0x3f]
-                    .map(|byte| byte as u8),
-            ),
-        }
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    text.extend_from_slice(rest);
-}
-
-/// Returns the code of the character that a text begins with, as `\u0041` or as a pair, and the length of its escape.
-fn unicode_escape(text: &[u8]) -> (u32, usize) {
-    let code = |at: usize| -> Option<u32> {
-        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let Some(high) = code(0) else { return (u32::from(b'\\'), 1) };
-    match code(6) {
-        Some(low @ 0xdc00..=0xdfff) if (0xd800..=0xdbff).contains(&high) => {
-            (0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00), 12)
-        }
-        _ => (high, 6),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    computed::{ComputedColumn, ComputedColumnRecord},
+    computed::{ComputedColumn, ComputedColumnRecord, LineMap},
+    edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     sample::Sample,
@@ -35,6 +36,9 @@ pub struct TransformRecord {
     /// The computed columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ComputedColumnRecord>,
+    /// The expression whose outputs are the lines that were written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<String>,
     /// What was done with a row on which an expression failed, if there are expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
@@ -45,12 +49,20 @@ pub struct TransformRecord {
     /// The seed of the sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// The paths whose values were replaced by null, each in its shortest form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
 }
 
 impl TransformRecord {
     /// Whether a row on which an expression failed can be kept: a computed column is then null.
     pub(crate) fn keeps_failed_rows(&self) -> bool {
         self.on_error == Some(OnError::Null) && !self.columns.is_empty()
+    }
+
+    /// Returns the number of paths whose values were replaced.
+    pub(crate) fn replaced_paths(&self) -> usize {
+        self.mask.len()
     }
 
     /// Returns the computed columns. A record of another program can have columns that no export has: those are left
@@ -61,15 +73,29 @@ impl TransformRecord {
     }
 }
 
+/// The options with expressions, for messages.
+const EXPRESSIONS: &str = "`where`, `column` or `map`";
+
 /// A compiled transformation.
 #[derive(Debug)]
 pub(crate) struct Shaper {
     conditions: Vec<Expression>,
     columns: Vec<ComputedColumn>,
+    map: Option<LineMap>,
     sample: Option<Sample>,
+    editor: Option<RowEditor>,
     on_error: OnError,
     timeout: Duration,
     recorded: TransformRecord,
+}
+
+/// What becomes of a row that is kept. A stage uses it again for the next row.
+#[derive(Debug, Default)]
+pub(super) struct ShapedRow {
+    /// The values of the computed columns.
+    pub(super) values: Vec<ComputedValue>,
+    /// The row with its replacements, if there are any.
+    pub(super) edited: Option<Box<EditedRow>>,
 }
 
 /// The decision about a row.
@@ -92,11 +118,12 @@ impl Shaper {
     /// # Errors
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
-        let has_expressions = !(options.conditions.is_empty() && options.columns.is_empty());
+        let has_rows_or_columns = !(options.conditions.is_empty() && options.columns.is_empty());
+        let has_expressions = has_rows_or_columns || options.map.is_some();
         let timeout = options.expression_timeout;
         let needless = [
-            ("on_error", options.on_error.is_some() && !has_expressions, "`where` or `column`"),
-            ("expression_timeout", timeout.is_some() && !has_expressions, "`where` or `column`"),
+            ("on_error", options.on_error.is_some() && !has_expressions, EXPRESSIONS),
+            ("expression_timeout", timeout.is_some() && !has_expressions, EXPRESSIONS),
             ("seed", options.seed.is_some() && options.sample.is_none(), "`sample`"),
         ];
         if let Some((option, _, needed)) =
@@ -110,9 +137,15 @@ impl Shaper {
         }
         let conditions = Expression::compile_all("where", &options.conditions)?;
         let columns = ComputedColumn::compile_all(&options.columns)?;
+        let map = options.map.as_deref().map(LineMap::compile).transpose()?;
+        if map.is_some() && !columns.is_empty() {
+            let why = "`map` writes its own lines, so `column` has no effect";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
-        if !has_expressions && sample.is_none() {
+        let editor = RowEditor::compile(options)?;
+        if !has_expressions && sample.is_none() && editor.is_none() {
             return Ok(None);
         }
         let on_error = options.on_error.unwrap_or_default();
@@ -120,11 +153,13 @@ impl Shaper {
             language: has_expressions.then(|| LANGUAGE.to_owned()),
             conditions: options.conditions.clone(),
             columns: columns.iter().map(ComputedColumn::recorded).collect(),
+            map: options.map.clone(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             seed: sample.is_some().then_some(seed),
+            mask: editor.iter().flat_map(RowEditor::masked).map(str::to_owned).collect(),
         };
-        Ok(Some(Self { conditions, columns, sample, on_error, timeout, recorded }))
+        Ok(Some(Self { conditions, columns, map, sample, editor, on_error, timeout, recorded }))
     }
 
     /// Returns the record of the transformation.
@@ -132,9 +167,15 @@ impl Shaper {
         &self.recorded
     }
 
-    /// Returns the computed columns.
+    /// Returns the columns that are computed: that of the lines, if each row is mapped to lines.
     pub(crate) fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
-        self.columns.iter().map(|it| &it.column)
+        let lines = self.map.iter().map(|it| &it.column);
+        self.columns.iter().map(|it| &it.column).chain(lines)
+    }
+
+    /// Whether each row is mapped to any number of lines.
+    pub(crate) fn maps(&self) -> bool {
+        self.map.is_some()
     }
 
     /// Returns a builder for the values of each computed column.
@@ -144,15 +185,34 @@ impl Shaper {
 
     /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
-        !(self.conditions.is_empty() && self.columns.is_empty())
+        !(self.conditions.is_empty() && self.columns.is_empty()) || self.maps()
     }
 
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Decides about a row, and computes the columns of a row that is kept. `begin` is called with the number of each
-    /// expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
+    /// Whether values of rows are replaced.
+    pub(super) fn has_replacements(&self) -> bool {
+        self.editor.is_some()
+    }
+
+    /// Returns the number of paths whose values are replaced.
+    pub(super) fn replaced_paths(&self) -> usize {
+        self.editor.as_ref().map_or(0, RowEditor::len)
+    }
+
+    /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and
+    /// `replaced` has for each path the number of those in which it has replaced a value.
+    ///
+    /// # Errors
+    /// [`Error::UnmatchedPath`] for the first such path.
+    pub(crate) fn check_replaced(&self, rows: u64, replaced: &[u64]) -> Result<()> {
+        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced))
+    }
+
+    /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number
+    /// of each expression before its evaluation. Another thread can set `stop`, to stop the evaluation.
     ///
     /// # Errors
     /// The failure of the expression that was begun last, if it ends the run.
@@ -161,8 +221,9 @@ impl Shaper {
         row: &Row<'_>,
         stop: &AtomicBool,
         begin: &dyn Fn(usize),
-        values: &mut Vec<ComputedValue>,
+        shaped: &mut ShapedRow,
     ) -> Result<Verdict, EvaluationFailure> {
+        let ShapedRow { values, edited } = shaped;
         values.clear();
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
@@ -178,6 +239,19 @@ impl Shaper {
         }
         if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
             return Ok(Verdict::DROP);
+        }
+        *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
+        let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
+        if let Some(map) = &self.map {
+            begin(self.conditions.len());
+            return match map.lines(row, stop, values) {
+                Ok(()) => Ok(Verdict::KEEP),
+                Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
+                    values.clear();
+                    Ok(Verdict::FAILED)
+                }
+                Err(failure) => Err(failure),
+            };
         }
         let mut verdict = Verdict::KEEP;
         for (number, column) in self.columns.iter().enumerate() {
@@ -205,9 +279,11 @@ impl Shaper {
         failure: EvaluationFailure,
     ) -> Error {
         let columns = self.columns.iter().map(|column| &column.expression);
+        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
         let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
             Some(expression) => (expression.option(), expression.text().to_owned()),
-            None => ("where", String::new()),
+            // A replacement, which is no expression.
+            None => self.editor.as_ref().map_or(("where", String::new()), RowEditor::first),
         };
         let (why, stopped) = match failure {
             EvaluationFailure::Row(why) => (format!("failed: {why}"), false),
@@ -243,11 +319,18 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        assert_eq!(on_error, "`on_error` has no effect without `where` or `column`");
+        assert_eq!(on_error, "`on_error` has no effect without `where`, `column` or `map`");
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
-        assert_eq!(timeout, "`expression_timeout` has no effect without `where` or `column`");
+        assert_eq!(
+            timeout,
+            "`expression_timeout` has no effect without `where`, `column` or `map`"
+        );
+        let both = refused(Transform::new().map(".id").column("x", None, ".id"));
+        assert_eq!(both, "`map` writes its own lines, so `column` has no effect");
         let seed = refused(Transform::new().keep_where(".id").seed(0));
         assert_eq!(seed, "`seed` has no effect without `sample`");
+        let mask = refused(Transform::new().mask(".persona").on_error(OnError::Skip));
+        assert_eq!(mask, on_error);
         assert!(Shaper::compile(&sample.seed(7)).unwrap().is_some());
         assert!(Shaper::compile(&Transform::new()).unwrap().is_none());
     }

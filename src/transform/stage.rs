@@ -21,14 +21,19 @@ use std::{
 use arrow_array::ArrayRef;
 use uuid::Uuid;
 
-use super::{budget::STACK, expression::EvaluationFailure, shaper::Shaper};
+use super::{
+    budget::STACK,
+    edits::EditedRow,
+    expression::EvaluationFailure,
+    shaper::{ShapedRow, Shaper},
+};
 use crate::{
     batch::ComputedValue,
     client::Row,
     error::{Error, Result, panics::message},
 };
 
-/// Most bytes of the computed values of a block: 256 MiB.
+/// Most bytes of the computed values of a block, and of what replacements add to its rows: 256 MiB.
 const MOST_COMPUTED: usize = 256 << 20;
 
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
@@ -56,8 +61,14 @@ pub(crate) struct Shaped<B> {
     pub(crate) kept: Vec<bool>,
     /// Number of rows on which an expression failed.
     pub(crate) failed: u64,
-    /// The computed columns, each with one value for each row that is kept.
+    /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
+    /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
+    pub(crate) lines: Vec<usize>,
+    /// For each row that is kept, the row with its replacements, if there are any. Empty without replacements.
+    pub(crate) edited: Vec<Option<Box<EditedRow>>>,
+    /// For each path of the replacements, the number of rows in which it has replaced a value.
+    pub(crate) replaced: Vec<u64>,
 }
 
 /// The largest content of a stage.
@@ -282,8 +293,9 @@ impl<B: RowBlock> StageShared<B> {
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
         let (mut kept, mut failed) = (Vec::new(), 0);
-        let (mut builders, mut values) = (self.shaper.builders(), Vec::new());
-        let mut computed = 0_usize;
+        let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
+        let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
+        let (mut computed, mut lines) = (0_usize, Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -293,7 +305,7 @@ impl<B: RowBlock> StageShared<B> {
                 slot.begin(number, place, &self.is_closed);
             }
             let begin = |expression| slot.reach(expression);
-            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut values);
+            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next);
             let (verdict, last) = match (verdict, slot.end()) {
                 (Ok(verdict), last) => (verdict, last),
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
@@ -301,18 +313,33 @@ impl<B: RowBlock> StageShared<B> {
             kept.push(verdict.is_kept);
             failed += u64::from(verdict.has_failed);
             if verdict.is_kept {
-                computed += values.iter().map(ComputedValue::size).sum::<usize>();
+                computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
+                computed += next.edited.as_ref().map_or(0, |edited| edited.added());
                 if computed > MOST_COMPUTED {
-                    let why = "the computed columns of a page have at most 256 MiB".to_owned();
+                    let why = "the computed columns of a page, and what is added to its rows, have at most 256 MiB"
+                        .to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
-                for (builder, value) in builders.iter_mut().zip(values.drain(..)) {
-                    builder.push(value)?;
+                if self.shaper.maps() {
+                    lines.resize(kept.len() - 1, 0);
+                    lines.push(next.values.len());
+                }
+                // There is one value for each column, or any number for the column of lines.
+                let columns = builders.len().max(1);
+                for (index, value) in next.values.drain(..).enumerate() {
+                    if let Some(builder) = builders.get_mut(index % columns) {
+                        builder.push(value)?;
+                    }
+                }
+                if self.shaper.has_replacements() {
+                    let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
+                    paths.for_each(|path| replaced[path] += 1);
+                    edited.push(next.edited.take());
                 }
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns })
+        Ok(Shaped { block, kept, failed, columns, lines, edited, replaced })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

@@ -111,6 +111,9 @@ class TransformOptions(TypedDict, total=False):
     """Keeps about this fraction of the rows, such as 0.05, chosen by their input."""
     seed: int | None
     """Another seed chooses another sample. Default: 0."""
+    mask: str | Iterable[str] | None
+    """Replaces the values at these paths by null, such as ``".persona, .tags.user.email"``. A path that leads to no value
+    in any row is an error."""
     on_error: Literal["fail", "null", "skip"] | None
     """What to do with a row on which an expression fails. Default: ``"fail"`` ends the call."""
     expression_timeout: float | None
@@ -159,6 +162,8 @@ class FileOptions(RowOptions, total=False):
     encode_threads: int | None
     temp_dir: Path | None
     storage_options: Mapping[str, str] | None
+    map: str | None
+    """Writes the outputs of this jq expression instead of rows, each as a line of JSON Lines."""
 
 
 class ReadCall(RowOptions, ConnectionOptions, total=False):
@@ -314,7 +319,7 @@ def checked(call: str, given: Any, allowed: type[Any]) -> dict[str, Any]:
             hint = f". Did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{hint}")
     options: dict[str, Any] = dict(given)
-    for name in ("columns", "drop", "where"):
+    for name in ("columns", "drop", "where", "mask"):
         names_given = options.get(name)
         if isinstance(names_given, Iterable) and not isinstance(names_given, (str, list)):
             options[name] = list(names_given)

@@ -96,6 +96,10 @@ class SnapshotResult:
         The comparison that found the data unchanged.
     rows, bytes : int
         Of the snapshot.
+    rows_read : int or None
+        Number of rows that were read: more than ``rows`` if the job's transformation left some out.
+    failed_rows : int
+        Number of rows on which an expression failed.
     digest : str or None
     error : Error or None
         Why the run failed for this dataset.
@@ -110,6 +114,8 @@ class SnapshotResult:
     unchanged_by: str | None
     rows: int
     bytes: int
+    rows_read: int | None
+    failed_rows: int
     digest: str | None
     error: Error | None = field(compare=False)
 
@@ -123,7 +129,7 @@ class JobResult:
     job : str
     status : {"stored", "unchanged", "failed"}
         Failed if the run or any dataset failed, otherwise stored if any dataset was stored.
-    rows, bytes : int
+    rows, bytes, rows_read, failed_rows : int
         Of the snapshots that this run stored.
     snapshots : list of SnapshotResult
         One for each dataset. There is at most one unless the job has ``select = "all"``.
@@ -145,6 +151,8 @@ class JobResult:
     status: Status
     rows: int
     bytes: int
+    rows_read: int
+    failed_rows: int
     snapshots: list[SnapshotResult]
     pruned: list[str]
     folder: str
@@ -353,13 +361,14 @@ def _result(folder: str, line: dict[str, Any]) -> JobResult:
     datasets = [_dataset_result(folder, it) for it in line["snapshots"]]
     own = _error(line["error"])
     error = own or next((it.error for it in datasets if it.error), None)
-    names = ("job", "status", "rows", "bytes", "pruned", "exit_code", "requests", "retries")
-    plain = {name: line[name] for name in (*names, "seconds", "started_at", "finished_at")}
+    names = ("job", "status", "rows", "rows_read", "failed_rows", "bytes", "pruned", "exit_code", "requests")
+    plain = {name: line[name] for name in (*names, "retries", "seconds", "started_at", "finished_at")}
     return JobResult(folder=folder, snapshots=datasets, error=error, _line=line, **plain)
 
 
 def _dataset_result(folder: str, line: dict[str, Any]) -> SnapshotResult:
-    names = ("dataset", "name", "version", "status", "unchanged_by", "rows", "bytes", "digest")
+    names = ("dataset", "name", "version", "status", "unchanged_by", "rows", "rows_read", "failed_rows")
+    names = (*names, "bytes", "digest")
     stored = line["path"] is not None
     return SnapshotResult(
         taken=_taken(line["snapshot"]) if stored else None,

@@ -32,6 +32,8 @@ class Summary:
         is null.
     transform : dict or None
         How the rows were chosen from those read, and which columns were computed. None if nothing was asked for.
+    replaced_rows : list of int or None
+        Rows in which each path of ``mask`` has replaced a value, in the order of the paths in ``transform``.
     pages, requests, retries, received_bytes : int or None
         Pages read, requests sent (retries included), retries, and bytes of pages after decompression.
     files, bytes, kept_rows : int or None
@@ -57,6 +59,7 @@ class Summary:
     rows_read: int | None = None
     failed_rows: int | None = None
     transform: dict[str, Any] | None = None
+    replaced_rows: list[int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dictionary."""

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use overmind_export::{Manifest, verify};
+use overmind_export::{Manifest, Status, verify};
 use serde_json::Value;
 
 use super::Nightly;
@@ -60,7 +60,10 @@ fn job_chooses_rows_and_computes_columns() {
                 columns = [\"id\", \"twice\"] # end";
     let nightly = Nightly::one(250, keys);
     let [told] = &nightly.at("2026-11-23T02:00:00Z")[..] else { panic!("one job") };
-    assert_eq!((told.rows, told.exit_code), (125, 0));
+    assert_eq!((told.rows, told.rows_read, told.exit_code), (125, Some(250), 0));
+    assert_eq!(told.snapshots[0].rows_read, Some(250));
+    assert_eq!(nightly.latest("nightly")["rows_read"], 250);
+    assert_eq!(nightly.history("nightly")[0]["snapshots"][0]["rows_read"], 250);
     let manifest = |stamp: &str| Manifest::read(&nightly.record("nightly", stamp)).unwrap();
     let first = manifest("20261123T020000Z");
     assert_eq!((first.rows_read, first.rows), (250, 125));
@@ -76,4 +79,35 @@ fn job_chooses_rows_and_computes_columns() {
     nightly.at("2026-11-25T02:00:00Z");
     assert_eq!(nightly.stamps("nightly"), ["20261123T020000Z", "20261125T020000Z"]);
     assert_ne!(manifest("20261125T020000Z").digest, first.digest);
+}
+
+#[test]
+fn changed_columns_and_sample_are_new_snapshots() {
+    let nightly = Nightly::one(250, "column = \"a:int=.order\"\nsample = 0.5 # end");
+    nightly.at("2026-11-20T02:00:00Z");
+    let mut before = "column = \"a:int=.order\"\nsample = 0.5".to_owned();
+    for (day, keys) in [
+        (21, "column = \"a:int=.order + 1\"\nsample = 0.5"),
+        (22, "column = \"a:float=.order + 1\"\nsample = 0.5"),
+        (23, "column = \"a:float=.order + 1\"\nsample = 0.4"),
+        (24, "column = \"a:float=.order + 1\"\nsample = 0.4\nseed = 1"),
+    ] {
+        let path = nightly.world.path("snapshots.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace(&before, keys)).unwrap();
+        keys.clone_into(&mut before);
+        let results = nightly.at(&format!("2026-11-{day}T02:00:00Z"));
+        assert_eq!(results[0].snapshots[0].status, Status::Stored, "{keys}");
+    }
+}
+
+#[test]
+fn failed_rows_of_a_job_are_told() {
+    let keys = "where = \"if .order < 7 then error else true end\"\non_error = \"skip\"";
+    let nightly = Nightly::one(250, keys);
+    let ran = nightly.snapshot(&[]).ok();
+    assert!(ran.stderr.contains("243 rows of 250 read ("), "{}", ran.stderr);
+    assert!(ran.stderr.contains("complete: every row read once"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("  an expression failed on 7 rows\n"), "{}", ran.stderr);
+    assert_eq!(nightly.history("nightly")[0]["failed_rows"], 7);
 }

@@ -40,6 +40,7 @@ fn snapshot_holds_only_data_and_record_is_hidden() {
             "as_of": "2026-11-23T02:00:00Z",
             "dataset": ID,
             "rows": 250,
+            "rows_read": 250,
             "bytes": bytes,
             "digest": manifest.digest,
         })

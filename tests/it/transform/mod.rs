@@ -4,6 +4,9 @@
 mod columns;
 mod failed;
 mod kept;
+mod mapped;
+mod masked;
+mod preview;
 mod recorded;
 mod resumed;
 mod streamed;

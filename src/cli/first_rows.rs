@@ -1,0 +1,98 @@
+//! Reads the first rows of a dataset that a transformation keeps, for `preview`. It stops as soon as it has them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use arrow_array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    Client, Query, Result, Sink, StreamOptions, TransformPlan, Written, write_transformed,
+};
+
+/// What was read to find the rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FirstRows {
+    /// Number of rows of the dataset.
+    pub(super) count: u64,
+    /// Whether every row of the dataset was read, because there are no more that are kept.
+    pub(super) has_read_all: bool,
+}
+
+/// Passes the first rows that the plan keeps into a sink. Without a transformation, reads no more rows than those.
+///
+/// # Errors
+/// The first error of the API, of an expression or of the sink. An error after the page of the last of these rows is
+/// none.
+pub(super) async fn first_rows(
+    client: &Client,
+    (dataset, query): (Uuid, Query),
+    plan: &TransformPlan,
+    rows: u32,
+    sink: Box<dyn Sink>,
+) -> Result<FirstRows> {
+    let options = match plan.record() {
+        Some(_) => StreamOptions::default(),
+        None => StreamOptions {
+            page_size: rows.min(100),
+            limit: Some(rows.into()),
+            ..StreamOptions::default()
+        },
+    };
+    let (count, enough) = (AtomicU64::new(0), Arc::<Enough>::default());
+    let pages = client.dataset(dataset).query(query).options(options).pages();
+    let counted = pages.inspect_ok(|page| count.store(page.count(), Relaxed));
+    let until_enough = Box::pin(counted.take_until(enough.notify.notified()));
+    let sink = FirstRowsSink { left: rows as usize, enough: enough.clone(), sink };
+    // A batch ends with the last of the rows.
+    let plan = plan.clone().batches_of(rows as usize);
+    let done = write_transformed(until_enough, &plan, Box::new(sink)).await;
+    let has_enough = enough.is_reached.load(Relaxed);
+    if !has_enough {
+        done?;
+    }
+    Ok(FirstRows { count: count.load(Relaxed), has_read_all: !has_enough })
+}
+
+/// Tells the reader of the pages that no more are needed.
+#[derive(Debug, Default)]
+struct Enough {
+    is_reached: AtomicBool,
+    notify: Notify,
+}
+
+/// Passes the first rows to another sink, and finishes it after them.
+struct FirstRowsSink {
+    left: usize,
+    enough: Arc<Enough>,
+    sink: Box<dyn Sink>,
+}
+
+impl Sink for FirstRowsSink {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let batch = batch.slice(0, batch.num_rows().min(self.left));
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let left = self.left - batch.num_rows();
+        self.sink.write(batch)?;
+        self.left = left;
+        if left == 0 {
+            self.enough.is_reached.store(true, Relaxed);
+            self.enough.notify.notify_one();
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, facts: Option<&str>) -> Result<Written> {
+        self.sink.finish(facts)
+    }
+
+    fn abort(self: Box<Self>) {
+        self.sink.abort();
+    }
+}

@@ -1,0 +1,84 @@
+//! `preview` with the options that choose rows and columns.
+
+use super::{lines_where, world};
+use crate::support::{ID, Ran, World};
+
+fn preview(world: &World, arguments: &[&str]) -> Ran {
+    Ran::of(world.command().args(["preview", &ID.to_string()]).args(arguments))
+}
+
+#[test]
+fn first_kept_rows_are_shown() {
+    let world = world(1000);
+    let billing = r#".tags.topic == "billing""#;
+    let columns = ["--column", "n:int=.order * 2", "--columns", "order,n"];
+    let ran = preview(&world, &[&["--where", billing, "-n", "3"], &columns[..]].concat()).ok();
+    insta::assert_snapshot!(ran.stdout, @"
+     ORDER   N
+         0   0
+         3   6
+         6  12
+    the first 3 rows of those that are kept; the dataset has 1,000
+    ");
+    let last = ["--where", ".order > 997", "--columns", "order", "--json"];
+    insta::assert_snapshot!(preview(&world, &last).ok().stdout, @r#"
+    {"order":998}
+    {"order":999}
+    "#);
+    let ran = preview(&world, &["--where", ".order > 998", "--columns", "order"]).ok();
+    insta::assert_snapshot!(ran.stdout, @"
+     ORDER
+       999
+    1 kept of 1,000 rows
+    ");
+}
+
+#[test]
+fn lines_are_those_of_an_export() {
+    let world = world(1000);
+    let expected = lines_where(&world, |index| index.is_multiple_of(3));
+    let first: String = expected.lines().take(120).map(|line| format!("{line}\n")).collect();
+    let billing = r#".tags.topic == "billing""#;
+    let ran = preview(&world, &["--where", billing, "-n", "120", "--json"]).ok();
+    assert!(ran.stdout == first);
+    let sample = world.export(&["-o", "-", "--sample", "0.2", "--limit", "200"]).ok();
+    let first: String = sample.stdout.lines().take(9).map(|line| format!("{line}\n")).collect();
+    assert!(preview(&world, &["--sample", "0.2", "-n", "9", "--json"]).ok().stdout == first);
+}
+
+#[test]
+fn pages_after_the_shown_rows_do_not_matter() {
+    let small = world(1000);
+    let fails_late = ".order | if . < 100 then true else error(\"late\") end";
+    let ran = preview(&small, &["--where", fails_late, "-n", "5", "--columns", "order"]).ok();
+    assert!(
+        ran.stdout
+            .ends_with("     4\nthe first 5 rows of those that are kept; the dataset has 1,000\n")
+    );
+    let ran = preview(&small, &["--where", fails_late, "-n", "101"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(65), ""));
+    assert!(ran.stderr.contains("page 2, row 1 (id "), "{}", ran.stderr);
+    // Not every page is requested.
+    let world = world(20_000);
+    preview(&world, &["--where", ".order >= 0", "-n", "2"]).ok();
+    let requests: u32 = world.server.stats().attempts.values().sum();
+    assert!(requests < 100, "{requests} requests of 200");
+}
+
+#[test]
+fn options_are_refused_before_a_request() {
+    let world = world(10);
+    for (arguments, why) in [
+        (&["--where", ".a b"][..], "the expression should end before this"),
+        (&["--columns", "id,topic"], "\"topic\" is not a valid column: the columns are id, order"),
+        (&["--seed", "1"], "--seed has no effect without --sample"),
+        (&["--drop", "id", "--columns", "id"], "cannot be used with"),
+    ] {
+        let ran = preview(&world, arguments);
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    }
+    world.export(&["-o", "rows.parquet"]).ok();
+    let ran = Ran::of(world.command().args(["preview", "rows.parquet", "--where", ".id"]));
+    assert_eq!(ran.code, Some(2));
+}
