@@ -1,11 +1,10 @@
 //! Which JSON columns become nested, and where the caller decides about their types.
 
-use super::plan::ExportOptions;
 use crate::{
     batch::{BatchColumn, ColumnType},
     error::{Error, Result},
     nested::{NestPath, NestRules},
-    sink::{Format, JsonColumns},
+    sink::{Encoding, JsonColumns},
 };
 
 /// Options for nested JSON columns.
@@ -24,13 +23,13 @@ pub struct NestingOptions {
     pub max_columns: Option<usize>,
 }
 
-/// Decides the form of the JSON columns, if an option names it. If it is nested, also how types are chosen.
+/// Returns the encoding with the form of its JSON columns. If it is nested, also how types are chosen.
 pub(super) fn chosen_form(
-    options: &ExportOptions,
-    format: Format,
+    (form_of_all, asked): (Option<JsonColumns>, &NestingOptions),
+    encoding: Encoding,
     columns: &[BatchColumn],
-) -> Result<(Option<JsonColumns>, Option<NestRules>)> {
-    let asked = &options.nesting;
+) -> Result<(Encoding, Option<NestRules>)> {
+    let format = encoding.format();
     let is_json = |it: &&BatchColumn| it.column.column_type() == ColumnType::Json;
     let json: Vec<&str> = columns.iter().filter(is_json).map(|it| it.column.name()).collect();
     let known = || match json.as_slice() {
@@ -57,7 +56,7 @@ pub(super) fn chosen_form(
         }
         forms.push((name, *form));
     }
-    let of_all = options.json_columns.unwrap_or(JsonColumns::Text);
+    let of_all = form_of_all.unwrap_or(JsonColumns::Text);
     let form = |name: &str| {
         let own = forms.iter().find(|(other, _)| *other == name);
         own.map_or(of_all, |(_, form)| *form)
@@ -71,7 +70,8 @@ pub(super) fn chosen_form(
                     .to_owned(),
             ));
         }
-        return Ok((options.json_columns, None));
+        let form = form_of_all.map(|form| encoding.with_json_columns(form)).transpose()?;
+        return Ok((form.unwrap_or(encoding), None));
     }
     let paths = |texts: &[String]| {
         let path = |text: &String| {
@@ -79,7 +79,9 @@ pub(super) fn chosen_form(
             match json.contains(&path.column()) && form(path.column()) == JsonColumns::Nested {
                 true => Ok(path),
                 false => {
-                    Err(Error::invalid("path", text, format!("{}, as far as nested", known())))
+                    let names = json.iter().filter(|it| form(it) == JsonColumns::Nested);
+                    let names = names.copied().collect::<Vec<_>>().join(", ");
+                    Err(Error::invalid("path", text, format!("the nested columns are {names}")))
                 }
             }
         };
@@ -94,5 +96,6 @@ pub(super) fn chosen_form(
         }
         most => most.unwrap_or(NestRules::MOST_COLUMNS),
     };
-    Ok((Some(JsonColumns::Nested), Some(NestRules { nest, text, most_columns })))
+    let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
+    Ok((encoding, Some(NestRules { nest, text, most_columns })))
 }

@@ -202,11 +202,8 @@ impl ExportPlan {
             require_lines(encoding)?;
         }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
-        let (json_columns, nesting) = chosen_form(&options, encoding.format(), &columns)?;
-        let encoding = match json_columns {
-            Some(form) => encoding.with_json_columns(form)?,
-            None => encoding,
-        };
+        let form = (options.json_columns, &options.nesting);
+        let (encoding, nesting) = chosen_form(form, encoding, &columns)?;
         Ok(Self {
             options,
             target,

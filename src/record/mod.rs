@@ -4,6 +4,7 @@
 
 pub(crate) mod facts;
 pub(crate) mod manifest;
+mod names;
 pub(crate) mod place;
 pub(crate) mod stamp;
 

@@ -203,6 +203,17 @@ pub enum JsonColumns {
     Nested,
 }
 
+impl JsonColumns {
+    /// Whether files of this format can hold JSON columns so.
+    pub(crate) fn suits(self, format: Format) -> bool {
+        match self {
+            Self::Value => format == Format::JsonLines,
+            Self::Text => true,
+            Self::Nested => !format.is_text(),
+        }
+    }
+}
+
 impl fmt::Display for JsonColumns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -322,12 +333,7 @@ impl Encoding {
     /// # Errors
     /// [`Error::Usage`] when the format does not hold them so.
     pub fn with_json_columns(self, json: JsonColumns) -> Result<Self> {
-        let forms = match self.format {
-            Format::Parquet | Format::Arrow => [JsonColumns::Text, JsonColumns::Nested].as_slice(),
-            Format::JsonLines => &[JsonColumns::Value, JsonColumns::Text],
-            Format::Csv => &[JsonColumns::Text],
-        };
-        if forms.contains(&json) {
+        if json.suits(self.format) {
             return Ok(Self { json, ..self });
         }
         let hint = match (json, self.format) {

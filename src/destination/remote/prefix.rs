@@ -39,7 +39,8 @@ use super::{
     },
     or_lost,
     pending::{
-        PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, json, pending_name,
+        PendingPart, drop_all_pending, drop_pending, drop_upload, ids_name, is_pending_name, json,
+        pending_name,
     },
     put::{Condition, replaced},
     trial::{check_record, drop_trials},
@@ -453,9 +454,6 @@ impl Prefix {
         drop(staged.abort_open(&self.places.control));
         let parts = staged.pending.values().filter(|part| part.lineage.is_some()).count();
         if parts == 0 && !lost {
-            if !staged.pending.is_empty() {
-                drop(self.drop_pending_parts(&lock));
-            }
             drop(self.clear(&lock));
         }
         if !lost {
@@ -464,17 +462,9 @@ impl Prefix {
         if lost { 0 } else { parts }
     }
 
-    /// Removes the parts that a later run does not keep.
-    fn drop_pending_parts(&self, lock: &Lock) -> Result<()> {
-        lock.check()?;
-        let PrefixPlaces { target, control, .. } = &self.places;
-        let seen = PrefixContent::look(&self.places)?;
-        let names = seen.control.names.iter().filter(|name| is_pending_name(name));
-        names.map(|name| drop_pending(target, control, name)).fold(Ok(()), Result::and)
-    }
-
     fn clear(&self, lock: &Lock) -> Result<()> {
         let seen = PrefixContent::look(&self.places)?;
+        drop_all_pending(&self.places.target, &self.places.control, &seen.control.names)?;
         self.places.target.remove_all(seen.strays())?;
         clear_control(&self.places.control, lock)
     }
