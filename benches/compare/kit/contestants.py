@@ -125,6 +125,14 @@ STREAM = [
     ),
 ]
 
+# Every row is kept, so that all write the same rows.
+TRANSFORM = [
+    Contestant(OURS, overmind_export(), ZSTD),
+    Contestant(f"{OURS} --where, a small column", overmind_export("--where", ".order >= 0"), ZSTD),
+    Contestant(f"{OURS} --where, whole rows", overmind_export("--where", "[.[]] | length > 0"), ZSTD),
+    Contestant(f"{OURS} --sample", overmind_export("--sample", "0.9999999999999999"), ZSTD),
+]
+
 DIFF = [
     # Exit code 1 means that the exports differ.
     Contestant(f"{OURS} diff", overmind_diff, check="changes", exit_codes=(0, 1)),
@@ -133,7 +141,10 @@ DIFF = [
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 
-CONTESTANTS_BY_KIND = {"export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "diff": DIFF}
+CONTESTANTS_BY_KIND = {
+    "export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "transform": TRANSFORM,
+    "diff": DIFF,
+}
 
 
 def of_table(table, wanted):

@@ -36,7 +36,7 @@ class Dataset:
 class Table:
     name: str
     title: str
-    kind: str  # "export", "pandas", "polars", "pyarrow", "stream" or "diff": selects the contestants
+    kind: str  # selects the contestants, by a key of CONTESTANTS_BY_KIND
     dataset: Dataset
     default: bool = True
     leave_out: tuple[str, ...] = ()  # name prefixes of contestants to skip, because they would take many minutes
@@ -68,6 +68,7 @@ TABLES = [
     Table("polars", "URL to a Polars DataFrame in memory", "polars", Dataset(100_000, 100)),
     Table("pyarrow", "URL to a pyarrow table in memory", "pyarrow", Dataset(100_000, 100)),
     Table("stream", "URL to a loop over batches", "stream", Dataset(1_000_000, 100)),
+    Table("transform", "URL to a Parquet file, with and without a transformation", "transform", Dataset(100_000, 100)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
