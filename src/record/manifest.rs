@@ -412,9 +412,18 @@ impl Manifest {
 
     /// Returns the digest that the digests of the parts join to; `None` if one of them is not a digest.
     pub(crate) fn joined_digest(&self) -> Option<Digest> {
+        self.joined(|part| &part.digest)
+    }
+
+    /// Returns the digest of the rows as they are read back; `None` if that of a part is not a digest.
+    pub(crate) fn read_digest(&self) -> Option<Digest> {
+        self.joined(Part::read_digest)
+    }
+
+    fn joined(&self, digest: impl Fn(&Part) -> &str) -> Option<Digest> {
         let mut whole = Digest::default();
         for part in &self.parts {
-            whole.join(part.digest.parse().ok()?, part.rows);
+            whole.join(digest(part).parse().ok()?, part.rows);
         }
         Some(whole)
     }
