@@ -131,8 +131,8 @@ pub use diff::{
 };
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{
-    DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, Summary, TransformPlan,
-    TransformedRows, write_pages, write_transformed,
+    DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, RowExplanation, Summary,
+    TransformPlan, TransformedRows, explain_rows, write_pages, write_transformed,
 };
 pub use location::{Location, StorageOptions, Target};
 pub use nested::{NestedField, NestedType};

@@ -1,5 +1,7 @@
 //! The options of a transformation: one function reads them for every call.
 
+use std::path::PathBuf;
+
 use overmind_export::{ColumnType, Error, OnError, Transform, TransformPlan};
 use pyo3::{
     exceptions::PyTypeError,
@@ -27,6 +29,13 @@ impl Options<'_> {
         }
         for paths in self.texts("mask", "a path or a list of paths")? {
             transform = transform.mask(paths);
+        }
+        for paths in self.texts("pseudonymise", "a path or a list of paths")? {
+            transform = transform.pseudonymise(paths);
+        }
+        if let Some(file) = self.get("pseudonym_key_file")? {
+            let wrong = |_| wrong_type("pseudonym_key_file", "a path", &file);
+            transform = transform.pseudonym_key_file(file.extract::<PathBuf>().map_err(wrong)?);
         }
         if let Some(on_error) = self.parsed::<OnError>("on_error")? {
             transform = transform.on_error(on_error);

@@ -73,6 +73,24 @@ def test_masked_values_are_null_and_counted(tmp_path: Path, demo: oe.Demo, clien
     assert not (tmp_path / "a.parquet").exists()
 
 
+def test_pseudonyms_are_equal_for_equal_values(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    key = tmp_path / "key"
+    key.write_text("canary00c0ffee0123456789abcdef0123456789abcdef0123456789abcdef01\n")
+    key.chmod(0o600)
+    options: dict[str, Any] = {"columns": ["persona"], "pseudonymise": [".persona"], "pseudonym_key_file": key}
+    before = [row[0] for row in client.read(demo.dataset, columns=["persona"])._inner.head(ROWS)]
+    rows = client.read(demo.dataset, **options)
+    after = [row[0] for row in rows._inner.head(ROWS)]
+    pairs = set(zip(before, after, strict=True))
+    assert len(pairs) == len({name for name, _ in pairs}) == len({name for _, name in pairs}) > 2
+    assert all((name is None) == (pseudonym is None) for name, pseudonym in pairs)
+    assert rows.summary.transform is not None and rows.summary.transform["pseudonymise"] == [".persona"]
+    assert "canary" not in repr(rows.summary.to_dict())
+    key.chmod(0o644)
+    with pytest.raises(oe.Error, match="cannot use the key file of pseudonyms"):
+        client.read(demo.dataset, **options)
+
+
 def test_failed_rows_end_the_call_or_are_counted(demo: oe.Demo, client: oe.Client) -> None:
     column = {"odd": ("int", 'if .order % 2 == 0 then "even" else .order end')}
     with pytest.raises(oe.DataError, match=r"page 1, row 1 \(id "):
@@ -111,6 +129,8 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
         ({"where": [".id", 5]}, TypeError, "`where` must be an expression or a list of expressions, not list"),
         ({"mask": ".tags | .email"}, oe.UsageError, "only paths are allowed here"),
         ({"mask": [5]}, TypeError, "`mask` must be a path or a list of paths, not list"),
+        ({"pseudonymise": ".persona"}, oe.UsageError, "`pseudonymise` needs `pseudonym_key_file`"),
+        ({"pseudonymise": ".persona", "pseudonym_key_file": 5}, TypeError, "`pseudonym_key_file` must be a path"),
         ({"sample": 1.5}, oe.UsageError, "use a number above 0 and up to 1"),
         ({"sample": True}, TypeError, "`sample` must be a number, not bool"),
         ({"sample": 0.5, "seed": -1}, oe.UsageError, "give a whole number from 0 to"),

@@ -214,15 +214,18 @@ fn report(summary: &Summary) -> Lines {
         grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
-    let masked = summary.transform.iter().flat_map(|transform| &transform.mask);
-    let masked: Vec<_> = masked
-        .zip(&summary.replaced_rows)
-        .map(|(path, rows)| format!("{path} in {}", counted(*rows, "row")))
-        .collect();
-    let lines = match masked.as_slice() {
-        [] => lines,
-        masked => lines.and(format_args!("  masked: {}", masked.join(", "))),
-    };
+    let mut replaced = summary.replaced_rows.iter();
+    let lines = summary.transform.iter().fold(lines, |lines, transform| {
+        let options = [("masked", &transform.mask), ("pseudonymised", &transform.pseudonymise)];
+        options.into_iter().filter(|(_, paths)| !paths.is_empty()).fold(
+            lines,
+            |lines, (what, paths)| {
+                let path = |(path, rows): (_, &u64)| format!("{path} in {}", counted(*rows, "row"));
+                let paths: Vec<_> = paths.iter().zip(&mut replaced).map(path).collect();
+                lines.and(format_args!("  {what}: {}", paths.join(", ")))
+            },
+        )
+    });
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {

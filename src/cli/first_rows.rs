@@ -10,8 +10,16 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::{
+    flags::with_flags,
+    lines::Lines,
+    table::{Fit, TableColumn, render},
+};
 use crate::{
-    Client, Query, Result, Sink, StreamOptions, TransformPlan, Written, write_transformed,
+    Client, Query, Result, RowExplanation, Sink, StreamOptions, TransformPlan, Written,
+    explain_rows,
+    text::{counted, grouped},
+    write_transformed,
 };
 
 /// What was read to find the rows.
@@ -37,11 +45,7 @@ pub(super) async fn first_rows(
 ) -> Result<FirstRows> {
     let options = match plan.record() {
         Some(_) => StreamOptions::default(),
-        None => StreamOptions {
-            page_size: rows.min(100),
-            limit: Some(rows.into()),
-            ..StreamOptions::default()
-        },
+        None => first(rows),
     };
     let (count, enough) = (AtomicU64::new(0), Arc::<Enough>::default());
     let pages = client.dataset(dataset).query(query).options(options).pages();
@@ -56,6 +60,48 @@ pub(super) async fn first_rows(
         done?;
     }
     Ok(FirstRows { count: count.load(Relaxed), has_read_all: !has_enough })
+}
+
+/// Explains the first rows that are read: whether the plan keeps them, and why not.
+///
+/// # Errors
+/// The first error of the API, or of an expression that does not end.
+pub(super) async fn explained(
+    client: &Client,
+    (dataset, query): (Uuid, Query),
+    plan: &TransformPlan,
+    rows: u32,
+) -> Result<Vec<RowExplanation>> {
+    let pages = client.dataset(dataset).query(query).options(first(rows)).pages();
+    let mut explained = explain_rows(pages, plan).await?;
+    for row in &mut explained {
+        row.reason = row.reason.take().map(|reason| with_flags(&reason).into_owned());
+    }
+    Ok(explained)
+}
+
+/// Returns the table of explanations.
+pub(super) fn explanation_table(rows: &[RowExplanation]) -> Lines {
+    const COLUMNS: [TableColumn<'static>; 4] = [
+        TableColumn::new("row", Fit::Number),
+        TableColumn::new("id", Fit::Whole),
+        TableColumn::new("kept", Fit::Whole),
+        TableColumn::new("why", Fit::Wrap),
+    ];
+    let kept = rows.iter().filter(|row| row.is_kept).count();
+    let cells = rows.iter().enumerate().map(|(index, row)| {
+        // Eight characters are enough to recognize a row.
+        let id: String = row.id.to_string().chars().take(8).collect();
+        let is_kept = if row.is_kept { "yes" } else { "no" };
+        let reason = row.reason.clone().unwrap_or_default();
+        vec![grouped(index as u64 + 1), id, is_kept.to_owned(), reason]
+    });
+    let read = counted(rows.len() as u64, "row");
+    render(&COLUMNS, cells).and(format_args!("{} kept of the first {read}", grouped(kept as u64)))
+}
+
+fn first(rows: u32) -> StreamOptions {
+    StreamOptions { page_size: rows.min(100), limit: Some(rows.into()), ..StreamOptions::default() }
 }
 
 /// Tells the reader of the pages that no more are needed.

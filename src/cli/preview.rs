@@ -17,7 +17,7 @@ use clap::{Args, builder::TypedValueParser};
 use uuid::Uuid;
 
 use super::{
-    first_rows::first_rows,
+    first_rows::{explained, explanation_table, first_rows},
     flags::with_flags,
     global::Global,
     lines::Lines,
@@ -40,6 +40,9 @@ pub(super) struct PreviewArgs {
     /// Number of rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
+    /// Print for the first rows that are read whether an export would keep them, and why not
+    #[arg(long, conflicts_with = "columns")]
+    explain: bool,
     /// Print one JSON object per line, with whole values, instead of a table
     #[arg(long)]
     json: bool,
@@ -57,13 +60,13 @@ pub(super) struct PreviewArgs {
 }
 
 #[derive(Debug, Clone)]
-enum PreviewSource {
+pub(super) enum PreviewSource {
     Dataset(Uuid),
     Export(OsString),
 }
 
 /// Parses the argument. An id means a dataset. Text with a slash or a dot, or an existing path, means an export.
-fn source(text: OsString) -> Result<PreviewSource, String> {
+pub(super) fn source(text: OsString) -> Result<PreviewSource, String> {
     let shown = text.to_string_lossy().into_owned();
     match values::dataset_id(&shown) {
         Ok(id) => Ok(PreviewSource::Dataset(id)),
@@ -93,6 +96,10 @@ impl PreviewArgs {
             PreviewSource::Export(text) => return self.export(text, global),
         };
         let plan = self.transform.plan()?;
+        if self.explain && plan.record().is_none() {
+            let why = "--explain explains a transformation: give --where, for example";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let client = global.client()?;
         if let Some(ordering) = query.unchecked_ordering() {
             screen.say(Lines::one(with_flags(&unchecked(ordering))));
@@ -107,6 +114,13 @@ impl PreviewArgs {
         asked: (Uuid, Query),
         plan: &TransformPlan,
     ) -> Result<()> {
+        if self.explain {
+            let rows = explained(client, asked, plan, self.rows).await?;
+            return match self.json {
+                true => rows.iter().try_for_each(super::print_json),
+                false => super::print(&explanation_table(&rows)),
+            };
+        }
         if self.json {
             let sink = json_lines(plan.schema())?;
             let read = first_rows(client, asked, plan, self.rows, sink).await;

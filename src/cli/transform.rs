@@ -1,6 +1,6 @@
 //! The options that choose rows and columns, of every command that can transform rows.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -43,6 +43,12 @@ pub(super) struct TransformArguments {
     /// a path that matches nothing in the whole run fails it
     #[arg(long, value_name = "PATHS", help_heading = "Columns")]
     mask: Vec<String>,
+    /// Replace the values at these jq paths by pseudonyms: keyed hashes, which are equal for equal values
+    #[arg(long, value_name = "PATHS", help_heading = "Columns", requires = "pseudonym_key_file")]
+    pseudonymise: Vec<String>,
+    /// File with the key of --pseudonymise, which openssl rand -hex 32 makes; keep it private
+    #[arg(long, value_name = "FILE", help_heading = "Columns", value_parser = super::path())]
+    pseudonym_key_file: Option<PathBuf>,
     /// A row on which an expression fails: fail ends the run, skip leaves the row out, null takes null as the
     /// result, so that --where leaves it out too [default: fail]
     #[arg(long, value_name = "ACTION", value_parser = values::value::<OnError>, help_heading = "Rows")]
@@ -89,6 +95,8 @@ impl From<TransformArguments> for Transform {
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
         let chosen = typed.mask.into_iter().fold(chosen, Self::mask);
+        let chosen = typed.pseudonymise.into_iter().fold(chosen, Self::pseudonymise);
+        let chosen = typed.pseudonym_key_file.into_iter().fold(chosen, Self::pseudonym_key_file);
         let chosen = typed.on_error.into_iter().fold(chosen, Self::on_error);
         typed.expression_timeout.into_iter().fold(chosen, Self::expression_timeout)
     }

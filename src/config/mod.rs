@@ -292,7 +292,7 @@ fn job(
         json_columns: keys.json_columns,
         csv_bom: keys.csv_bom.unwrap_or_default(),
         csv_safe: keys.csv_safe.unwrap_or_default(),
-        transform: keys.transform.transform(),
+        transform: keys.transform.transform(&resolve),
         columns: keys.transform.columns,
         drop: keys.transform.drop.unwrap_or_default(),
         page_size: keys.page_size,

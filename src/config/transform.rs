@@ -1,6 +1,6 @@
 //! Reads the keys of a transformation, and checks them together. It never evaluates an expression.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
@@ -20,6 +20,8 @@ pub(super) struct TransformKeys {
     sample: Option<f64>,
     seed: Option<u64>,
     mask: Option<Vec<String>>,
+    pseudonymise: Option<Vec<String>>,
+    pseudonym_key_file: Option<String>,
     on_error: Option<OnError>,
     expression_timeout: Option<Duration>,
     pub(super) columns: Option<Vec<String>>,
@@ -52,6 +54,11 @@ impl TransformKeys {
             mask: section.read("mask", |item| {
                 item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
             })?,
+            pseudonymise: section.read("pseudonymise", |item| {
+                // The key is in a key of its own, and the paths are those of a mask.
+                item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
+            })?,
+            pseudonym_key_file: section.read("pseudonym_key_file", ConfigItem::path)?,
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
@@ -69,12 +76,16 @@ impl TransformKeys {
             self.columns.is_none() && self.drop.is_none() && self.computed.is_none();
         let computed = self.computed.or(d.computed.filter(|_| self.map.is_none()));
         let sample = self.sample.or(d.sample);
+        let pseudonymise = self.pseudonymise.or(d.pseudonymise);
+        let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
         let map = self.map.or(d.map.filter(|_| has_no_columns));
         let has_expressions = conditions.is_some() || computed.is_some() || map.is_some();
         let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
             mask: self.mask.or(d.mask),
+            pseudonymise,
+            pseudonym_key_file: self.pseudonym_key_file.or(default_key),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
             on_error: self.on_error.or(d.on_error.filter(|_| has_expressions)),
             expression_timeout: self
@@ -89,8 +100,8 @@ impl TransformKeys {
         }
     }
 
-    /// Returns the transformation of the rows.
-    pub(super) fn transform(&self) -> Transform {
+    /// Returns the transformation of the rows. `resolve` returns the path of a file.
+    pub(super) fn transform(&self, resolve: impl Fn(&str) -> PathBuf) -> Transform {
         let conditions = self.conditions.iter().flatten().cloned();
         let transform = conditions.fold(Transform::new(), Transform::keep_where);
         let computed = self.computed.iter().flatten().cloned();
@@ -100,13 +111,17 @@ impl TransformKeys {
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
         let mask = self.mask.iter().flatten().cloned();
         let transform = mask.fold(transform, Transform::mask);
+        let pseudonymise = self.pseudonymise.iter().flatten().cloned();
+        let transform = pseudonymise.fold(transform, Transform::pseudonymise);
+        let key = self.pseudonym_key_file.iter().map(|file| resolve(file));
+        let transform = key.fold(transform, Transform::pseudonym_key_file);
         let transform = self.on_error.into_iter().fold(transform, Transform::on_error);
         self.expression_timeout.into_iter().fold(transform, Transform::expression_timeout)
     }
 
-    /// Checks the keys with each other, and compiles the expressions.
+    /// Checks the keys with each other, and compiles the expressions. Does not read the key of pseudonyms.
     pub(super) fn check(&self, encoding: Encoding) -> Result<()> {
-        let shaper = Shaper::compile(&self.transform())?;
+        let shaper = Shaper::check(&self.transform(|file| PathBuf::from(file)))?;
         if self.map.is_some() {
             require_lines(encoding)?;
         }

@@ -22,7 +22,7 @@ impl Error {
                 "`overmind-export datasets` takes the same filters and lists the datasets that the key can see"
             }
             Self::NoSnapshot { .. } => "`overmind-export snapshot` takes one",
-            Self::Expression { option: "mask", .. } => {
+            Self::Expression { option: "mask" | "pseudonymise", .. } => {
                 "a path is made of names, [] and [N], such as .tags.user.email or .input.messages[].name; quote it \
                  for the shell: 'PATH'"
             }

@@ -428,7 +428,7 @@ pub enum Error {
 
 /// What the text of an option is: most options take an expression.
 fn text_kind(option: &str) -> &'static str {
-    if option == "mask" { "path" } else { "expression" }
+    if matches!(option, "mask" | "pseudonymise") { "path" } else { "expression" }
 }
 
 impl Error {

@@ -10,6 +10,7 @@
 
 pub(crate) mod columns;
 mod disk_space;
+mod explained;
 mod handover;
 mod into_sink;
 mod lanes;
@@ -36,6 +37,7 @@ use tokio::{select, time::timeout};
 use self::slot::DestinationSlot;
 pub(crate) use self::summary::unchecked;
 pub use self::{
+    explained::{RowExplanation, explain_rows},
     into_sink::write_pages,
     nesting_options::NestingOptions,
     plan::{ExportOptions, ExportPlan},

@@ -1,7 +1,7 @@
 //! The plan of an export: what to fetch, how to encode it, where to write it. It is checked as a whole.
 //!
-//! This module does not know a command line or a config file. The only thing that it accesses is the output
-//! path, to see whether it is an existing directory.
+//! This module does not know a command line or a config file. It accesses only the output path, to see whether it is
+//! an existing directory, and the key of pseudonyms.
 
 use std::{path::PathBuf, sync::Arc, thread};
 
@@ -166,11 +166,11 @@ pub struct ExportPlan {
 }
 
 impl ExportPlan {
-    /// Makes a plan and checks it. Looks at the output's path, and sends nothing.
+    /// Makes a plan and checks it. Looks at the output's path, reads the key of pseudonyms, and sends nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] or [`Error::Usage`], with the wrong value, if an option is not valid by itself or
-    /// together with others.
+    /// together with others. [`Error::ConfigurationFile`] for a key of pseudonyms that cannot be used.
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
         let target = output::target(&options.output, &options.storage)?;

@@ -29,6 +29,16 @@ impl WriterInterrupt {
     }
 }
 
+/// Interrupts the writer when a caller drops its future: nothing may wait for an evaluation that does not end.
+#[derive(Debug, Default)]
+pub(super) struct InterruptOnDrop(pub(super) WriterInterrupt);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
 impl RowBlock for Page {
     fn number(&self) -> u64 {
         Page::number(self)

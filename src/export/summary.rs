@@ -32,7 +32,8 @@ pub struct Summary {
     pub rows: u64,
     /// Number of rows that were left out because an expression of the transformation failed.
     pub failed_rows: u64,
-    /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, in their order.
+    /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, then
+    /// those of `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
     /// How the rows to write were chosen and changed; `None` if all were written as they are.

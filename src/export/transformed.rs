@@ -11,7 +11,9 @@ use super::{
     columns::output_columns,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
     plan::{checked_threads, default_threads},
-    shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
+    shaping::{
+        InterruptOnDrop, WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages,
+    },
 };
 use crate::{
     batch::{BatchBuilder, BatchColumn, BatchSize, Column, OutputColumn},
@@ -34,14 +36,15 @@ pub struct TransformPlan {
 }
 
 impl TransformPlan {
-    /// Checks the options, compiles the expressions and chooses the columns. Sends nothing.
+    /// Checks the options, compiles the expressions, reads the key of pseudonyms and chooses the columns. Sends nothing.
     ///
     /// `columns` names all columns of the output, in their order. With `None`, the output has the columns of the API,
     /// and then the computed ones. `drop` names the columns that the output does not have.
     ///
     /// # Errors
     /// [`Error::Expression`](crate::Error::Expression), [`Error::Invalid`](crate::Error::Invalid) or
-    /// [`Error::Usage`](crate::Error::Usage) for the first wrong option.
+    /// [`Error::Usage`](crate::Error::Usage) for the first wrong option, and
+    /// [`Error::ConfigurationFile`](crate::Error::ConfigurationFile) for a key of pseudonyms that cannot be used.
     pub fn new(transform: &Transform, columns: Option<&[String]>, drop: &[String]) -> Result<Self> {
         let shaper = Shaper::compile(transform)?.map(Arc::new);
         let columns = output_columns(columns, drop, shaper.as_deref())?;
@@ -86,6 +89,15 @@ impl TransformPlan {
         BatchBuilder::new(&self.columns, self.batch_size).schema()
     }
 
+    /// Returns the compiled transformation.
+    pub(super) fn shaper(&self) -> Option<Arc<Shaper>> {
+        self.shaper.clone()
+    }
+
+    pub(super) fn limits(&self) -> StageLimits {
+        self.limits
+    }
+
     /// Returns how rows are chosen and changed, for records; `None` if all are written as they are.
     pub fn record(&self) -> Option<&TransformRecord> {
         self.shaper.as_deref().map(Shaper::recorded)
@@ -101,7 +113,7 @@ pub struct TransformedRows {
     /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
     pub failed_rows: u64,
     /// Number of rows in which each path of the transformation has replaced a value: the paths of
-    /// [`mask`](TransformRecord::mask), in their order.
+    /// [`mask`](TransformRecord::mask), then those of [`pseudonymise`](TransformRecord::pseudonymise), in their order.
     pub replaced_rows: Vec<u64>,
     /// What the sink has written: the rows that were kept.
     pub written: Written,
@@ -147,8 +159,7 @@ pub async fn write_transformed(
     sink: Box<dyn Sink>,
 ) -> Result<TransformedRows> {
     let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
-    // Set when this future is dropped, too: nothing may wait for an evaluation that does not end.
-    let interrupt = InterruptOnDrop(WriterInterrupt::default());
+    let interrupt = InterruptOnDrop::default();
     let mut writer = SinkWriter {
         builder: BatchBuilder::new(&plan.columns, plan.batch_size),
         sink,
@@ -174,14 +185,6 @@ pub async fn write_transformed(
     };
     let (forwarded, written) = futures::join!(forwarding, writing);
     forwarded.and(written)
-}
-
-struct InterruptOnDrop(WriterInterrupt);
-
-impl Drop for InterruptOnDrop {
-    fn drop(&mut self) {
-        self.0.set();
-    }
 }
 
 /// Writes pages into a sink, and counts their rows.

@@ -29,6 +29,13 @@ impl NestPath {
         }
     }
 
+    /// Returns the path with another step at its end.
+    pub(super) fn below(&self, step: NestStep) -> Self {
+        let mut path = self.clone();
+        path.push(step);
+        path
+    }
+
     pub(super) fn push(&mut self, step: NestStep) {
         self.0.push(step);
     }

@@ -5,6 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use arrow_schema::{DataType, Field, Fields};
 use serde::{Deserialize, Serialize};
 
+use super::paths::{NestPath, NestStep};
+
 /// Key in a field's metadata that marks a text as JSON.
 pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
 /// Key in a field's metadata with the reason why the field stays JSON text.
@@ -65,6 +67,13 @@ impl NestedField {
     pub(crate) fn field(&self) -> Field {
         self.kind.field(&self.name)
     }
+
+    /// Returns the path of each column without columns in it, such as `.input.messages[].content`, and its type.
+    pub(crate) fn leaves(&self) -> Vec<(String, &'static str)> {
+        let mut found = Vec::new();
+        self.kind.leaves_below(NestPath::of_column(&self.name), &mut found);
+        found
+    }
 }
 
 impl NestedType {
@@ -105,6 +114,32 @@ impl NestedType {
     /// Whether the type is that of a text column: the JSON text itself.
     pub(crate) fn is_text(&self) -> bool {
         matches!(self, Self::Json { .. })
+    }
+
+    /// Returns the name, as in records.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Json { .. } => "json",
+            Self::List { .. } => "list",
+            Self::Struct { .. } => "struct",
+        }
+    }
+
+    fn leaves_below(&self, path: NestPath, found: &mut Vec<(String, &'static str)>) {
+        match self {
+            Self::List { item } => item.leaves_below(path.below(NestStep::Elements), found),
+            Self::Struct { fields } => {
+                for field in fields {
+                    let below = path.below(NestStep::Member(field.name.clone()));
+                    field.kind.leaves_below(below, found);
+                }
+            }
+            scalar => found.push((path.to_string(), scalar.name())),
+        }
     }
 
     /// Number of columns without columns in them.
@@ -154,6 +189,10 @@ mod tests {
         let field: NestedField = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&field).unwrap(), json);
         assert_eq!(field.kind.leaves(), 3);
+        let paths = field.leaves().into_iter().map(|(path, kind)| format!("{path} {kind}"));
+        let expected =
+            [".input.messages[].content string", ".input.messages[].x json", ".input.n int"];
+        assert_eq!(paths.collect::<Vec<_>>(), expected);
         assert!(field.kind.fits(&field.kind.data_type()) && is_nested(&field.kind.data_type()));
         assert!(!field.kind.fits(&DataType::Utf8) && !NestedType::Int.fits(&DataType::Float64));
         let arrow = field.field();

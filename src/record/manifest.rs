@@ -188,8 +188,8 @@ pub struct Part {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u64,
-    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`, in
-    /// their order.
+    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`,
+    /// then those of `pseudonymise`, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
     /// Size of the file in bytes.
@@ -316,16 +316,20 @@ impl ListedPart {
     /// Returns why the part cannot have the recorded rows.
     pub(crate) fn unexplained(&self) -> Option<String> {
         let part = &self.part;
-        let paths = self.transform.as_deref().map_or(0, TransformRecord::replaced_paths);
+        let transform = self.transform.as_deref();
+        let paths = transform.map_or(0, TransformRecord::replaced_paths);
         if part.replaced.len() != paths {
             let counted = counted(part.replaced.len() as u64, "path");
             return Some(format!("it counts the replacements of {counted}, recorded {paths}"));
         }
-        if let Some(more) = part.replaced.iter().find(|rows| **rows > part.rows) {
-            let (rows, changed) = (counted(part.rows, "row"), grouped(*more));
+        // A row can have any number of lines.
+        let is_mapped = transform.is_some_and(|transform| transform.map.is_some());
+        let most = if is_mapped { part.rows_read } else { part.rows };
+        if let Some(more) = part.replaced.iter().find(|rows| **rows > most) {
+            let (rows, changed) = (counted(most, "row"), grouped(*more));
             return Some(format!("it has {rows}, and {changed} with replaced values"));
         }
-        unexplained(part.rows, part.rows_read, part.failed, self.transform.as_deref())
+        unexplained(part.rows, part.rows_read, part.failed, transform)
     }
 }
 

@@ -62,8 +62,8 @@ impl<S: Sink> Sink for Checked<S> {
 /// Checks that every format can write the schema.
 ///
 /// It needs at least one column and unique names. The types are those of computed columns. A column with the name of a
-/// column of the API must have that column's type. `nests` says whether the format has typed JSON columns: lists and
-/// structs, and any type for a JSON column of the API.
+/// column of the API must have that column's type. `nests` says whether JSON columns can be typed: lists and structs,
+/// and any type for a JSON column of the API.
 pub(super) fn check_schema(schema: &Schema, nests: bool) -> Result<()> {
     let wrong = |name: &str, why: String| Err(Error::invalid("column of a sink", name, why));
     if schema.fields().is_empty() {

@@ -1,24 +1,25 @@
 //! Replaces the values at some paths of a row. All other bytes of the row stay as they are.
 
+use std::borrow::Cow;
+
 use super::{
     options::Transform,
     paths::ValuePath,
     places::{PathSet, PathTree},
+    pseudonyms::PseudonymKey,
 };
 use crate::{
     client::Row,
     error::{Error, Result},
 };
 
-/// The JSON text in place of a masked value.
-const NULL: &str = "null";
-
 /// The replacements of a transformation, compiled.
 #[derive(Debug)]
 pub(super) struct RowEditor {
-    /// The paths of all replacements, in the order of the options.
+    /// The paths of all replacements: those of the mask, then those of the pseudonyms.
     paths: Vec<ReplacedPath>,
     mask: FieldTrees,
+    pseudonyms: Option<(FieldTrees, PseudonymKey)>,
 }
 
 /// A path whose values are replaced, and the option that gave it.
@@ -40,6 +41,23 @@ struct FieldTrees {
     unknown: PathTree,
 }
 
+/// What takes the place of a value.
+#[derive(Debug, Clone, Copy)]
+enum Replacement<'k> {
+    Null,
+    Pseudonym(&'k PseudonymKey),
+}
+
+impl Replacement<'_> {
+    /// Returns the JSON text in place of a value, which is JSON text.
+    fn of(self, value: &str) -> Cow<'static, str> {
+        match self {
+            Self::Null => Cow::Borrowed("null"),
+            Self::Pseudonym(key) => Cow::Owned(format!("\"{}\"", key.of_json(value))),
+        }
+    }
+}
+
 /// A row with the replacements that were made in it.
 #[derive(Debug, Default)]
 pub(crate) struct EditedRow {
@@ -48,8 +66,8 @@ pub(crate) struct EditedRow {
     persona: EditedField,
     tags: EditedField,
     additional_properties: EditedField,
+    /// The paths that led to a value.
     paths: PathSet,
-    added: usize,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +86,28 @@ impl EditedField {
             Self::Text(text) => Some(text),
         }
     }
+
+    /// Replaces the values of a field at the paths. Returns the paths that led to one.
+    fn edit(&mut self, tree: &PathTree, before: Option<&str>, with: Replacement<'_>) -> PathSet {
+        let Some(text) = self.of(before).filter(|_| !tree.is_empty()) else {
+            return PathSet::default();
+        };
+        let (places, found) = tree.find(text);
+        if found.is_empty() {
+            return found;
+        }
+        let mut changed = String::with_capacity(text.len());
+        let mut at = 0;
+        for place in places {
+            changed.push_str(&text[at..place.start]);
+            changed.push_str(&with.of(&text[place.clone()]));
+            at = place.end;
+        }
+        changed.push_str(&text[at..]);
+        let is_null = matches!(with, Replacement::Null) && !tree.ends().is_empty();
+        *self = if is_null { Self::Null } else { Self::Text(changed) };
+        found
+    }
 }
 
 impl EditedRow {
@@ -83,32 +123,37 @@ impl EditedRow {
         }
     }
 
-    /// Replaces values of a field by null.
-    fn masked(&mut self, tree: &PathTree, field: Option<&str>) -> EditedField {
-        let Some(text) = field.filter(|_| !tree.is_empty()) else { return EditedField::Same };
-        let (places, found) = tree.find(text);
-        if found.is_empty() {
-            return EditedField::Same;
+    /// Replaces the values at the paths, in the row as it is after earlier replacements.
+    fn edit(&mut self, trees: &FieldTrees, row: &Row<'_>, with: Replacement<'_>) {
+        let unknown = row.additional_properties;
+        let found = [
+            self.input.edit(&trees.input, row.input, with),
+            self.expected_output.edit(&trees.expected_output, row.expected_output, with),
+            self.tags.edit(&trees.tags, row.tags, with),
+            self.additional_properties.edit(&trees.unknown, unknown, with),
+        ];
+        found.into_iter().for_each(|found| self.paths.join(found));
+        // The persona is not JSON text, and no path leads into it.
+        if let Some(persona) = self.persona.of(row.persona).filter(|_| !trees.persona.is_empty()) {
+            self.persona = match with {
+                Replacement::Null => EditedField::Null,
+                Replacement::Pseudonym(key) => EditedField::Text(key.of_string(persona)),
+            };
+            self.paths.join(trees.persona.ends());
         }
-        self.paths.join(found);
-        if !tree.ends().is_empty() {
-            return EditedField::Null;
-        }
-        let mut changed = String::with_capacity(text.len() + NULL.len() * places.len());
-        let mut at = 0;
-        for place in places {
-            changed.push_str(&text[at..place.start]);
-            changed.push_str(NULL);
-            at = place.end;
-        }
-        changed.push_str(&text[at..]);
-        self.added += changed.len().saturating_sub(text.len());
-        EditedField::Text(changed)
     }
 
     /// Returns the bytes that the replacements add to the row.
-    pub(super) fn added(&self) -> usize {
-        self.added
+    pub(super) fn added(&self, row: &Row<'_>) -> usize {
+        let edited = self.of(*row);
+        let fields = [
+            (row.input, edited.input),
+            (row.expected_output, edited.expected_output),
+            (row.tags, edited.tags),
+            (row.additional_properties, edited.additional_properties),
+        ];
+        let length = |text: Option<&str>| text.map_or(0, str::len);
+        fields.iter().map(|(before, after)| length(*after).saturating_sub(length(*before))).sum()
     }
 
     /// Returns the paths that led to a value.
@@ -118,16 +163,55 @@ impl EditedRow {
 }
 
 impl RowEditor {
-    /// Checks the paths; `None` if there are none.
+    /// Checks the paths, and reads the key of pseudonyms; `None` if there are no paths.
     ///
     /// # Errors
-    /// [`Error::Expression`] or [`Error::Usage`] for a wrong path.
+    /// [`Error::Expression`] or [`Error::Usage`] for a wrong path or a missing key, [`Error::ConfigurationFile`] for a
+    /// key that cannot be used.
     pub(super) fn compile(options: &Transform) -> Result<Option<Self>> {
-        let mask = ValuePath::parse_all("mask", &options.mask)?;
-        let replaced = |path: &ValuePath| ReplacedPath { option: "mask", path: path.to_string() };
-        let paths: Vec<_> = mask.iter().map(replaced).collect();
-        let editor = Self { mask: FieldTrees::of(&mask), paths };
+        let (mask, hashed) = Self::paths_of(options)?;
+        let key = options.pseudonym_key_file.as_deref().map(PseudonymKey::read).transpose()?;
+        let trees = FieldTrees::of(&hashed, mask.len());
+        let replaced = |option: &'static str| {
+            move |path: &ValuePath| ReplacedPath { option, path: path.to_string() }
+        };
+        let hashed = hashed.iter().map(replaced("pseudonymise"));
+        let editor = Self {
+            paths: mask.iter().map(replaced("mask")).chain(hashed).collect(),
+            mask: FieldTrees::of(&mask, 0),
+            pseudonyms: key.map(|key| (trees, key)),
+        };
         Ok((!editor.paths.is_empty()).then_some(editor))
+    }
+
+    /// Checks the options like [`compile`](Self::compile), without reading the key.
+    pub(super) fn check_options(options: &Transform) -> Result<()> {
+        Self::paths_of(options).map(drop)
+    }
+
+    /// Returns the paths of the mask and of the pseudonyms.
+    fn paths_of(options: &Transform) -> Result<(Vec<ValuePath>, Vec<ValuePath>)> {
+        let mask = ValuePath::parse_all("mask", &options.mask)?;
+        let hashed = ValuePath::parse_all("pseudonymise", &options.pseudonymise)?;
+        match (hashed.is_empty(), &options.pseudonym_key_file) {
+            (false, None) => {
+                let why = "`pseudonymise` needs `pseudonym_key_file`: make a key with openssl rand -hex 32";
+                return Err(Error::Usage(why.to_owned()));
+            }
+            (true, Some(_)) => {
+                let why = "`pseudonym_key_file` has no effect without `pseudonymise`";
+                return Err(Error::Usage(why.to_owned()));
+            }
+            _ => {}
+        }
+        let is_masked = |path: &&ValuePath| mask.iter().any(|mask| path.is_within(mask));
+        match hashed.iter().find(is_masked) {
+            Some(path) => {
+                let why = "`mask` replaces its values by null: leave one of them out";
+                Err(Error::invalid("path of `pseudonymise`", path.to_string(), why))
+            }
+            None => Ok((mask, hashed)),
+        }
     }
 
     /// Returns the number of paths.
@@ -140,9 +224,15 @@ impl RowEditor {
         self.paths.first().map_or(("mask", String::new()), |it| (it.option, it.path.clone()))
     }
 
-    /// Returns the paths of the mask.
-    pub(super) fn masked(&self) -> impl Iterator<Item = &str> {
-        self.paths.iter().map(|path| path.path.as_str())
+    /// Returns the paths of an option.
+    pub(super) fn paths(&self, option: &str) -> Vec<String> {
+        let paths = self.paths.iter().filter(|path| path.option == option);
+        paths.map(|path| path.path.clone()).collect()
+    }
+
+    /// Returns the check value of the key of pseudonyms.
+    pub(super) fn key_check(&self) -> Option<String> {
+        self.pseudonyms.as_ref().map(|(_, key)| key.check().to_owned())
     }
 
     /// Refuses a path that has replaced no value. `replaced` has a number of rows for each path, and `rows` is the
@@ -169,22 +259,17 @@ impl RowEditor {
     /// Returns the row with its replacements; `None` if no path leads to a value.
     pub(super) fn edited(&self, row: &Row<'_>) -> Option<Box<EditedRow>> {
         let mut edited = EditedRow::default();
-        edited.input = edited.masked(&self.mask.input, row.input);
-        edited.expected_output = edited.masked(&self.mask.expected_output, row.expected_output);
-        edited.tags = edited.masked(&self.mask.tags, row.tags);
-        edited.additional_properties = edited.masked(&self.mask.unknown, row.additional_properties);
-        // The persona is not JSON text, and no path leads into it.
-        if row.persona.is_some() && !self.mask.persona.is_empty() {
-            edited.persona = EditedField::Null;
-            edited.paths.join(self.mask.persona.ends());
+        edited.edit(&self.mask, row, Replacement::Null);
+        if let Some((trees, key)) = &self.pseudonyms {
+            edited.edit(trees, row, Replacement::Pseudonym(key));
         }
         (!edited.paths.is_empty()).then(|| Box::new(edited))
     }
 }
 
 impl FieldTrees {
-    /// `paths` are numbered in their order.
-    fn of(paths: &[ValuePath]) -> Self {
+    /// `paths` are numbered in their order, from `first`.
+    fn of(paths: &[ValuePath], first: usize) -> Self {
         let mut trees = Self::default();
         for (number, path) in paths.iter().enumerate() {
             let tree = match path.field.as_str() {
@@ -194,7 +279,7 @@ impl FieldTrees {
                 "tags" => &mut trees.tags,
                 other => trees.unknown.of_key(other),
             };
-            tree.insert(&path.steps, number);
+            tree.insert(&path.steps, first + number);
         }
         trees
     }
@@ -241,6 +326,51 @@ mod tests {
         // A null is no value.
         let null = Row { input: Some("[null]"), persona: None, ..ROW };
         assert!(editor(".input[0], .persona").edited(&null).is_none());
+    }
+
+    #[test]
+    fn pseudonyms_replace_values_after_the_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let mut options = std::fs::OpenOptions::new();
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut written = options.write(true).create_new(true).open(&file).unwrap();
+        let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        std::io::Write::write_all(&mut written, key.as_bytes()).unwrap();
+        let transform = Transform::new()
+            .mask(".tags.list[0]")
+            .pseudonymise(".persona, .tags.list, .tags.topic, .input.messages[].content, .source")
+            .pseudonym_key_file(&file);
+        let editor = RowEditor::compile(&transform).unwrap().unwrap();
+        let edited = editor.edited(&ROW).unwrap();
+        let row = edited.of(ROW);
+        let key = PseudonymKey::read(&file).unwrap();
+        let json = |value: &str| format!("\"{}\"", key.of_json(value));
+        assert_eq!(row.persona, Some(key.of_json("\"ann\"").as_str()));
+        let input = ROW.input.unwrap().replace("\"why?\"", &json("\"why?\""));
+        assert_eq!(row.input.unwrap(), input.replace("\"so\"", &json("\"so\"")));
+        let tags = ROW.tags.unwrap().replace("[1,2,3]", &json("[null,2,3]"));
+        assert_eq!(row.tags.unwrap(), tags.replace("\"billing\"", &json("\"billing\"")));
+        assert_eq!(row.additional_properties.unwrap(), format!("{{\"source\":{}}}", json("\"x\"")));
+        assert_eq!(edited.paths().iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        let whole = Transform::new().pseudonymise(".tags").pseudonym_key_file(&file);
+        let whole = RowEditor::compile(&whole).unwrap().unwrap().edited(&ROW).unwrap();
+        assert_eq!(whole.of(ROW).tags, Some(json(ROW.tags.unwrap()).as_str()));
+        assert!(!format!("{editor:?} {transform:?}").contains("0405"));
+    }
+
+    #[test]
+    fn contradictory_options_are_refused() {
+        let refused =
+            |transform: Transform| RowEditor::compile(&transform).unwrap_err().to_string();
+        let missing = refused(Transform::new().pseudonymise(".persona"));
+        assert!(missing.starts_with("`pseudonymise` needs `pseudonym_key_file`: "), "{missing}");
+        let needless = refused(Transform::new().mask(".tags").pseudonym_key_file("key"));
+        assert_eq!(needless, "`pseudonym_key_file` has no effect without `pseudonymise`");
+        let both = Transform::new().mask(".tags.user").pseudonym_key_file("key");
+        let both = refused(both.pseudonymise(".tags.user.email"));
+        assert!(both.contains("`mask` replaces its values by null"), "{both}");
     }
 
     #[test]

@@ -234,7 +234,11 @@ fn build(
     /// A name that no expression can have.
     const ROW: &str = "!row";
     if text.trim().is_empty() {
-        let why = "it is empty: write a condition, such as .persona != null".to_owned();
+        let example = match used_as {
+            ExpressionUse::Value => "write an expression, such as .persona",
+            _ => "write a condition, such as .persona != null",
+        };
+        let why = format!("it is empty: {example}");
         return Err(ExpressionRefusal { part: text, why });
     }
     let tokens = lex(text)?;

@@ -1,6 +1,6 @@
 //! The options of a transformation, as a caller gives them.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,8 @@ pub struct Transform {
     pub(super) sample: Option<f64>,
     pub(super) seed: Option<u64>,
     pub(super) mask: Vec<String>,
+    pub(super) pseudonymise: Vec<String>,
+    pub(super) pseudonym_key_file: Option<PathBuf>,
     pub(super) on_error: Option<OnError>,
     pub(super) expression_timeout: Option<Duration>,
 }
@@ -187,12 +189,12 @@ impl Transform {
         self
     }
 
-    /// Replaces the values at these paths by null: `.persona`, `.tags.user.email` or `.input.messages[].name`, also several
-    /// with commas between them. It comes after the conditions and the sample, and before the columns, which see the
-    /// masked row. All other bytes of a row stay as they are.
+    /// Replaces the values at these paths by null: `.persona`, `.tags.user.email` or `.input.messages[].name`, also
+    /// several with commas between them. It comes after the conditions and the sample, and before the columns, which
+    /// see the masked row. All other bytes of a row stay as they are.
     ///
-    /// A path that leads to no value in any row that is written is an error of the run, because it is probably misspelled.
-    /// Every field but `id` and `order` can be masked, also unknown ones.
+    /// A path that leads to no value in any row that is written is an error of the run, because it is probably
+    /// misspelled. Every field but `id` and `order` can be masked, also unknown ones.
     ///
     /// ```
     /// use overmind_export::Transform;
@@ -202,6 +204,31 @@ impl Transform {
     #[must_use]
     pub fn mask(mut self, paths: impl Into<String>) -> Self {
         self.mask.push(paths.into());
+        self
+    }
+
+    /// Replaces the values at these paths, which are as those of [`mask`](Self::mask), by pseudonyms: HMAC-SHA-256 of
+    /// the value's canonical JSON text with the key of [`pseudonym_key_file`](Self::pseudonym_key_file), cut to 128
+    /// bits, as 32 hexadecimal digits. Equal values have equal pseudonyms, within an export and across exports with
+    /// the same key. Null stays null. It comes after the mask, and before the columns.
+    ///
+    /// ```
+    /// use overmind_export::Transform;
+    /// let transform = Transform::new().pseudonymise(".persona, .tags.user.id").pseudonym_key_file("key");
+    /// # assert_ne!(transform, Transform::new());
+    /// ```
+    #[must_use]
+    pub fn pseudonymise(mut self, paths: impl Into<String>) -> Self {
+        self.pseudonymise.push(paths.into());
+        self
+    }
+
+    /// Sets the file with the key of the pseudonyms: one line of at least 43 random characters, such as `openssl rand
+    /// -hex 32` prints. It must be a regular file that not every user can access. It is read when a plan is made, and
+    /// nothing shows the key. Records have a check value of it. Without pseudonyms, a key is an error of the plan.
+    #[must_use]
+    pub fn pseudonym_key_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.pseudonym_key_file = Some(file.into());
         self
     }
 

@@ -47,6 +47,11 @@ impl fmt::Display for ValuePath {
 }
 
 impl ValuePath {
+    /// Whether all values of the path are in values of the other path, or are the same.
+    pub(super) fn is_within(&self, other: &Self) -> bool {
+        self.field == other.field && self.steps.starts_with(&other.steps)
+    }
+
     /// Parses the paths of an option. Each text has one path, or several with commas between them.
     ///
     /// # Errors

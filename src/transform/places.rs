@@ -9,9 +9,9 @@ use super::{
     paths::PathStep,
 };
 
-/// Some of at most 64 paths, by their numbers.
+/// Some of at most 128 paths, by their numbers: 64 of each option.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct PathSet(u64);
+pub(super) struct PathSet(u128);
 
 impl PathSet {
     pub(super) fn insert(&mut self, path: usize) {
@@ -27,7 +27,7 @@ impl PathSet {
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..u64::BITS as usize).filter(move |path| self.0 >> path & 1 == 1)
+        (0..u128::BITS as usize).filter(move |path| self.0 >> path & 1 == 1)
     }
 }
 

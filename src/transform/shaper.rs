@@ -52,6 +52,12 @@ pub struct TransformRecord {
     /// The paths whose values were replaced by null, each in its shortest form.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mask: Vec<String>,
+    /// The paths whose values were replaced by pseudonyms, each in its shortest form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pseudonymise: Vec<String>,
+    /// A check value of the key of the pseudonyms: another key has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pseudonym_key: Option<String>,
 }
 
 impl TransformRecord {
@@ -62,7 +68,7 @@ impl TransformRecord {
 
     /// Returns the number of paths whose values were replaced.
     pub(crate) fn replaced_paths(&self) -> usize {
-        self.mask.len()
+        self.mask.len() + self.pseudonymise.len()
     }
 
     /// Returns the computed columns. A record of another program can have columns that no export has: those are left
@@ -79,12 +85,12 @@ const EXPRESSIONS: &str = "`where`, `column` or `map`";
 /// A compiled transformation.
 #[derive(Debug)]
 pub(crate) struct Shaper {
-    conditions: Vec<Expression>,
-    columns: Vec<ComputedColumn>,
-    map: Option<LineMap>,
-    sample: Option<Sample>,
-    editor: Option<RowEditor>,
-    on_error: OnError,
+    pub(super) conditions: Vec<Expression>,
+    pub(super) columns: Vec<ComputedColumn>,
+    pub(super) map: Option<LineMap>,
+    pub(super) sample: Option<Sample>,
+    pub(super) editor: Option<RowEditor>,
+    pub(super) on_error: OnError,
     timeout: Duration,
     recorded: TransformRecord,
 }
@@ -113,10 +119,23 @@ impl Verdict {
 }
 
 impl Shaper {
-    /// Checks the options and compiles the expressions; `None` if the transformation changes nothing.
+    /// Checks the options and compiles the expressions like [`compile`](Self::compile), but does not read the key of
+    /// pseudonyms. The result has all columns, and replaces no values by pseudonyms.
     ///
     /// # Errors
     /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option.
+    pub(crate) fn check(options: &Transform) -> Result<Option<Self>> {
+        RowEditor::check_options(options)?;
+        let (pseudonymise, pseudonym_key_file) = (Vec::new(), None);
+        Self::compile(&Transform { pseudonymise, pseudonym_key_file, ..options.clone() })
+    }
+
+    /// Checks the options, compiles the expressions, and reads the key of pseudonyms; `None` if the transformation
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Expression`], [`Error::Invalid`] or [`Error::Usage`] for the first wrong option, and
+    /// [`Error::ConfigurationFile`] for a key that cannot be used.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
         let has_rows_or_columns = !(options.conditions.is_empty() && options.columns.is_empty());
         let has_expressions = has_rows_or_columns || options.map.is_some();
@@ -157,7 +176,9 @@ impl Shaper {
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             seed: sample.is_some().then_some(seed),
-            mask: editor.iter().flat_map(RowEditor::masked).map(str::to_owned).collect(),
+            mask: editor.iter().flat_map(|editor| editor.paths("mask")).collect(),
+            pseudonymise: editor.iter().flat_map(|editor| editor.paths("pseudonymise")).collect(),
+            pseudonym_key: editor.as_ref().and_then(RowEditor::key_check),
         };
         Ok(Some(Self { conditions, columns, map, sample, editor, on_error, timeout, recorded }))
     }

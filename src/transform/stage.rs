@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::{
     budget::STACK,
     edits::EditedRow,
+    explain::Explanation,
     expression::EvaluationFailure,
     shaper::{ShapedRow, Shaper},
 };
@@ -69,6 +70,8 @@ pub(crate) struct Shaped<B> {
     pub(crate) edited: Vec<Option<Box<EditedRow>>>,
     /// For each path of the replacements, the number of rows in which it has replaced a value.
     pub(crate) replaced: Vec<u64>,
+    /// What becomes of each row, if the stage only explains it. No row is kept then.
+    pub(crate) explanations: Vec<Explanation>,
 }
 
 /// The largest content of a stage.
@@ -100,6 +103,8 @@ type StageResult<B> = (u64, Result<Shaped<B>>);
 
 struct StageShared<B> {
     shaper: Arc<Shaper>,
+    /// Whether rows are only explained.
+    explains: bool,
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
@@ -145,9 +150,22 @@ impl<B: RowBlock> Stage<B> {
     /// # Errors
     /// [`Error::Io`] when the system cannot start a thread.
     pub(crate) fn start(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        Self::started(shaper, limits, false)
+    }
+
+    /// Starts the threads of a stage that only explains what becomes of rows.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system cannot start a thread.
+    pub(crate) fn explaining(shaper: Arc<Shaper>, limits: StageLimits) -> Result<Self> {
+        Self::started(shaper, limits, true)
+    }
+
+    fn started(shaper: Arc<Shaper>, limits: StageLimits, explains: bool) -> Result<Self> {
         let has_expressions = shaper.has_expressions();
         let shared = Arc::new(StageShared {
             shaper,
+            explains,
             queue: Mutex::new(StageQueue { submitted: 0, blocks: VecDeque::new() }),
             filled: Condvar::new(),
             ended: Condvar::new(),
@@ -295,7 +313,7 @@ impl<B: RowBlock> StageShared<B> {
         let (mut kept, mut failed) = (Vec::new(), 0);
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
-        let (mut computed, mut lines) = (0_usize, Vec::new());
+        let (mut computed, mut lines, mut explanations) = (0_usize, Vec::new(), Vec::new());
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -305,6 +323,15 @@ impl<B: RowBlock> StageShared<B> {
                 slot.begin(number, place, &self.is_closed);
             }
             let begin = |expression| slot.reach(expression);
+            if self.explains {
+                let explained = self.shaper.explain(&row, &slot.stop, &begin);
+                match (explained, slot.end()) {
+                    (Ok(explanation), _) => explanations.push(explanation),
+                    (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
+                }
+                kept.push(false);
+                continue;
+            }
             let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next);
             let (verdict, last) = match (verdict, slot.end()) {
                 (Ok(verdict), last) => (verdict, last),
@@ -314,7 +341,7 @@ impl<B: RowBlock> StageShared<B> {
             failed += u64::from(verdict.has_failed);
             if verdict.is_kept {
                 computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
-                computed += next.edited.as_ref().map_or(0, |edited| edited.added());
+                computed += next.edited.as_ref().map_or(0, |edited| edited.added(&row));
                 if computed > MOST_COMPUTED {
                     let why = "the computed columns of a page, and what is added to its rows, have at most 256 MiB"
                         .to_owned();
@@ -339,7 +366,7 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns, lines, edited, replaced })
+        Ok(Shaped { block, kept, failed, columns, lines, edited, replaced, explanations })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

@@ -334,3 +334,44 @@ fn another_form_is_not_resumed() {
     assert_eq!(world.entries(), ["rows", "rows.manifest.json"]);
     assert!(manifest(&world, "rows")["nested"].is_null());
 }
+
+#[test]
+fn schema_has_the_types_and_reasons() {
+    let world = world(conversations(60));
+    export(&world, &[&["-o", "nested.parquet"], &NESTED[..]].concat());
+    export(&world, &["-o", "out/", "--rows-per-file", "25"]);
+    export(&world, &["-o", "bare.jsonl"]);
+    let schema = |arguments: &[&str]| {
+        let ran = Ran::of(world.command().arg("schema").args(arguments)).ok();
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()
+    };
+    let found = schema(&["nested.parquet"]);
+    assert_eq!(
+        (&found["rows"], &found["columns"][0]),
+        (&json!(60), &json!({"name": "id", "type": "string"}))
+    );
+    let mixed = json!({"name": "mixed", "type": "json", "why": "number and string", "row": 2});
+    assert_eq!(found.pointer("/columns/2/fields/1"), Some(&mixed));
+    // The types that a nested export would have.
+    for other in ["out", "bare.jsonl", &ID.to_string()] {
+        assert_eq!(schema(&[other]), found, "{other}");
+    }
+    assert_eq!(schema(&["out", "--text", ".input"])["columns"][2]["why"], "as asked for");
+    assert_eq!(schema(&[&ID.to_string(), "--limit", "1"])["rows"], 1);
+}
+
+#[test]
+fn schema_says_what_differs() {
+    let world = world(conversations(60));
+    export(&world, &[&["-o", "all.arrow"], &NESTED[..]].concat());
+    export(&world, &[&["-o", "one.arrow", "--limit", "2"], &NESTED[..]].concat());
+    let schema =
+        |more: &[&str]| run(&world, &[&["schema", "all.arrow", "--against"], more].concat());
+    let same = schema(&["all.arrow"]).ok();
+    assert!(same.stdout.ends_with("\"differences\":[]}\n"), "{}", same.stdout);
+    let differs = schema(&["one.arrow"]);
+    assert_eq!(differs.code, Some(1), "{differs:?}");
+    let found: Value = serde_json::from_str(&differs.stdout).unwrap();
+    let expected = json!({"path": ".tags.topic", "before": null, "now": "string"});
+    assert!(found["differences"].as_array().unwrap().contains(&expected), "{found}");
+}

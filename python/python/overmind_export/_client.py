@@ -133,7 +133,7 @@ class Client:
         types = dict(_native.column_types(given))
         # A limit counts the rows that are read. A computed column can decide which rows are kept, also one that a query
         # does not need.
-        is_chosen = any(given.get(name) is not None for name in ("where", "sample", "mask", "column"))
+        is_chosen = any(given.get(name) is not None for name in ("where", "sample", "mask", "pseudonymise", "column"))
         is_computed = given.get("column") is not None
 
         def begin(columns: list[str], limit: int | None) -> Stream:
@@ -285,8 +285,8 @@ def read(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> Rows:
     **options
         ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
         :func:`datasets`, and the settings of :class:`Client`. ``where``, ``sample``, ``seed``, ``mask``,
-        ``on_error``, ``expression_timeout``, ``column`` and ``drop`` choose rows, mask values and compute columns: see
-        :class:`TransformOptions`.
+        ``pseudonymise``, ``pseudonym_key_file``, ``on_error``, ``expression_timeout``, ``column`` and ``drop`` choose
+        rows, replace values and compute columns: see :class:`TransformOptions`.
 
     Raises
     ------

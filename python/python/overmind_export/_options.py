@@ -114,6 +114,10 @@ class TransformOptions(TypedDict, total=False):
     mask: str | Iterable[str] | None
     """Replaces the values at these paths by null, such as ``".persona, .tags.user.email"``. A path that leads to no value
     in any row is an error."""
+    pseudonymise: str | Iterable[str] | None
+    """Replaces the values at these paths by pseudonyms: keyed hashes, which are equal for equal values."""
+    pseudonym_key_file: Path | None
+    """The file with the key of ``pseudonymise``, which ``openssl rand -hex 32`` makes."""
     on_error: Literal["fail", "null", "skip"] | None
     """What to do with a row on which an expression fails. Default: ``"fail"`` ends the call."""
     expression_timeout: float | None
@@ -322,7 +326,7 @@ def checked(call: str, given: Any, allowed: type[Any]) -> dict[str, Any]:
             hint = f". Did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{hint}")
     options: dict[str, Any] = dict(given)
-    for name in ("columns", "drop", "where", "mask", "nest", "text"):
+    for name in ("columns", "drop", "where", "mask", "pseudonymise", "nest", "text"):
         names_given = options.get(name)
         if isinstance(names_given, Iterable) and not isinstance(names_given, (str, list)):
             options[name] = list(names_given)

@@ -33,7 +33,8 @@ class Summary:
     transform : dict or None
         How the rows were chosen from those read, and which columns were computed. None if nothing was asked for.
     replaced_rows : list of int or None
-        Rows in which each path of ``mask`` has replaced a value, in the order of the paths in ``transform``.
+        Rows in which each path of ``mask`` and then of ``pseudonymise`` has replaced a value, in the order of the paths
+        in ``transform``.
     pages, requests, retries, received_bytes : int or None
         Pages read, requests sent (retries included), retries, and bytes of pages after decompression.
     files, bytes, kept_rows : int or None

@@ -183,3 +183,15 @@ fn record_without_its_paths_is_found() {
         assert!(ran.stdout.contains(why), "{}", ran.stdout);
     }
 }
+
+#[test]
+fn map_sees_the_masked_row() {
+    let world = world(30);
+    let arguments = ["-o", "rows.jsonl", "--manifest", "--mask", ".persona,.tags.topic"];
+    let map = ["--map", "select(.order == 4) | (.persona, .tags.topic, .order)"];
+    world.export(&[&arguments[..], &map].concat()).ok();
+    assert_eq!(world.read("rows.jsonl"), b"null\nnull\n4\n");
+    // More rows have masked values than lines were written.
+    assert_eq!(record(&world, "rows.jsonl")["parts"][0]["replaced"], json!([24, 30]));
+    Ran::of(world.command().args(["verify", "rows.jsonl"])).ok();
+}

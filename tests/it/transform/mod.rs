@@ -7,6 +7,7 @@ mod kept;
 mod mapped;
 mod masked;
 mod preview;
+mod pseudonyms;
 mod recorded;
 mod resumed;
 mod streamed;

@@ -66,6 +66,60 @@ fn pages_after_the_shown_rows_do_not_matter() {
 }
 
 #[test]
+fn explanation_has_a_reason_for_each_row() {
+    let world = world(100);
+    let where_ =
+        ["--where", ".order != 1", "--where", ".order | if . == 2 then error(\"x\") else true end"];
+    let more =
+        ["--sample", "0.5", "--column", "a:int=if .order > 3 then \"a\" else 1 end", "-n", "6"];
+    let arguments = [&["--explain"], &where_[..], &more[..]].concat();
+    let ran = preview(&world, &arguments).ok();
+    insta::assert_snapshot!(ran.stdout, @r#"
+     ROW  ID        KEPT  WHY
+       1  00000000  no    it is not in the sample
+       2  00000000  no    --where ".order != 1" does not hold
+       3  00000000  no    --where ".order | if . == 2 then error(\"x\") else true end" failed: x
+       4  00000000  yes
+       5  00000000  no    --column "if .order > 3 then \"a\" else 1 end" failed: the output "a" is a
+                          string, not an integer
+       6  00000000  no    --column "if .order > 3 then \"a\" else 1 end" failed: the output "a" is a
+                          string, not an integer
+    1 kept of the first 6 rows
+    "#);
+    let ran = preview(&world, &[&arguments[..], &["--json"]].concat()).ok();
+    let first: serde_json::Value =
+        serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!(first["id"], "00000000-0000-4000-8000-000000000000");
+    // The rows that are kept are those of an export.
+    let kept = |it: &str| it.contains("\"is_kept\":true");
+    let arguments =
+        ["--explain", "--json", "-n", "100", "--where", ".tags.passed", "--sample", "0.3"];
+    let explained = preview(&world, &arguments).ok().stdout;
+    let exported = world.export(&[&["-o", "-"], &arguments[4..]].concat()).ok().stdout;
+    assert_eq!(explained.lines().filter(|it| kept(it)).count(), exported.lines().count());
+    for (line, row) in explained.lines().filter(|it| kept(it)).zip(exported.lines()) {
+        assert_eq!(line[..45], row[..45]);
+    }
+    let ran = preview(&world, &["--explain"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(
+        ran.stderr.contains("--explain explains a transformation: give --where"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn endless_expression_ends_an_explanation() {
+    let world = world(10);
+    let endless = "[range(1e6)] | map(tostring) | length > 0 and (.[0:9] | tojson | length) > 0";
+    let arguments = ["--explain", "--where", endless, "--expression-timeout", "1ms"];
+    let ran = preview(&world, &arguments);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(65), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("did not end within"), "{}", ran.stderr);
+}
+
+#[test]
 fn options_are_refused_before_a_request() {
     let world = world(10);
     for (arguments, why) in [

@@ -1,0 +1,85 @@
+//! Explains what a transformation makes of the rows of a stream of pages. Writes nothing.
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::{
+    blocking,
+    handover::{QUEUED_BATCHES, forward},
+    shaping::{InterruptOnDrop, ended_early, shape_pages},
+    transformed::TransformPlan,
+};
+use crate::{
+    client::Page,
+    error::{Error, Result},
+    transform::{Shaped, Stage},
+};
+
+/// What a transformation makes of a row.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct RowExplanation {
+    /// The id of the row.
+    pub id: Uuid,
+    /// Whether the row is kept.
+    pub is_kept: bool,
+    /// Why it is left out, or what failed on a row that is kept. Names of options are in backticks.
+    pub reason: Option<String>,
+}
+
+/// Explains for each row of a stream of pages whether a transformation keeps it, and why not.
+///
+/// A row on which an expression fails is an explanation here, also if it would end an export. The explanations of all
+/// rows are in memory, so limit the rows of the stream.
+///
+/// # Errors
+/// The first error of the stream, or of an expression that does not end in time. [`Error::Usage`] if the plan has no
+/// transformation.
+///
+/// ```
+/// use overmind_export::{Client, StreamOptions, Transform, TransformPlan, demo, explain_rows};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dataset = demo::Dataset::generated(300, 7);
+/// # let id = dataset.id;
+/// # let server = demo::Server::start(demo::Options::default(), vec![dataset]).await?;
+/// # let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
+/// let plan = TransformPlan::new(&Transform::new().keep_where(".order < 2"), None, &[])?;
+/// let options = StreamOptions { limit: Some(3), ..StreamOptions::default() };
+/// let rows = explain_rows(client.dataset(id).options(options).pages(), &plan).await?;
+/// assert_eq!(rows.iter().map(|row| row.is_kept).collect::<Vec<_>>(), [true, true, false]);
+/// assert_eq!(rows[2].reason.as_deref(), Some("`where` \".order < 2\" does not hold"));
+/// # Ok(())
+/// # }
+/// ```
+pub async fn explain_rows(
+    mut pages: impl Stream<Item = Result<Page>> + Unpin,
+    plan: &TransformPlan,
+) -> Result<Vec<RowExplanation>> {
+    let (sender, mut receiver) = mpsc::channel(QUEUED_BATCHES);
+    let interrupt = InterruptOnDrop::default();
+    let (interrupted, limits) = (interrupt.0.clone(), plan.limits());
+    let nothing = || Error::Usage("there is no transformation to explain: give `where`".to_owned());
+    let shaper = plan.shaper().ok_or_else(nothing)?;
+    let explaining = blocking(move || {
+        let mut rows = Vec::new();
+        let mut explain = |shaped: Shaped<Page>| {
+            let explained = shaped.block.ids().zip(shaped.explanations);
+            rows.extend(explained.map(|(id, it)| RowExplanation {
+                id,
+                is_kept: it.is_kept,
+                reason: it.reason,
+            }));
+            Ok(())
+        };
+        let stage = Stage::explaining(shaper, limits)?;
+        match shape_pages(&mut receiver, stage, &interrupted, &mut explain)? {
+            true => Ok(rows),
+            false => Err(ended_early()),
+        }
+    });
+    let (forwarded, explained) = futures::join!(forward(&mut pages, sender), explaining);
+    forwarded.and(explained)
+}

@@ -1,0 +1,96 @@
+//! Says why a row is kept or left out, for a person who writes expressions. Decides as the transformation itself does.
+
+use std::sync::atomic::AtomicBool;
+
+use super::{
+    expression::{EvaluationFailure, Expression},
+    options::OnError,
+    shaper::Shaper,
+};
+use crate::{client::Row, text::quoted};
+
+/// Largest text of an expression in a reason, in characters.
+const MOST_SHOWN: usize = 60;
+
+/// What becomes of a row, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Explanation {
+    pub(crate) is_kept: bool,
+    /// Why the row is left out, or what failed on a row that is kept.
+    pub(crate) reason: Option<String>,
+}
+
+impl Explanation {
+    const KEPT: Self = Self { is_kept: true, reason: None };
+
+    fn left_out(reason: String) -> Self {
+        Self { is_kept: false, reason: Some(reason) }
+    }
+}
+
+impl Shaper {
+    /// Explains what becomes of a row. An expression that fails on it is a reason here, also if it would end an export.
+    ///
+    /// # Errors
+    /// The failure of the expression that was begun last, if it does not end.
+    pub(super) fn explain(
+        &self,
+        row: &Row<'_>,
+        stop: &AtomicBool,
+        begin: &dyn Fn(usize),
+    ) -> Result<Explanation, EvaluationFailure> {
+        let named =
+            |it: &Expression| format!("`{}` {}", it.option(), quoted(it.text(), MOST_SHOWN));
+        let failed = |it: &Expression, why: &str| format!("{} failed: {why}", named(it));
+        for (number, condition) in self.conditions.iter().enumerate() {
+            begin(number);
+            match condition.is_true(row, stop) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let reason = format!("{} does not hold", named(condition));
+                    return Ok(Explanation::left_out(reason));
+                }
+                Err(EvaluationFailure::Row(why)) => {
+                    return Ok(Explanation::left_out(failed(condition, &why)));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
+            return Ok(Explanation::left_out("it is not in the sample".to_owned()));
+        }
+        let edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
+        let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
+        let mut explanation = Explanation::KEPT;
+        for (number, column) in self.columns.iter().enumerate() {
+            begin(self.conditions.len() + number);
+            match column.value(row, stop) {
+                Ok(_) => {}
+                Err(EvaluationFailure::Row(why)) => {
+                    let reason = failed(&column.expression, &why);
+                    if self.on_error != OnError::Null {
+                        return Ok(Explanation::left_out(reason));
+                    }
+                    explanation.reason.get_or_insert(reason);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if let Some(map) = &self.map {
+            begin(self.conditions.len());
+            let mut lines = Vec::new();
+            match map.lines(row, stop, &mut lines) {
+                Ok(()) if lines.is_empty() => {
+                    let reason = format!("{} has no output", named(&map.expression));
+                    return Ok(Explanation::left_out(reason));
+                }
+                Ok(()) => {}
+                Err(EvaluationFailure::Row(why)) => {
+                    return Ok(Explanation::left_out(failed(&map.expression, &why)));
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(explanation)
+    }
+}
