@@ -258,11 +258,10 @@ fn stem(name: &str) -> String {
 fn has_rare_keys(node: &InferredNode, members: &[&Member], fields: &[NestedField]) -> bool {
     let is_rare = |member: &&Member| member.values.saturating_mul(RARE) < node.objects;
     let same = |fields: &[NestedField]| {
-        let kinds = fields.windows(2).all(|two| match two {
+        fields.windows(2).all(|two| match two {
             [one, other] => shape(&one.kind) == shape(&other.kind),
             _ => true,
-        });
-        kinds
+        })
     };
     members.len() >= RARE_KEYS
         && node.objects >= MANY_OBJECTS

@@ -90,7 +90,7 @@ pub(super) struct OtherChunk {
 
 /// A complete chunk, or all of a nested column. The pool may still be compressing its pages.
 pub(super) enum ClosedChunk {
-    Pages(ClosedPages),
+    Pages(Box<ClosedPages>),
     Nested(ClosedNested),
 }
 
@@ -153,7 +153,7 @@ impl OpenChunk {
             Self::Other(chunk) => chunk.close(pool),
             Self::Nested(chunks) => return Ok(ClosedChunk::Nested(chunks.close(pool))),
         }
-        .map(ClosedChunk::Pages)
+        .map(|pages| ClosedChunk::Pages(Box::new(pages)))
         .map_err(failed)
     }
 }
