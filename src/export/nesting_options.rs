@@ -10,6 +10,18 @@ use crate::{
 /// Options for nested JSON columns.
 ///
 /// A path looks like `.input.messages[].content`: a column, its members, and `[]` for the elements of a list.
+///
+/// ```
+/// use overmind_export::{ExportOptions, ExportPlan, JsonColumns, NestingOptions};
+///
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let nesting = NestingOptions { text: vec![".tags".to_owned()], ..NestingOptions::default() };
+/// let json_columns = Some(JsonColumns::Nested);
+/// let options = ExportOptions::new(dataset, "rows.parquet");
+/// let plan = ExportPlan::new(ExportOptions { json_columns, nesting, ..options })?;
+/// assert_eq!(plan.encoding().json_columns(), Some(JsonColumns::Nested));
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NestingOptions {
     /// The form of single JSON columns, by name; default that of all. Only for Parquet and Arrow.
