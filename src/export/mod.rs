@@ -10,7 +10,9 @@
 
 pub(crate) mod columns;
 mod disk_space;
+pub(crate) mod duplicates;
 mod explained;
+mod first_seen;
 mod handover;
 mod into_sink;
 mod lanes;
@@ -20,6 +22,7 @@ pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
+mod record_option;
 mod shaping;
 mod slot;
 mod summary;
