@@ -9,7 +9,7 @@ use crate::{
     batch::OutputColumn,
     proof::Digest,
     text::{counted, grouped},
-    transform::TransformRecord,
+    transform::{OnError, TransformRecord},
 };
 
 /// One file of an export.
@@ -129,7 +129,11 @@ pub(super) fn unexplained(
     let RowNumbers { rows, rows_read, failed, duplicates } = numbers;
     let left_out = rows_read.checked_sub(rows);
     let is_at_most = |some: u64, all: Option<u64>| all.is_some_and(|all| some <= all);
+    let keeps_all = transform.is_none_or(|transform| !transform.leaves_out_rows());
+    let can_fail = transform.is_some_and(|it| !matches!(it.on_error, None | Some(OnError::Fail)));
     let is_explained = match transform {
+        _ if failed > 0 && !can_fail => false,
+        _ if keeps_all && left_out != Some(0) => false,
         // A row can have any number of lines.
         Some(transform) if transform.map.is_some() => {
             failed <= rows_read && duplicates <= rows_read

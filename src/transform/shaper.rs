@@ -65,6 +65,13 @@ pub struct TransformRecord {
 }
 
 impl TransformRecord {
+    /// Whether rows can be left out.
+    pub(crate) fn leaves_out_rows(&self) -> bool {
+        let skips = self.on_error == Some(OnError::Skip);
+        let chooses = !self.conditions.is_empty() || self.sample.is_some() || self.dedupe.is_some();
+        chooses || self.map.is_some() || skips
+    }
+
     /// Whether a row on which an expression failed can be kept: a computed column or the key of the row is then null.
     pub(crate) fn keeps_failed_rows(&self) -> bool {
         let has_values = !self.columns.is_empty() || self.dedupe.is_some();

@@ -37,6 +37,11 @@ use crate::{
 /// Most bytes of the computed values of a block, and of what replacements add to its rows: 256 MiB.
 const MOST_COMPUTED: usize = 256 << 20;
 
+/// Bytes of computed values in the blocks that nobody has taken yet, above which only the oldest block goes on: 64 MiB.
+const MOST_UNTAKEN: usize = 64 << 20;
+/// Bytes of computed values that a thread counts together: 64 KiB.
+const COUNTED_TOGETHER: usize = 64 << 10;
+
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
 /// request.
 const GRACE: Duration = Duration::from_secs(1);
@@ -77,6 +82,8 @@ pub(crate) struct Shaped<B> {
     /// For each row that is kept, whether it is left out after all, because it equals an earlier row. Empty until
     /// [`leave_out`](Self::leave_out).
     pub(crate) duplicates: Vec<bool>,
+    /// Bytes of the computed values and of what is added to rows.
+    computed: usize,
     /// What becomes of each row, if the stage only explains it. No row is kept then.
     pub(crate) explanations: Vec<Explanation>,
 }
@@ -133,6 +140,8 @@ struct StageShared<B> {
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
+    /// Wakes the threads that wait until a block is taken: one was taken, or the stage is closed.
+    taken: Condvar,
     /// Wakes the watching thread: the stage is closed.
     ended: Condvar,
     /// Nobody needs a result any more. Unlike the request of a slot, it is never taken back.
@@ -143,6 +152,12 @@ struct StageShared<B> {
 
 struct StageQueue<B> {
     submitted: u64,
+    /// Number of blocks that were taken.
+    taken: u64,
+    /// Bytes of computed values in the blocks that were not taken.
+    computed: usize,
+    #[cfg(test)]
+    most_computed: usize,
     blocks: VecDeque<(u64, B)>,
 }
 
@@ -191,8 +206,16 @@ impl<B: RowBlock> Stage<B> {
         let shared = Arc::new(StageShared {
             shaper,
             explains,
-            queue: Mutex::new(StageQueue { submitted: 0, blocks: VecDeque::new() }),
+            queue: Mutex::new(StageQueue {
+                submitted: 0,
+                taken: 0,
+                computed: 0,
+                #[cfg(test)]
+                most_computed: 0,
+                blocks: VecDeque::new(),
+            }),
             filled: Condvar::new(),
+            taken: Condvar::new(),
             ended: Condvar::new(),
             is_closed: AtomicBool::new(false),
             slots: (0..limits.threads.max(1)).map(|_| EvaluationSlot::default()).collect(),
@@ -262,6 +285,8 @@ impl<B: RowBlock> Stage<B> {
             if let Some(done) = self.early.remove(&self.taken) {
                 self.taken += 1;
                 self.sizes.pop_front();
+                let computed = done.as_ref().map_or(0, |shaped| shaped.computed);
+                self.shared.forget(self.taken, computed);
                 return done.map(Some);
             }
             match self.done.recv_timeout(if is_stopped() { Duration::ZERO } else { POLL }) {
@@ -286,6 +311,7 @@ impl<B> Drop for Stage<B> {
         queue.blocks.clear();
         drop(queue);
         self.shared.filled.notify_all();
+        self.shared.taken.notify_all();
         self.shared.ended.notify_all();
         for slot in &self.shared.slots {
             // A thread that begins a row has either seen that the stage is closed, or is stopped here.
@@ -303,6 +329,29 @@ impl<B> StageShared<B> {
 
     fn is_closed(&self) -> bool {
         self.is_closed.load(Relaxed)
+    }
+
+    /// Counts bytes of computed values of a block. While there are too many, waits until the block is the oldest: that
+    /// one never waits, so the others always go on.
+    fn count(&self, block: u64, bytes: usize) {
+        let mut queue = self.queue();
+        queue.computed = queue.computed.saturating_add(bytes);
+        #[cfg(test)]
+        {
+            queue.most_computed = queue.most_computed.max(queue.computed);
+        }
+        while queue.computed > MOST_UNTAKEN && block != queue.taken && !self.is_closed() {
+            queue = self.taken.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Counts a block that was taken, and its bytes no longer.
+    fn forget(&self, taken: u64, computed: usize) {
+        let mut queue = self.queue();
+        queue.taken = taken;
+        queue.computed = queue.computed.saturating_sub(computed);
+        drop(queue);
+        self.taken.notify_all();
     }
 }
 
@@ -339,7 +388,7 @@ impl<B: RowBlock> StageShared<B> {
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
         let (mut computed, mut lines, mut explanations) = (0_usize, Vec::new(), Vec::new());
-        let mut hashes = Vec::new();
+        let (mut hashes, mut counted) = (Vec::new(), 0_usize);
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -373,6 +422,10 @@ impl<B: RowBlock> StageShared<B> {
                         .to_owned();
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
+                if computed - counted >= COUNTED_TOGETHER {
+                    self.count(number, computed - counted);
+                    counted = computed;
+                }
                 if self.shaper.maps() {
                     lines.resize(kept.len() - 1, 0);
                     lines.push(next.values.len());
@@ -394,6 +447,7 @@ impl<B: RowBlock> StageShared<B> {
                 }
             }
         }
+        self.count(number, computed - counted);
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
         let duplicates = Vec::new();
         Ok(Shaped {
@@ -407,6 +461,7 @@ impl<B: RowBlock> StageShared<B> {
             compares: self.shaper.compares(),
             hashes,
             duplicates,
+            computed,
             explanations,
         })
     }
