@@ -11,6 +11,7 @@
 pub(crate) mod columns;
 mod disk_space;
 mod explained;
+mod encoder;
 mod handover;
 mod into_sink;
 mod lanes;

@@ -251,8 +251,7 @@ impl From<&Part> for PartRows {
             replaced: part.replaced.clone(),
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
-            // Parts with nested columns are never kept.
-            nested_digest: None,
+            nested_digest: part.nested_digest.as_ref().and_then(|digest| digest.parse().ok()),
         }
     }
 }
