@@ -69,6 +69,7 @@ fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyD
     dict.set_item("rows_read", summary.rows_read)?;
     dict.set_item("failed_rows", summary.failed_rows)?;
     dict.set_item("transform", transform(py, summary.transform.as_ref())?)?;
+    dict.set_item("duplicate_rows", summary.duplicate_rows)?;
     dict.set_item("replaced_rows", &summary.replaced_rows)?;
     dict.set_item("count", summary.count)?;
     dict.set_item("completeness", completeness(summary.completeness))?;

@@ -129,6 +129,7 @@ pub(crate) fn stream_dataset<'py>(
             rows_read: Some(done.rows_read),
             failed_rows: Some(done.failed_rows),
             transform: plan.record().cloned(),
+            duplicate_rows: Some(done.duplicate_rows),
             replaced_rows: Some(done.replaced_rows),
             count,
             completeness: Some(if is_whole { Completeness::Proven } else { Completeness::Partial }),

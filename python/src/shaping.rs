@@ -27,6 +27,9 @@ impl Options<'_> {
         if let Some(seed) = self.seed()? {
             transform = transform.seed(seed);
         }
+        if let Some(key) = self.get("dedupe")? {
+            transform = transform.dedupe(text("dedupe", "an expression", &key)?);
+        }
         for paths in self.texts("mask", "a path or a list of paths")? {
             transform = transform.mask(paths);
         }

@@ -13,6 +13,8 @@ pub(crate) struct ReadFacts {
     pub(crate) rows_read: Option<u64>,
     pub(crate) failed_rows: Option<u64>,
     pub(crate) transform: Option<TransformRecord>,
+    /// Number of rows that equal an earlier one.
+    pub(crate) duplicate_rows: Option<u64>,
     /// Number of rows in which each path of the transformation has replaced a value.
     pub(crate) replaced_rows: Option<Vec<u64>>,
     /// Number of rows of the dataset.
@@ -49,6 +51,7 @@ impl ReadFacts {
         dict.set_item("rows_read", self.rows_read)?;
         dict.set_item("failed_rows", self.failed_rows)?;
         dict.set_item("transform", transform(py, self.transform.as_ref())?)?;
+        dict.set_item("duplicate_rows", self.duplicate_rows)?;
         dict.set_item("replaced_rows", &self.replaced_rows)?;
         dict.set_item("count", self.count)?;
         dict.set_item("completeness", self.completeness.map_or("unknown", completeness))?;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_pseudonyms_are_equal_for_equal_values(tmp_path: Path, demo: oe.Demo, cl
         client.read(demo.dataset, **options)
 
 
+def test_equal_rows_are_left_out_and_counted(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    options: dict[str, Any] = {"dedupe": ".order % 7", "columns": ["order"]}
+    rows = client.read(demo.dataset, **options)
+    assert rows._inner.head(9) == [[it] for it in range(7)]
+    summary = rows.summary
+    assert (summary.rows, summary.rows_read, summary.duplicate_rows) == (7, ROWS, ROWS - 7)
+    assert summary.transform is not None and summary.transform["dedupe"] == ".order % 7"
+    exported = client.export(demo.dataset, tmp_path / "rows.parquet", **options)
+    assert (exported.digest, exported.duplicate_rows) == (summary.digest, ROWS - 7)
+
+
 def test_failed_rows_end_the_call_or_are_counted(demo: oe.Demo, client: oe.Client) -> None:
     column = {"odd": ("int", 'if .order % 2 == 0 then "even" else .order end')}
     with pytest.raises(oe.DataError, match=r"page 1, row 1 \(id "):
@@ -131,6 +143,7 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
         ({"mask": [5]}, TypeError, "`mask` must be a path or a list of paths, not list"),
         ({"pseudonymise": ".persona"}, oe.UsageError, "`pseudonymise` needs `pseudonym_key_file`"),
         ({"pseudonymise": ".persona", "pseudonym_key_file": 5}, TypeError, "`pseudonym_key_file` must be a path"),
+        ({"dedupe": ".input |"}, oe.UsageError, "is not a valid expression"),
         ({"sample": 1.5}, oe.UsageError, "use a number above 0 and up to 1"),
         ({"sample": True}, TypeError, "`sample` must be a number, not bool"),
         ({"sample": 0.5, "seed": -1}, oe.UsageError, "give a whole number from 0 to"),
@@ -158,3 +171,16 @@ def test_bad_options_send_no_request(tmp_path: Path, demo: oe.Demo, client: oe.C
             assert why in str(caught.value), options
     assert demo.requests == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_map_writes_lines(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    path = tmp_path / "chat.jsonl"
+    summary = client.export(demo.dataset, path, map="{id, roles: [.input.messages[].role]}", manifest=True)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == summary.rows == summary.rows_read == ROWS
+    assert set(lines[0]) == {"id", "roles"}
+    assert oe.verify(path).ok
+    with pytest.raises(oe.UsageError, match="map writes JSON Lines, not Parquet"):
+        client.export(demo.dataset, tmp_path / "rows.parquet", map=".id")
+    with pytest.raises(TypeError, match="map"):
+        client.read(demo.dataset, map=".id")  # type: ignore[call-arg]

@@ -226,11 +226,26 @@ fn report(summary: &Summary) -> Lines {
             },
         )
     });
+    let lines = match summary.duplicate_rows {
+        0 => lines,
+        more => {
+            let rows = counted(more, "row");
+            lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
+        }
+    };
+    let lines = match (summary.rows, summary.rows_read) {
+        (0, 1..) => lines.and(
+            "  nothing was kept: preview --explain shows why; a misspelled field is null in every row",
+        ),
+        _ => lines,
+    };
     match summary.failed_rows {
         0 => lines,
         failed if summary.transform.as_ref().is_some_and(TransformRecord::keeps_failed_rows) => {
+            let chooses = summary.transform.iter().any(|it| !it.conditions.is_empty());
+            let what = if chooses { "left out, or " } else { "" };
             lines.and(format_args!(
-                "  left out, or with null in a column, because an expression failed: {}",
+                "  {what}with null in a column, because an expression failed: {}",
                 counted(failed, "row")
             ))
         }

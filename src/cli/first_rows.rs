@@ -92,12 +92,24 @@ pub(super) fn explanation_table(rows: &[RowExplanation]) -> Lines {
     let cells = rows.iter().enumerate().map(|(index, row)| {
         // Eight characters are enough to recognize a row.
         let id: String = row.id.to_string().chars().take(8).collect();
-        let is_kept = if row.is_kept { "yes" } else { "no" };
+        let is_kept = match (row.is_kept, row.is_end) {
+            (true, _) => "yes",
+            (false, true) => "error",
+            (false, false) => "no",
+        };
         let reason = row.reason.clone().unwrap_or_default();
         vec![grouped(index as u64 + 1), id, is_kept.to_owned(), reason]
     });
     let read = counted(rows.len() as u64, "row");
-    render(&COLUMNS, cells).and(format_args!("{} kept of the first {read}", grouped(kept as u64)))
+    let table = render(&COLUMNS, cells);
+    let table = table.and(format_args!("{} kept of the first {read}", grouped(kept as u64)));
+    match rows.iter().position(|row| row.is_end) {
+        Some(index) => table.and(format_args!(
+            "an export would end at row {}: change the expression, or give --on-error",
+            grouped(index as u64 + 1)
+        )),
+        None => table,
+    }
 }
 
 fn first(rows: u32) -> StreamOptions {

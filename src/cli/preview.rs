@@ -9,8 +9,12 @@ use std::{
 
 use crate::{
     Batches, Client, Column, ColumnType, Encoding, Error, Format, Location, OutputColumn, Query,
-    ReadOptions, Result, Sink, TransformPlan, arrow_schema::SchemaRef, export::unchecked,
-    readback::ForeignFile, text::harmless_json,
+    ReadOptions, Result, Sink, TransformPlan,
+    arrow_schema::SchemaRef,
+    export::unchecked,
+    readback::ForeignFile,
+    record::{manifest::Manifest, place::sidecar_name},
+    text::harmless_json,
 };
 use arrow_array::{RecordBatch, cast::AsArray};
 use clap::{Args, builder::TypedValueParser};
@@ -134,6 +138,12 @@ impl PreviewArgs {
         let rows = cells.take();
         let found = match plan.record() {
             None => RowsFound::Of(Some(read.count)),
+            Some(record) if record.map.is_some() => {
+                RowsFound::Lines { count: read.count, are_all: read.has_read_all }
+            }
+            Some(record) if record.conditions.is_empty() && record.sample.is_none() => {
+                RowsFound::Of(Some(read.count))
+            }
             Some(_) => RowsFound::Kept { count: read.count, are_all: read.has_read_all },
         };
         super::print(&render(rows, found, &columns, is_chosen))
@@ -144,6 +154,7 @@ impl PreviewArgs {
         let record =
             self.record.as_ref().map(|path| self.storage.location(path.as_os_str(), global));
         let (record, columns) = (record.transpose()?, self.transform.column_names());
+        let record = record.or_else(|| record_beside(&location));
         let options = ReadOptions { record, ..self.value_limit.options(columns) };
         if let Some(file) = ForeignFile::open(&location, &options)? {
             return self.foreign(&file);
@@ -189,6 +200,15 @@ impl PreviewArgs {
             names.iter().map(|name| TableColumn::new(name, Fit::Cut)).collect();
         super::print(&RowsFound::Of(file.rows()).below(super::table::render(&header, rows), count))
     }
+}
+
+/// Returns the record next to a file of lines, if there is one: only a record tells the types of its columns.
+fn record_beside(file: &Location) -> Option<Location> {
+    let encoding = Encoding::of_path(Path::new(&file.name()))?;
+    let record = file.sibling(&sidecar_name(&file.name()));
+    let is_there =
+        encoding.format().is_text() && Manifest::load(&record).is_ok_and(|it| it.is_some());
+    is_there.then_some(record)
 }
 
 /// Calls `visit` with the first rows of an export, batch by batch.

@@ -39,6 +39,8 @@ pub(super) enum RowsFound {
     Of(Option<u64>),
     /// The rows of the table are those that a transformation keeps: the first, or all of them.
     Kept { count: u64, are_all: bool },
+    /// The rows of the table are the lines of a map: the first, or all of them.
+    Lines { count: u64, are_all: bool },
 }
 
 impl RowsFound {
@@ -52,6 +54,11 @@ impl RowsFound {
             Self::Of(None) => table.and(format_args!("the first {}", counted(rows, "row"))),
             Self::Kept { count, are_all: true } => {
                 table.and(format_args!("{shown} kept of {}", counted(count, "row")))
+            }
+            Self::Lines { count, are_all } => {
+                let (first, lines) =
+                    (if are_all { "" } else { "the first " }, counted(rows, "line"));
+                table.and(format_args!("{first}{lines}; the dataset has {}", counted(count, "row")))
             }
             Self::Kept { count, are_all: false } => table.and(format_args!(
                 "the first {} of those that are kept; the dataset has {}",

@@ -39,6 +39,9 @@ pub(super) struct TransformArguments {
     /// Seed of --sample: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
+    /// Keep only the first of the rows for which this jq expression is equal, such as .input
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
+    dedupe: Option<String>,
     /// Replace the values at these jq paths by null, such as '.persona, .tags.user.email, .input.messages[].name';
     /// a path that matches nothing in the whole run fails it
     #[arg(long, value_name = "PATHS", help_heading = "Columns")]
@@ -94,6 +97,7 @@ impl From<TransformArguments> for Transform {
         let chosen = typed.map.into_iter().fold(chosen, Self::map);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
+        let chosen = typed.dedupe.into_iter().fold(chosen, Self::dedupe);
         let chosen = typed.mask.into_iter().fold(chosen, Self::mask);
         let chosen = typed.pseudonymise.into_iter().fold(chosen, Self::pseudonymise);
         let chosen = typed.pseudonym_key_file.into_iter().fold(chosen, Self::pseudonym_key_file);

@@ -129,7 +129,7 @@ fn unknown_key_error_names_line_and_nearest_key() {
     line 5: unknown key "time_zone" in [[job]] "nightly": did you mean "timezone"?
     line 5: unknown key "hourly" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
     line 5: unknown key "zz" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
-    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, where, column, map, sample, seed, mask, pseudonymise, pseudonym_key_file, on_error, expression_timeout, columns, drop, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, where, column, map, sample, seed, dedupe, mask, pseudonymise, pseudonym_key_file, on_error, expression_timeout, columns, drop, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
     line 2: unknown key "api_key" in [api]: did you mean "api_key_file"?
     "#);
 }
@@ -246,7 +246,7 @@ fn invalid_value_is_quoted_with_its_line() {
     line 5: sample = 2 in [[job]] "nightly": use a number above 0 and up to 1, such as 0.05
     line 5: sample = "0.1" in [[job]] "nightly": give a decimal number, such as 0.05
     line 1: [[job]] "nightly": seed has no effect without sample
-    line 1: [[job]] "nightly": on_error has no effect without where, column or map
+    line 1: [[job]] "nightly": on_error has no effect without where, column, map or dedupe
     line 1: [[job]] "nightly": "0s" is not a valid expression timeout: it must be longer than zero
     line 5: column = "topic" in [[job]] "nightly": give a name and an expression, such as topic=.tags.topic
     line 5: column = "topic:text=.tags" in [[job]] "nightly": the types are string, int, float, bool, timestamp, json

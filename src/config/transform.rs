@@ -19,6 +19,7 @@ pub(super) struct TransformKeys {
     map: Option<String>,
     sample: Option<f64>,
     seed: Option<u64>,
+    dedupe: Option<String>,
     mask: Option<Vec<String>>,
     pseudonymise: Option<Vec<String>>,
     pseudonym_key_file: Option<String>,
@@ -51,6 +52,9 @@ impl TransformKeys {
                 sample.map(|()| fraction).map_err(|why| item.wrong(why))
             })?,
             seed: section.read("seed", ConfigItem::integer)?,
+            dedupe: section.read("dedupe", |item| {
+                item.parse(|text| checked(Transform::new().dedupe(text)).map(|()| text.to_owned()))
+            })?,
             mask: section.read("mask", |item| {
                 item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
             })?,
@@ -67,8 +71,8 @@ impl TransformKeys {
         })
     }
 
-    /// Returns these keys, with missing ones taken from the defaults. A default without effect on the job does not
-    /// apply.
+    /// Returns these keys, with missing ones taken from the defaults. Paths to replace are added to those of the
+    /// defaults. A default without effect on the job does not apply.
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
@@ -76,14 +80,17 @@ impl TransformKeys {
             self.columns.is_none() && self.drop.is_none() && self.computed.is_none();
         let computed = self.computed.or(d.computed.filter(|_| self.map.is_none()));
         let sample = self.sample.or(d.sample);
-        let pseudonymise = self.pseudonymise.or(d.pseudonymise);
+        let pseudonymise = joined(d.pseudonymise, self.pseudonymise);
         let default_key = d.pseudonym_key_file.filter(|_| pseudonymise.is_some());
         let map = self.map.or(d.map.filter(|_| has_no_columns));
-        let has_expressions = conditions.is_some() || computed.is_some() || map.is_some();
+        let dedupe = self.dedupe.or(d.dedupe);
+        let has_expressions =
+            conditions.is_some() || computed.is_some() || map.is_some() || dedupe.is_some();
         let drop = d.drop.filter(|_| self.columns.is_none() && map.is_none());
         let columns = d.columns.filter(|_| self.drop.is_none() && map.is_none());
         Self {
-            mask: self.mask.or(d.mask),
+            mask: joined(d.mask, self.mask),
+            dedupe,
             pseudonymise,
             pseudonym_key_file: self.pseudonym_key_file.or(default_key),
             seed: self.seed.or(d.seed.filter(|_| sample.is_some())),
@@ -109,6 +116,7 @@ impl TransformKeys {
         let transform = self.map.iter().cloned().fold(transform, Transform::map);
         let transform = self.sample.into_iter().fold(transform, Transform::sample);
         let transform = self.seed.into_iter().fold(transform, Transform::seed);
+        let transform = self.dedupe.iter().cloned().fold(transform, Transform::dedupe);
         let mask = self.mask.iter().flatten().cloned();
         let transform = mask.fold(transform, Transform::mask);
         let pseudonymise = self.pseudonymise.iter().flatten().cloned();
@@ -128,6 +136,14 @@ impl TransformKeys {
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
     }
+}
+
+/// Returns the paths of the defaults and of a job: a job never shows what the defaults hide.
+fn joined(defaults: Option<Vec<String>>, own: Option<Vec<String>>) -> Option<Vec<String>> {
+    let mut all = defaults.unwrap_or_default();
+    let more = own.into_iter().flatten().filter(|paths| !all.contains(paths)).collect::<Vec<_>>();
+    all.extend(more);
+    (!all.is_empty()).then_some(all)
 }
 
 /// Compiles a transformation of one key. The mistake does not repeat the value, which the caller shows.

@@ -4,7 +4,7 @@
 //! ```text
 //! .NAME.partial/lock            held by the run that writes
 //!               journal.jsonl   the plan, then one line for each finished part, then the publication
-//!               ids/0           the ids of a part, 16 bytes each, for the proof
+//!               ids/0           the ids of a part, for the proof, and hashes of its rows if these are compared
 //!               drafts/         the text form of parts with nested columns, in the journal instead of the parts
 //!               data/           becomes NAME: the parts
 //!               record.json     its content becomes NAME.manifest.json
@@ -35,7 +35,6 @@ use crate::{
     error::{Error, Result},
     files::{FileKind, Folder},
     location::Location,
-    record::manifest::Part,
 };
 
 #[derive(Debug)]
@@ -292,7 +291,7 @@ impl Directory {
         Ok((path, file))
     }
 
-    /// Creates the file for the ids of the part with this index, 16 bytes each.
+    /// Creates the file for the ids of the part with this index.
     pub(super) fn create_ids(&mut self, index: usize) -> Result<PartFile> {
         let staged = self.staged()?;
         let (name, ids) = (index.to_string(), staged.ids()?);
@@ -301,12 +300,7 @@ impl Directory {
         Ok(PartFile::new(&path, file))
     }
 
-    pub(super) fn keep(
-        &mut self,
-        part: &Part,
-        has_next: bool,
-        last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(super) fn keep(&mut self, kept: &KeptPart) -> Result<()> {
         let in_drafts = self.in_drafts;
         let staged = self.staged()?;
         // The names must be durable before the journal lists the part.
@@ -314,9 +308,8 @@ impl Directory {
         for folder in [parts, staged.ids()?] {
             folder.sync().map_err(Error::io("sync", folder.path()))?;
         }
-        let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         if let Some(journal) = &mut staged.journal {
-            journal.append(&kept)?;
+            journal.append(kept)?;
         }
         staged.parts += 1;
         Ok(())

@@ -54,18 +54,35 @@ pub(crate) struct KeptPart {
     pub(crate) has_next: bool,
     /// The `order` of the part's last row.
     pub(crate) last_order: Option<i64>,
+    /// Bytes of each row in the file with the part's ids: an id, and what the run keeps with it.
+    #[serde(default = "id_bytes", skip_serializing_if = "is_id")]
+    pub(crate) entry_bytes: u64,
     /// The file with the part's ids. Not journalled, because the part's name determines it.
     #[serde(skip)]
     pub(crate) ids: PathBuf,
 }
 
+fn id_bytes() -> u64 {
+    16
+}
+
+fn is_id(entry_bytes: &u64) -> bool {
+    *entry_bytes == id_bytes()
+}
+
 impl KeptPart {
+    /// Returns the size of the file with the part's ids.
+    pub(super) fn ids_size(&self) -> Option<u64> {
+        self.part.rows_read.checked_mul(self.entry_bytes)
+    }
+
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
         let &Part { first_page, last_page, rows_read, rows, failed, .. } = &self.part;
         let decided = rows.checked_add(failed);
         (1..=last_page).contains(&first_page)
             && last_page < u64::MAX
+            && matches!(self.entry_bytes, 16 | 32)
             && decided.is_some_and(|decided| decided <= rows_read)
     }
 }

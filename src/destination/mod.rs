@@ -227,15 +227,10 @@ impl Destination {
     }
 
     /// Records a finished part, so that a resumed run keeps it.
-    pub(crate) fn keep(
-        &mut self,
-        part: &Part,
-        has_next: bool,
-        last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(crate) fn keep(&mut self, kept: KeptPart) -> Result<()> {
         match self {
-            Self::Directory(directory) => directory.keep(part, has_next, last_order),
-            Self::Prefix(prefix) => prefix.keep(part, has_next, last_order),
+            Self::Directory(directory) => directory.keep(&kept),
+            Self::Prefix(prefix) => prefix.keep(kept),
             _ => Ok(()),
         }
     }

@@ -159,12 +159,7 @@ impl Prefix {
         match self.0 {}
     }
 
-    pub(super) fn keep(
-        &mut self,
-        _part: &Part,
-        _has_next: bool,
-        _last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(super) fn keep(&mut self, _kept: KeptPart) -> Result<()> {
         match self.0 {}
     }
 

@@ -138,7 +138,7 @@ impl StagedDirectory {
             // Compare sizes first: reading a large part takes seconds.
             let length = |folder: &Folder, name: &str| Some(folder.find(name).ok()??.size);
             let lengths = (length(&data, &part.path), length(&ids, &name));
-            if lengths != (Some(part.bytes), part.rows_read.checked_mul(16))
+            if lengths != (Some(part.bytes), kept.ids_size())
                 || part.digest.parse::<Digest>().is_err()
             {
                 break;

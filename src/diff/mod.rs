@@ -303,6 +303,12 @@ fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
     for side in [before, after] {
         if let Some(columns) = side.columns().filter(|columns| !columns.contains(&key)) {
             let (place, columns) = (side.place(), names(columns));
+            if columns.is_empty() {
+                let found = side.computed().join(", ");
+                return Err(Error::Usage(format!(
+                    "{place} has no column {key} to identify its rows by: it only has the computed column {found}"
+                )));
+            }
             return Err(Error::Usage(format!(
                 "{place} has no column {key} to identify its rows by, only {columns}"
             )));

@@ -34,8 +34,9 @@ impl Error {
                 "simplify the expression; if it only needs more time, raise `expression_timeout`"
             }
             Self::Row { .. } => {
-                "change the expression, such as .tags.topic? for a field that can be missing, or give \
-                 `on_error skip` to leave such rows out, `on_error null` to treat the result as null"
+                "change the expression: (.persona // \"\") for a value that can be null, .tags.topic? where .tags is not \
+                 always an object; or give `on_error skip` to leave such rows out, `on_error null` to treat the \
+                 result as null"
             }
             Self::UnmatchedPath { delivered: false, .. } => {
                 "nothing was published: check the spelling of the path, or leave it out if no row has such a value"
@@ -117,14 +118,14 @@ impl Error {
             }
             Self::Io { source, action, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 match *action {
-                    "keep ids in" => {
+                    "keep ids in" | "keep hashes in" => {
                         "make room there, or give another folder with `temp_dir`; nothing was published"
                     }
                     _ => "make room, or write somewhere else; nothing was published",
                 }
             }
-            // Only the folder for ids has its own option.
-            Self::Io { action: "keep ids in", .. } => {
+            // Only the folder for ids and hashes has its own option.
+            Self::Io { action: "keep ids in" | "keep hashes in", .. } => {
                 "give a folder that this user can write to with `temp_dir`"
             }
             Self::ChangedCells { .. } => {

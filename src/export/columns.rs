@@ -38,7 +38,7 @@ pub(crate) fn output_columns(
         }
     }
     let find = |name: &String| {
-        all.iter().position(|it| it.column.name() == name).ok_or_else(|| {
+        all.iter().position(|it| it.column.name() == name.trim()).ok_or_else(|| {
             let known: Vec<_> = all.iter().map(|it| it.column.name()).collect();
             Error::invalid("column", name, format!("the columns are {}", known.join(", ")))
         })

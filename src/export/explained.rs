@@ -1,5 +1,7 @@
 //! Explains what a transformation makes of the rows of a stream of pages. Writes nothing.
 
+use std::collections::HashSet;
+
 use futures::Stream;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -24,6 +26,8 @@ pub struct RowExplanation {
     pub id: Uuid,
     /// Whether the row is kept.
     pub is_kept: bool,
+    /// Whether an export would end at this row, because an expression fails on it.
+    pub is_end: bool,
     /// Why it is left out, or what failed on a row that is kept. Names of options are in backticks.
     pub reason: Option<String>,
 }
@@ -64,13 +68,17 @@ pub async fn explain_rows(
     let nothing = || Error::Usage("there is no transformation to explain: give `where`".to_owned());
     let shaper = plan.shaper().ok_or_else(nothing)?;
     let explaining = blocking(move || {
-        let mut rows = Vec::new();
+        let (mut rows, mut seen) = (Vec::new(), HashSet::new());
         let mut explain = |shaped: Shaped<Page>| {
             let explained = shaped.block.ids().zip(shaped.explanations);
-            rows.extend(explained.map(|(id, it)| RowExplanation {
-                id,
-                is_kept: it.is_kept,
-                reason: it.reason,
+            rows.extend(explained.map(|(id, it)| {
+                let (is_kept, is_end) = (it.is_kept, it.is_end);
+                match it.key {
+                    Some((hash, why)) if is_kept && !seen.insert(hash) => {
+                        RowExplanation { id, is_kept: false, is_end, reason: Some(why) }
+                    }
+                    _ => RowExplanation { id, is_kept, is_end, reason: it.reason },
+                }
             }));
             Ok(())
         };

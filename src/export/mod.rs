@@ -10,8 +10,10 @@
 
 pub(crate) mod columns;
 mod disk_space;
+pub(crate) mod duplicates;
 mod explained;
 mod encoder;
+mod first_seen;
 mod handover;
 mod into_sink;
 mod lanes;
@@ -21,6 +23,7 @@ pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
+mod record_option;
 mod shaping;
 mod slot;
 mod summary;

@@ -183,6 +183,7 @@ impl PartsWriter {
             rows_read: part.rows.read,
             rows,
             failed: part.rows.failed,
+            duplicates: part.rows.duplicates,
             replaced: part.rows.replaced,
             bytes: closed.bytes,
             // Without a manifest the record is never read.

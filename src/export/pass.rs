@@ -241,6 +241,7 @@ impl Export {
                 },
                 rows: kept.part.rows_read,
                 last_order: kept.last_order,
+                entry_bytes: kept.entry_bytes,
                 ids: kept.ids.clone(),
             })
             .collect();

@@ -15,10 +15,11 @@ use crate::{
     error::{Error, Result},
     export::{
         columns::output_columns,
+        duplicates::{HASH_ENTRY, ID_ENTRY},
         nesting_options::{NestingOptions, TypeChoice, chosen_form},
+        record_option::asked_record,
     },
     location::{Location, StorageOptions, Target},
-    net::urls::quotable,
     output,
     paginator::{self, PageRange, StreamOptions},
     record::{
@@ -195,7 +196,12 @@ impl ExportPlan {
                 "`manifest` needs an output file: the manifest is written next to it".to_owned(),
             ));
         }
-        let record = record(&options, &target)?;
+        let record = asked_record(
+            options.record.as_deref(),
+            options.success_file,
+            &options.storage,
+            &target,
+        )?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
             require_lines(encoding)?;
@@ -255,6 +261,16 @@ impl ExportPlan {
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(crate) fn transform_record(&self) -> Option<&TransformRecord> {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Whether rows are compared, so that only the first of equal ones is kept.
+    pub(crate) fn compares(&self) -> bool {
+        self.shaper.as_ref().is_some_and(|shaper| shaper.compares())
+    }
+
+    /// Returns the bytes of a row in the file of its part's ids.
+    pub(super) fn entry_bytes(&self) -> u64 {
+        if self.compares() { HASH_ENTRY } else { ID_ENTRY }
     }
 
     /// Returns the number of paths whose values are replaced.
@@ -344,44 +360,6 @@ pub(super) fn checked_threads(threads: usize) -> Result<usize> {
         1..=256 => Ok(threads),
         _ => Err(Error::invalid("number of encode threads", threads.to_string(), "use 1 to 256")),
     }
-}
-
-/// Checks the options for the record of a directory. Returns the place that the user chose.
-fn record(options: &ExportOptions, target: &Target) -> Result<Option<Location>> {
-    let Target::Directory(directory) = target else {
-        return match (&options.record, options.success_file) {
-            (Some(_), _) => Err(Error::Usage(format!(
-                "`record` is the place for the record of a directory of parts, but {target} is not one: for \
-                 a single file give `manifest`"
-            ))),
-            (None, true) => Err(Error::Usage(format!(
-                "`success_file` marks a directory of parts, but {target} is not one"
-            ))),
-            (None, false) => Ok(None),
-        };
-    };
-    let Some(record) = &options.record else { return Ok(None) };
-    let text = record.to_string_lossy();
-    let wrong = |why: &str| Err(Error::invalid("record", quotable(&text), why));
-    let place = match text.contains("://") {
-        true => Location::parse(&text, &options.storage)?,
-        false => Location::from(record.as_path()),
-    };
-    if place.as_local().is_some() != directory.as_local().is_some() {
-        return wrong("it must be where the output is: both on this machine, or both in a store");
-    }
-    if place.name().is_empty() || text.ends_with('/') {
-        return wrong("give the name of a file");
-    }
-    // The destination compares the folders themselves, which links can hide. Here, the directory may be missing.
-    if let (Some(path), Some(directory)) = (place.as_local(), directory.as_local())
-        && let (Ok(path), Ok(directory)) =
-            (std::path::absolute(path), std::path::absolute(directory))
-        && path.starts_with(directory)
-    {
-        return wrong("a local directory holds only parts: give a path outside it");
-    }
-    Ok(Some(place))
 }
 
 /// Refuses an encoding that cannot write the lines of a map.

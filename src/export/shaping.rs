@@ -99,8 +99,9 @@ pub(super) fn shape_pages(
     }
 }
 
-/// Returns the rows of a page that are written, each with its index among them: all, or those that the transformation
-/// keeps, with their replacements. A row that is mapped to several lines is there several times.
+/// Returns the rows of a page that are written, each with its index in the computed columns: all, or those that the
+/// transformation keeps and that equal no earlier row, with their replacements. A row that is mapped to several lines
+/// is there several times.
 pub(super) fn kept_rows<'a>(
     page: &'a Page,
     shaped: Option<&'a Shaped<Page>>,
@@ -111,9 +112,11 @@ pub(super) fn kept_rows<'a>(
     let rows = rows.enumerate().flat_map(move |(kept, (index, row))| {
         let edited = shaped.and_then(|it| it.edited.get(kept)?.as_deref());
         let row = edited.map_or(row, |edited| edited.of(row));
-        std::iter::repeat_n(row, maps(index).unwrap_or(1))
+        let is_duplicate = shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
+        std::iter::repeat_n((is_duplicate, row), maps(index).unwrap_or(1))
     });
-    rows.enumerate()
+    // Equal rows have computed values, too.
+    rows.enumerate().filter(|(_, (is_duplicate, _))| !is_duplicate).map(|(at, (_, row))| (at, row))
 }
 
 /// Returns the computed columns of a page; none without a transformation.

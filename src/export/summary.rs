@@ -32,6 +32,8 @@ pub struct Summary {
     pub rows: u64,
     /// Number of rows that were left out because an expression of the transformation failed.
     pub failed_rows: u64,
+    /// Number of rows that were left out because they equal an earlier one.
+    pub duplicate_rows: u64,
     /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, then
     /// those of `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -113,6 +115,7 @@ impl Export {
             rows_read: manifest.rows_read,
             rows: manifest.rows,
             failed_rows: manifest.failed_rows(),
+            duplicate_rows: manifest.duplicate_rows(),
             replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
             kept_rows: self.progress.kept().min(manifest.rows_read),

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::{
     blocking,
     columns::output_columns,
+    duplicates::Duplicates,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
     plan::{checked_threads, default_threads},
     shaping::{
@@ -112,6 +113,8 @@ pub struct TransformedRows {
     pub rows_read: u64,
     /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
     pub failed_rows: u64,
+    /// Number of rows that were left out because they equal an earlier one.
+    pub duplicate_rows: u64,
     /// Number of rows in which each path of the transformation has replaced a value: the paths of
     /// [`mask`](TransformRecord::mask), then those of [`pseudonymise`](TransformRecord::pseudonymise), in their order.
     pub replaced_rows: Vec<u64>,
@@ -166,6 +169,7 @@ pub async fn write_transformed(
         rows_read: 0,
         rows: 0,
         failed_rows: 0,
+        duplicate_rows: 0,
         replaced: vec![0; plan.record().map_or(0, TransformRecord::replaced_paths)],
     };
     let (plan, interrupted) = (plan.clone(), interrupt.0.clone());
@@ -195,6 +199,7 @@ struct SinkWriter {
     /// Number of rows that were kept.
     rows: u64,
     failed_rows: u64,
+    duplicate_rows: u64,
     replaced: Vec<u64>,
 }
 
@@ -209,7 +214,11 @@ impl SinkWriter {
         let is_whole = match &plan.shaper {
             Some(shaper) => {
                 let stage = Stage::start(shaper.clone(), plan.limits)?;
-                let mut write = |shaped: Shaped<Page>| self.page(&shaped.block, Some(&shaped));
+                let mut duplicates = Duplicates::new(std::env::temp_dir());
+                let mut write = |mut shaped: Shaped<Page>| {
+                    duplicates.decide(&mut shaped)?;
+                    self.page(&shaped.block, Some(&shaped))
+                };
                 shape_pages(&mut messages, stage, interrupt, &mut write)?
             }
             None => loop {
@@ -244,6 +253,7 @@ impl SinkWriter {
         self.rows_read += page.len() as u64;
         if let Some(shaped) = shaped {
             self.failed_rows += shaped.failed;
+            self.duplicate_rows += shaped.duplicate_rows();
             add_replaced(&mut self.replaced, &shaped.replaced);
         }
         Ok(())
@@ -259,6 +269,7 @@ impl SinkWriter {
         Ok(TransformedRows {
             rows_read: self.rows_read,
             failed_rows: self.failed_rows,
+            duplicate_rows: self.duplicate_rows,
             replaced_rows: self.replaced,
             written,
         })

@@ -4,10 +4,9 @@
 //! transformation chooses the rows of a page and computes columns before the batches are built. The proof does not see
 //! it: it counts every row that was read. This module never publishes.
 
-use std::{io::Write, sync::Arc};
+use std::{io::Write, path::PathBuf, sync::Arc};
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::{
     batch::BatchBuilder,
@@ -15,6 +14,7 @@ use crate::{
     destination::{Destination, Drafts, KeptPart, PartFile},
     error::Result,
     export::{
+        duplicates::{Duplicates, entries},
         encoder::NestedEncoder,
         handover::WriterMessage,
         parts::{PartsPlan, PartsWriter, batch_size},
@@ -43,6 +43,8 @@ pub(super) struct Writer {
     encoder: Option<NestedEncoder>,
     /// Whether a later run can keep finished parts.
     is_kept: bool,
+    /// The parts of an interrupted run.
+    kept: Vec<KeptPart>,
     /// The pages of the open part.
     open: Option<OpenPages>,
     progress: Arc<Progress>,
@@ -83,10 +85,10 @@ impl Writer {
             encode_threads: plan.encode_threads,
             has_manifest: plan.has_manifest(),
         };
-        let kept = kept.into_iter().map(|kept| kept.part).collect();
+        let of_kept = kept.iter().map(|kept| kept.part.clone()).collect();
         // A later run keeps finished parts, or their drafts.
         let is_kept = !plan.has_drafts() || destination.keeps_drafts();
-        let mut parts = PartsWriter::new(parts, destination, kept, progress.clone());
+        let mut parts = PartsWriter::new(parts, destination, of_kept, progress.clone());
         if plan.has_drafts() {
             parts = parts.with_drafts(Drafts::new(plan.temp_dir(), encoding.extension()));
         }
@@ -97,6 +99,7 @@ impl Writer {
             parts,
             encoder,
             is_kept,
+            kept,
             open: None,
             progress,
             is_interrupted: WriterInterrupt::default(),
@@ -128,7 +131,14 @@ impl Writer {
             let bytes = self.plan.options.prefetch_bytes;
             let limits = StageLimits { threads: self.plan.encode_threads, bytes };
             let (stage, interrupt) = (Stage::start(shaper, limits)?, self.is_interrupted.clone());
-            let mut write = |shaped: Shaped<Page>| self.page(&shaped.block, Some(&shaped));
+            let mut duplicates = Duplicates::new(self.plan.temp_dir());
+            if self.plan.compares() {
+                duplicates.keep(&self.kept)?;
+            }
+            let mut write = |mut shaped: Shaped<Page>| {
+                duplicates.decide(&mut shaped)?;
+                self.page(&shaped.block, Some(&shaped))
+            };
             return match shape_pages(messages, stage, &interrupt, &mut write)? {
                 true => self.finish(),
                 false => Err(ended_early()),
@@ -167,9 +177,8 @@ impl Writer {
             return Ok(());
         };
         if let Some(file) = &mut pages.ids {
-            let ids: Vec<u8> = page.ids().flat_map(Uuid::into_bytes).collect();
             // Closing the file reports the error.
-            drop(file.write_all(&ids));
+            drop(file.write_all(&entries(page, shaped)));
         }
         pages.last_page = page.number();
         pages.has_next = page.has_next();
@@ -179,6 +188,7 @@ impl Writer {
         rows.written += written;
         if let Some(shaped) = shaped {
             rows.failed += shaped.failed;
+            rows.duplicates += shaped.duplicate_rows();
             add_replaced(&mut rows.replaced, &shaped.replaced);
         }
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
@@ -251,7 +261,14 @@ impl Writer {
         // A page that the limit has cut would look short to the proof of a later run.
         let is_cut = self.plan.options.limit.is_some_and(|limit| self.parts.rows().read >= limit);
         if self.is_kept && !is_cut {
-            self.parts.destination().keep(&part, pages.has_next, pages.last_order)?;
+            let kept = KeptPart {
+                part,
+                has_next: pages.has_next,
+                last_order: pages.last_order,
+                entry_bytes: self.plan.entry_bytes(),
+                ids: PathBuf::new(),
+            };
+            self.parts.destination().keep(kept)?;
         }
         Ok(())
     }

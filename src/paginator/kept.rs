@@ -20,13 +20,14 @@ use crate::{
 const CHUNK: u64 = 64 << 10;
 
 /// A part of an interrupted run that need not be fetched again: the facts of its pages, and the file
-/// with its ids, 16 bytes each.
+/// with its ids, at the beginnings of entries of this size.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptPages {
     pub(crate) facts: PageFacts,
     pub(crate) rows: u64,
     /// The `order` of the part's last row.
     pub(crate) last_order: Option<i64>,
+    pub(crate) entry_bytes: u64,
     pub(crate) ids: PathBuf,
 }
 
@@ -82,12 +83,13 @@ impl PageWatch {
         let (mut read, mut last) = (0, None);
         while read < part.rows {
             let (path, rows) = (part.ids.clone(), CHUNK.min(part.rows - read));
+            let entry = part.entry_bytes.max(16) as usize;
             let ids;
             (self, file, ids) = blocking(move || {
-                let mut bytes = vec![0; 16 * rows as usize];
+                let mut bytes = vec![0; entry * rows as usize];
                 file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
-                let (ids, _) = bytes.as_chunks::<16>();
-                let ids: Vec<_> = ids.iter().map(|id| Uuid::from_bytes(*id)).collect();
+                let ids = bytes.chunks_exact(entry).filter_map(|entry| entry.first_chunk());
+                let ids: Vec<_> = ids.map(|id| Uuid::from_bytes(*id)).collect();
                 let kept = self.proof.ids(ids.iter().copied());
                 kept.map_err(|error| self.cannot_keep(error))?;
                 Ok((self, file, ids))

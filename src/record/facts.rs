@@ -15,7 +15,10 @@ use crate::{
     location::Location,
     nested::NestedField,
     proof::{Digest, RowHasher},
-    record::manifest::{Completeness, ListedPart, RecordLayout, unexplained},
+    record::{
+        manifest::{Completeness, ListedPart, RecordLayout},
+        part::{RowNumbers, unexplained},
+    },
     transform::TransformRecord,
 };
 
@@ -102,7 +105,9 @@ impl Facts {
 
     /// Returns why the file cannot have the rows that it states.
     pub(crate) fn unexplained(&self) -> Option<String> {
-        unexplained(self.rows, self.rows_read, 0, self.transform.as_ref())
+        let numbers =
+            RowNumbers { rows: self.rows, rows_read: self.rows_read, failed: 0, duplicates: 0 };
+        unexplained(numbers, self.transform.as_ref())
     }
 
     /// Returns the computed columns that the file can have.

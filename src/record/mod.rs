@@ -5,6 +5,7 @@
 pub(crate) mod facts;
 pub(crate) mod manifest;
 mod names;
+mod part;
 pub(crate) mod place;
 pub(crate) mod stamp;
 

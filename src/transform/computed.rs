@@ -85,6 +85,11 @@ impl ComputedColumn {
         Ok(compiled.map(|(column, expression)| Self { column, expression }).collect())
     }
 
+    /// Returns the expression with the name of the column, for messages.
+    pub(super) fn named(&self) -> String {
+        format!("{}={}", self.column.name(), self.expression.text())
+    }
+
     pub(super) fn recorded(&self) -> ComputedColumnRecord {
         ComputedColumnRecord {
             name: self.column.name().to_owned(),

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{
+    dedupe::null_hash,
     expression::{EvaluationFailure, Expression},
     options::OnError,
     shaper::Shaper,
@@ -16,15 +17,23 @@ const MOST_SHOWN: usize = 60;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Explanation {
     pub(crate) is_kept: bool,
+    /// An export would end at this row.
+    pub(crate) is_end: bool,
     /// Why the row is left out, or what failed on a row that is kept.
     pub(crate) reason: Option<String>,
+    /// The hash by which the row is compared with earlier ones, and why it is left out if it equals one.
+    pub(crate) key: Option<(u128, String)>,
 }
 
 impl Explanation {
-    const KEPT: Self = Self { is_kept: true, reason: None };
+    const KEPT: Self = Self { is_kept: true, is_end: false, reason: None, key: None };
 
     fn left_out(reason: String) -> Self {
-        Self { is_kept: false, reason: Some(reason) }
+        Self { is_kept: false, is_end: false, reason: Some(reason), key: None }
+    }
+
+    fn failed(reason: String, on_error: OnError) -> Self {
+        Self { is_end: on_error == OnError::Fail, ..Self::left_out(reason) }
     }
 }
 
@@ -51,7 +60,7 @@ impl Shaper {
                     return Ok(Explanation::left_out(reason));
                 }
                 Err(EvaluationFailure::Row(why)) => {
-                    return Ok(Explanation::left_out(failed(condition, &why)));
+                    return Ok(Explanation::failed(failed(condition, &why), self.on_error));
                 }
                 Err(failure) => return Err(failure),
             }
@@ -59,17 +68,35 @@ impl Shaper {
         if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
             return Ok(Explanation::left_out("it is not in the sample".to_owned()));
         }
+        let mut explanation = Explanation::KEPT;
+        if let Some(key) = &self.dedupe {
+            begin(self.conditions.len());
+            let why = format!("{} is that of an earlier row", named(&key.expression));
+            let hash = match key.hash(row, stop) {
+                Ok(hash) => hash,
+                Err(EvaluationFailure::Row(why)) => {
+                    let reason = failed(&key.expression, &why);
+                    if self.on_error != OnError::Null {
+                        return Ok(Explanation::failed(reason, self.on_error));
+                    }
+                    explanation.reason = Some(reason);
+                    null_hash()
+                }
+                Err(failure) => return Err(failure),
+            };
+            explanation.key = Some((hash, why));
+        }
         let edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
         let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
-        let mut explanation = Explanation::KEPT;
         for (number, column) in self.columns.iter().enumerate() {
-            begin(self.conditions.len() + number);
+            begin(self.first_value() + number);
             match column.value(row, stop) {
                 Ok(_) => {}
                 Err(EvaluationFailure::Row(why)) => {
-                    let reason = failed(&column.expression, &why);
+                    let named = quoted(&column.named(), MOST_SHOWN);
+                    let reason = format!("`{}` {named} failed: {why}", column.expression.option());
                     if self.on_error != OnError::Null {
-                        return Ok(Explanation::left_out(reason));
+                        return Ok(Explanation::failed(reason, self.on_error));
                     }
                     explanation.reason.get_or_insert(reason);
                 }
@@ -77,7 +104,7 @@ impl Shaper {
             }
         }
         if let Some(map) = &self.map {
-            begin(self.conditions.len());
+            begin(self.first_value());
             let mut lines = Vec::new();
             match map.lines(row, stop, &mut lines) {
                 Ok(()) if lines.is_empty() => {
@@ -86,7 +113,7 @@ impl Shaper {
                 }
                 Ok(()) => {}
                 Err(EvaluationFailure::Row(why)) => {
-                    return Ok(Explanation::left_out(failed(&map.expression, &why)));
+                    return Ok(Explanation::failed(failed(&map.expression, &why), self.on_error));
                 }
                 Err(failure) => return Err(failure),
             }

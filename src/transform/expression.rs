@@ -33,7 +33,7 @@ const LARGEST: usize = 16 << 10;
 
 /// Largest text of an evaluation error in a message, in characters. It can contain values of the row, and a message
 /// reaches logs.
-const MOST_SHOWN: usize = 80;
+const MOST_SHOWN: usize = 160;
 
 /// A compiled expression. It can be shared by threads.
 pub(super) struct Expression {
@@ -311,7 +311,10 @@ fn lex(text: &str) -> Result<Vec<Token<&str>>, ExpressionRefusal<'_>> {
             }
             (lex::Expect::Digit, _) => "a digit is missing here".to_owned(),
             (lex::Expect::Ident, _) => "a name is missing here".to_owned(),
-            (lex::Expect::Escape, _) => "a string has no such escape".to_owned(),
+            (lex::Expect::Escape, _) => {
+                let why = "a string has no such escape: in a regex, write two backslashes for each";
+                why.to_owned()
+            }
             (lex::Expect::Unicode, _) => "this is not the code of a character".to_owned(),
             _ => "this is not part of the language".to_owned(),
         };

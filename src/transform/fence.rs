@@ -7,7 +7,7 @@ use jaq_core::load::{
     parse::{Def, Term},
 };
 
-use super::{rewrite, terms::children};
+use super::{rewrite, row_value::FIELDS, terms::children};
 
 /// The functions of the language that an expression may call. None reads the clock, the environment, other input or
 /// files.
@@ -191,9 +191,7 @@ impl<'s> NameScope<'s> {
             Some(_) => Ok(()),
             None if LEFT_OUT.iter().any(|(names, _)| names.contains(&name)) => Err(left_out(name)),
             None if ALLOWED.contains(&name) => Ok(()),
-            None => {
-                Err(ExpressionRefusal { part: name, why: format!("there is no function {name}") })
-            }
+            None => Err(ExpressionRefusal { part: name, why: unknown_name(name) }),
         }
     }
 }
@@ -204,11 +202,38 @@ fn left_out<'s>(name: &'s str) -> ExpressionRefusal<'s> {
     ExpressionRefusal { part: name, why: format!("{name} is not allowed: {why}") }
 }
 
+/// The text for a function that does not exist, with what was probably meant.
+fn unknown_name(name: &str) -> String {
+    /// A name with a typing error usually has more.
+    const SIMILAR: f64 = 0.87;
+    let other = match name {
+        "None" | "NULL" | "Null" | "nil" => Some("null".to_owned()),
+        "True" | "TRUE" => Some("true".to_owned()),
+        "False" | "FALSE" => Some("false".to_owned()),
+        "len" | "count" | "size" => Some("length".to_owned()),
+        "lower" => Some("ascii_downcase".to_owned()),
+        "upper" => Some("ascii_upcase".to_owned()),
+        field if FIELDS.contains(&field) => Some(format!(".{field}")),
+        _ => {
+            let likeness = |known: &&str| strsim::jaro_winkler(name, known);
+            let known = ALLOWED.iter().map(|known| (likeness(known), *known));
+            let nearest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
+            nearest.filter(|(likeness, _)| *likeness > SIMILAR).map(|(_, name)| name.to_owned())
+        }
+    };
+    match other {
+        Some(other) => format!("there is no function {name}: did you mean {other}?"),
+        None => format!(
+            "there is no function {name}; a text has double quotes, a field a dot before it"
+        ),
+    }
+}
+
 /// The text for a function that does not exist with this number of arguments.
 pub(super) fn unknown(name: &str, arity: usize) -> String {
     match arity {
         0 if ALLOWED.contains(&name) => format!("the function {name} needs arguments"),
-        0 => format!("there is no function {name}"),
+        0 => unknown_name(name),
         1 => format!("there is no function {name} with 1 argument"),
         arity => format!("there is no function {name} with {arity} arguments"),
     }

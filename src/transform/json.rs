@@ -19,7 +19,7 @@ use crate::text::grouped;
 /// Cost of printing a value, in bytes. Short values take more time than their bytes.
 const VALUE_COST: usize = 32;
 /// Characters of a value that a message shows.
-const MOST_SHOWN: usize = 100;
+const MOST_SHOWN: usize = 40;
 
 /// Parses one JSON value, and nothing that other parsers accept in addition. Its bytes are counted.
 ///
@@ -147,11 +147,22 @@ impl JsonReader<'_> {
 /// The reason, if JSON has no such value: NaN, or an infinite number.
 pub(super) fn print(value: &JqValue) -> Result<String, String> {
     let mut text = String::new();
-    write(value, &mut text)?;
+    write(value, &mut text, false)?;
     Ok(text)
 }
 
-fn write(value: &JqValue, text: &mut String) -> Result<(), String> {
+/// Returns a value as compact JSON with the members of objects in the order of their keys: equal values have equal
+/// texts. The bytes are counted.
+///
+/// # Errors
+/// Like [`print`].
+pub(super) fn sorted(value: &JqValue) -> Result<String, String> {
+    let mut text = String::new();
+    write(value, &mut text, true)?;
+    Ok(text)
+}
+
+fn write(value: &JqValue, text: &mut String, is_sorted: bool) -> Result<(), String> {
     budget::copy(VALUE_COST);
     match value {
         JqValue::Null => text.push_str("null"),
@@ -164,19 +175,23 @@ fn write(value: &JqValue, text: &mut String) -> Result<(), String> {
                 if index > 0 {
                     text.push(',');
                 }
-                write(item, text)?;
+                write(item, text, is_sorted)?;
             }
             text.push(']');
         }
         JqValue::Obj(object) => {
             text.push('{');
-            for (index, (key, value)) in object.members().iter().enumerate() {
+            let mut members: Vec<_> = object.members().iter().collect();
+            if is_sorted {
+                members.sort_unstable_by_key(|(key, _)| *key);
+            }
+            for (index, (key, value)) in members.into_iter().enumerate() {
                 if index > 0 {
                     text.push(',');
                 }
                 write_text(key, text);
                 text.push(':');
-                write(value, text)?;
+                write(value, text, is_sorted)?;
             }
             text.push('}');
         }

@@ -1,7 +1,7 @@
 //! Transforms rows on their way: rows in, rows out, in order.
 //!
 //! ```text
-//! rows ─► stage (threads) ─► conditions ─► sample ─► replacements ─► columns ─► kept or not, new values
+//! rows ─► stage (threads) ─► conditions ─► sample ─► keys ─► replacements ─► columns ─► kept or not, new values
 //! ```
 //!
 //! The language of expressions is jq, fenced in: [`fence`] has the functions that are allowed, [`budget`] the bounds of
@@ -17,6 +17,7 @@ mod budget;
 mod canonical;
 mod columns;
 mod computed;
+mod dedupe;
 mod edits;
 mod evaluator;
 mod explain;

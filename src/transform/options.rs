@@ -72,10 +72,10 @@ impl FromStr for ColumnText {
             return Err(Error::invalid("column", text, why));
         };
         let (name, column_type) = match column.split_once(':') {
-            Some((name, column_type)) => (name, Some(column_type.parse()?)),
+            Some((name, column_type)) => (name, Some(column_type.trim().parse()?)),
             None => (column, None),
         };
-        let (name, expression) = (name.to_owned(), expression.to_owned());
+        let (name, expression) = (name.trim().to_owned(), expression.to_owned());
         Ok(Self(ColumnRequest { name, column_type, expression }))
     }
 }
@@ -103,6 +103,7 @@ pub struct Transform {
     pub(super) map: Option<String>,
     pub(super) sample: Option<f64>,
     pub(super) seed: Option<u64>,
+    pub(super) dedupe: Option<String>,
     pub(super) mask: Vec<String>,
     pub(super) pseudonymise: Vec<String>,
     pub(super) pseudonym_key_file: Option<PathBuf>,
@@ -186,6 +187,17 @@ impl Transform {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Keeps only the first of the rows for which this jq expression returns equal JSON values, in the order of the
+    /// dataset. No output counts as null, and several are an error of the row. It comes after the conditions and the
+    /// sample, and before everything that changes the row. The last call counts.
+    ///
+    /// The hashes of the values are in memory up to 4 MiB, and otherwise in a temporary file.
+    #[must_use]
+    pub fn dedupe(mut self, expression: impl Into<String>) -> Self {
+        self.dedupe = Some(expression.into());
         self
     }
 

@@ -175,6 +175,11 @@ pub(super) fn built(regex: &str, flags: &str) -> Result<Regex, (String, bool)> {
     if regex.len() > LONGEST {
         return Err(("the regex is longer than 16 KiB".to_owned(), false));
     }
+    if regex.contains('\u{8}') {
+        return Err(wrong(
+            "\\b in a string is a backspace: write two backslashes for a word boundary",
+        ));
+    }
     if let Some(why) = wrong_flags(flags) {
         return Err((why, true));
     }

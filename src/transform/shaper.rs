@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     computed::{ComputedColumn, ComputedColumnRecord, LineMap},
+    dedupe::{RowKey, null_hash},
     edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
@@ -21,7 +22,7 @@ use crate::{
 ///
 /// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are
 /// valid.
-pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 2";
+pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 3";
 
 /// How the rows of an export were chosen and changed, as the manifest and the files record it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct TransformRecord {
     /// The expression whose outputs are the lines that were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<String>,
+    /// The expression by which rows were compared: only the first of equal rows was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe: Option<String>,
     /// What was done with a row on which an expression failed, if there are expressions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_error: Option<OnError>,
@@ -61,9 +65,10 @@ pub struct TransformRecord {
 }
 
 impl TransformRecord {
-    /// Whether a row on which an expression failed can be kept: a computed column is then null.
+    /// Whether a row on which an expression failed can be kept: a computed column or the key of the row is then null.
     pub(crate) fn keeps_failed_rows(&self) -> bool {
-        self.on_error == Some(OnError::Null) && !self.columns.is_empty()
+        let has_values = !self.columns.is_empty() || self.dedupe.is_some();
+        self.on_error == Some(OnError::Null) && has_values
     }
 
     /// Returns the number of paths whose values were replaced.
@@ -80,7 +85,7 @@ impl TransformRecord {
 }
 
 /// The options with expressions, for messages.
-const EXPRESSIONS: &str = "`where`, `column` or `map`";
+const EXPRESSIONS: &str = "`where`, `column`, `map` or `dedupe`";
 
 /// A compiled transformation.
 #[derive(Debug)]
@@ -88,6 +93,7 @@ pub(crate) struct Shaper {
     pub(super) conditions: Vec<Expression>,
     pub(super) columns: Vec<ComputedColumn>,
     pub(super) map: Option<LineMap>,
+    pub(super) dedupe: Option<RowKey>,
     pub(super) sample: Option<Sample>,
     pub(super) editor: Option<RowEditor>,
     pub(super) on_error: OnError,
@@ -102,6 +108,8 @@ pub(super) struct ShapedRow {
     pub(super) values: Vec<ComputedValue>,
     /// The row with its replacements, if there are any.
     pub(super) edited: Option<Box<EditedRow>>,
+    /// The hash by which the row is compared with others, if rows are compared.
+    pub(super) hash: u128,
 }
 
 /// The decision about a row.
@@ -138,7 +146,8 @@ impl Shaper {
     /// [`Error::ConfigurationFile`] for a key that cannot be used.
     pub(crate) fn compile(options: &Transform) -> Result<Option<Self>> {
         let has_rows_or_columns = !(options.conditions.is_empty() && options.columns.is_empty());
-        let has_expressions = has_rows_or_columns || options.map.is_some();
+        let has_expressions =
+            has_rows_or_columns || options.map.is_some() || options.dedupe.is_some();
         let timeout = options.expression_timeout;
         let needless = [
             ("on_error", options.on_error.is_some() && !has_expressions, EXPRESSIONS),
@@ -161,6 +170,7 @@ impl Shaper {
             let why = "`map` writes its own lines, so `column` has no effect";
             return Err(Error::Usage(why.to_owned()));
         }
+        let dedupe = options.dedupe.as_deref().map(RowKey::compile).transpose()?;
         let seed = options.seed.unwrap_or_default();
         let sample = options.sample.map(|fraction| Sample::new(fraction, seed)).transpose()?;
         let editor = RowEditor::compile(options)?;
@@ -173,6 +183,7 @@ impl Shaper {
             conditions: options.conditions.clone(),
             columns: columns.iter().map(ComputedColumn::recorded).collect(),
             map: options.map.clone(),
+            dedupe: options.dedupe.clone(),
             on_error: has_expressions.then_some(on_error),
             sample: options.sample.map(|fraction| fraction.to_string()),
             seed: sample.is_some().then_some(seed),
@@ -180,7 +191,17 @@ impl Shaper {
             pseudonymise: editor.iter().flat_map(|editor| editor.paths("pseudonymise")).collect(),
             pseudonym_key: editor.as_ref().and_then(RowEditor::key_check),
         };
-        Ok(Some(Self { conditions, columns, map, sample, editor, on_error, timeout, recorded }))
+        Ok(Some(Self {
+            conditions,
+            columns,
+            map,
+            dedupe,
+            sample,
+            editor,
+            on_error,
+            timeout,
+            recorded,
+        }))
     }
 
     /// Returns the record of the transformation.
@@ -199,6 +220,16 @@ impl Shaper {
         self.map.is_some()
     }
 
+    /// Whether rows are compared, so that only the first of equal ones is kept.
+    pub(crate) fn compares(&self) -> bool {
+        self.dedupe.is_some()
+    }
+
+    /// Returns the number of the first expression of a column or of lines: the conditions and the key come before.
+    pub(super) fn first_value(&self) -> usize {
+        self.conditions.len() + usize::from(self.compares())
+    }
+
     /// Returns a builder for the values of each computed column.
     pub(super) fn builders(&self) -> Vec<ValueBuilder> {
         self.columns().map(|column| ValueBuilder::new(column.column_type())).collect()
@@ -206,7 +237,7 @@ impl Shaper {
 
     /// Whether expressions are evaluated, which need a large stack and a time limit.
     pub(super) fn has_expressions(&self) -> bool {
-        !(self.conditions.is_empty() && self.columns.is_empty()) || self.maps()
+        !(self.conditions.is_empty() && self.columns.is_empty()) || self.maps() || self.compares()
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -244,7 +275,7 @@ impl Shaper {
         begin: &dyn Fn(usize),
         shaped: &mut ShapedRow,
     ) -> Result<Verdict, EvaluationFailure> {
-        let ShapedRow { values, edited } = shaped;
+        let ShapedRow { values, edited, hash } = shaped;
         values.clear();
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
@@ -261,12 +292,27 @@ impl Shaper {
         if !self.sample.as_ref().is_none_or(|sample| sample.keeps(row)) {
             return Ok(Verdict::DROP);
         }
+        let mut verdict = Verdict::KEEP;
+        if let Some(key) = &self.dedupe {
+            begin(self.conditions.len());
+            *hash = match key.hash(row, stop) {
+                Ok(hash) => hash,
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
+                    return Ok(Verdict::FAILED);
+                }
+                Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Null => {
+                    verdict.has_failed = true;
+                    null_hash()
+                }
+                Err(failure) => return Err(failure),
+            };
+        }
         *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
         let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
         if let Some(map) = &self.map {
-            begin(self.conditions.len());
+            begin(self.first_value());
             return match map.lines(row, stop, values) {
-                Ok(()) => Ok(Verdict::KEEP),
+                Ok(()) => Ok(verdict),
                 Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
                     values.clear();
                     Ok(Verdict::FAILED)
@@ -274,9 +320,8 @@ impl Shaper {
                 Err(failure) => Err(failure),
             };
         }
-        let mut verdict = Verdict::KEEP;
         for (number, column) in self.columns.iter().enumerate() {
-            begin(self.conditions.len() + number);
+            begin(self.first_value() + number);
             match column.value(row, stop) {
                 Ok(value) => values.push(value),
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
@@ -299,10 +344,13 @@ impl Shaper {
         number: usize,
         failure: EvaluationFailure,
     ) -> Error {
-        let columns = self.columns.iter().map(|column| &column.expression);
-        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
-        let (option, expression) = match self.conditions.iter().chain(columns).nth(number) {
-            Some(expression) => (expression.option(), expression.text().to_owned()),
+        let plain = |it: &Expression| (it.option(), it.text().to_owned());
+        let keys = self.dedupe.iter().map(|key| plain(&key.expression));
+        let columns = self.columns.iter().map(|it| (it.expression.option(), it.named()));
+        let maps = self.map.iter().map(|map| plain(&map.expression));
+        let mut all = self.conditions.iter().map(plain).chain(keys).chain(columns).chain(maps);
+        let (option, expression) = match all.nth(number) {
+            Some(found) => found,
             // A replacement, which is no expression.
             None => self.editor.as_ref().map_or(("where", String::new()), RowEditor::first),
         };
@@ -332,7 +380,7 @@ mod tests {
             let (version, _) = package.split_once('"').unwrap();
             assert!(LANGUAGE.contains(&format!("{name} {version}, ")), "{name} {version}");
         }
-        assert!(LANGUAGE.ends_with(", fence 2"));
+        assert!(LANGUAGE.ends_with(", fence 3"));
     }
 
     #[test]
@@ -340,11 +388,14 @@ mod tests {
         let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
         let sample = Transform::new().sample(0.5);
         let on_error = refused(sample.clone().on_error(OnError::Skip));
-        assert_eq!(on_error, "`on_error` has no effect without `where`, `column` or `map`");
+        assert_eq!(
+            on_error,
+            "`on_error` has no effect without `where`, `column`, `map` or `dedupe`"
+        );
         let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
         assert_eq!(
             timeout,
-            "`expression_timeout` has no effect without `where`, `column` or `map`"
+            "`expression_timeout` has no effect without `where`, `column`, `map` or `dedupe`"
         );
         let both = refused(Transform::new().map(".id").column("x", None, ".id"));
         assert_eq!(both, "`map` writes its own lines, so `column` has no effect");

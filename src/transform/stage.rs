@@ -70,8 +70,33 @@ pub(crate) struct Shaped<B> {
     pub(crate) edited: Vec<Option<Box<EditedRow>>>,
     /// For each path of the replacements, the number of rows in which it has replaced a value.
     pub(crate) replaced: Vec<u64>,
+    /// Whether rows are compared.
+    pub(crate) compares: bool,
+    /// For each row that is kept, the hash by which it is compared with earlier rows. Empty if rows are not compared.
+    pub(crate) hashes: Vec<u128>,
+    /// For each row that is kept, whether it is left out after all, because it equals an earlier row. Empty until
+    /// [`leave_out`](Self::leave_out).
+    pub(crate) duplicates: Vec<bool>,
     /// What becomes of each row, if the stage only explains it. No row is kept then.
     pub(crate) explanations: Vec<Explanation>,
+}
+
+impl<B> Shaped<B> {
+    /// Leaves out rows that equal an earlier row: there is one value for each row that is kept.
+    pub(crate) fn leave_out(&mut self, duplicates: Vec<bool>) {
+        let edited = self.edited.iter().zip(&duplicates).filter(|(_, is_duplicate)| **is_duplicate);
+        for path in edited.flat_map(|(edited, _)| edited).flat_map(|it| it.paths().iter()) {
+            if let Some(rows) = self.replaced.get_mut(path) {
+                *rows = rows.saturating_sub(1);
+            }
+        }
+        self.duplicates = duplicates;
+    }
+
+    /// Returns the number of rows that were left out because they equal an earlier row.
+    pub(crate) fn duplicate_rows(&self) -> u64 {
+        self.duplicates.iter().filter(|is_duplicate| **is_duplicate).count() as u64
+    }
 }
 
 /// The largest content of a stage.
@@ -314,6 +339,7 @@ impl<B: RowBlock> StageShared<B> {
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
         let (mut computed, mut lines, mut explanations) = (0_usize, Vec::new(), Vec::new());
+        let mut hashes = Vec::new();
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
@@ -358,6 +384,9 @@ impl<B: RowBlock> StageShared<B> {
                         builder.push(value)?;
                     }
                 }
+                if self.shaper.compares() {
+                    hashes.push(next.hash);
+                }
                 if self.shaper.has_replacements() {
                     let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
                     paths.for_each(|path| replaced[path] += 1);
@@ -366,7 +395,20 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
-        Ok(Shaped { block, kept, failed, columns, lines, edited, replaced, explanations })
+        let duplicates = Vec::new();
+        Ok(Shaped {
+            block,
+            kept,
+            failed,
+            columns,
+            lines,
+            edited,
+            replaced,
+            compares: self.shaper.compares(),
+            hashes,
+            duplicates,
+            explanations,
+        })
     }
 
     /// Asks evaluations that take too long to stop, until the stage is closed. Sends the error of an evaluation that

@@ -133,7 +133,7 @@ class Client:
         types = dict(_native.column_types(given))
         # A limit counts the rows that are read. A computed column can decide which rows are kept, also one that a query
         # does not need.
-        is_chosen = any(given.get(name) is not None for name in ("where", "sample", "mask", "pseudonymise", "column"))
+        is_chosen = any(given.get(name) is not None for name in ("where", "sample", "dedupe", "mask", "pseudonymise", "column"))
         is_computed = given.get("column") is not None
 
         def begin(columns: list[str], limit: int | None) -> Stream:
@@ -284,7 +284,7 @@ def read(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> Rows:
         Id of the dataset.
     **options
         ``columns``, ``limit``, ``pages``, ``page_size``, ``prefetch_bytes``, ``progress``, the filters of
-        :func:`datasets`, and the settings of :class:`Client`. ``where``, ``sample``, ``seed``, ``mask``,
+        :func:`datasets`, and the settings of :class:`Client`. ``where``, ``sample``, ``seed``, ``dedupe``, ``mask``,
         ``pseudonymise``, ``pseudonym_key_file``, ``on_error``, ``expression_timeout``, ``column`` and ``drop`` choose
         rows, replace values and compute columns: see :class:`TransformOptions`.
 

@@ -111,6 +111,8 @@ class TransformOptions(TypedDict, total=False):
     """Keeps about this fraction of the rows, such as 0.05, chosen by their input."""
     seed: int | None
     """Another seed chooses another sample. Default: 0."""
+    dedupe: str | None
+    """Keeps only the first of the rows for which this expression is equal, such as ``".input"``."""
     mask: str | Iterable[str] | None
     """Replaces the values at these paths by null, such as ``".persona, .tags.user.email"``. A path that leads to no value
     in any row is an error."""

@@ -32,6 +32,8 @@ class Summary:
         is null.
     transform : dict or None
         How the rows were chosen from those read, and which columns were computed. None if nothing was asked for.
+    duplicate_rows : int or None
+        Rows that were left out because they equal an earlier one.
     replaced_rows : list of int or None
         Rows in which each path of ``mask`` and then of ``pseudonymise`` has replaced a value, in the order of the paths
         in ``transform``.
@@ -60,6 +62,7 @@ class Summary:
     rows_read: int | None = None
     failed_rows: int | None = None
     transform: dict[str, Any] | None = None
+    duplicate_rows: int | None = None
     replaced_rows: list[int] | None = None
 
     def to_dict(self) -> dict[str, Any]:

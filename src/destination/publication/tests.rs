@@ -80,6 +80,7 @@ impl Place {
             rows_read: 1,
             rows: 1,
             failed: 0,
+            duplicates: 0,
             replaced: Vec::new(),
             bytes: closed.bytes,
             sha256: closed.sha256().unwrap().to_owned(),

@@ -75,18 +75,19 @@ pub(super) fn intact_parts(
     control: &Listing,
     parts: Vec<PendingPart>,
 ) -> Vec<PendingPart> {
-    let is_intact = |index: usize, part: &Part| {
+    let is_intact = |index: usize, kept: &KeptPart| {
+        let part = &kept.part;
         let ids = control.objects.get(&ids_name(&part.path)).map(|meta| meta.size);
         part.path.starts_with(&format!("part-{index:05}-"))
             && !visible(&part.path)
             && !is_expired(control, &part.path)
             && part.digest.parse::<Digest>().is_ok()
             && ids.is_some()
-            && ids == part.rows_read.checked_mul(16)
+            && ids == kept.ids_size()
     };
     let parts = parts.into_iter().enumerate();
     parts
-        .take_while(|(index, pending)| is_intact(*index, &pending.kept.part))
+        .take_while(|(index, pending)| is_intact(*index, &pending.kept))
         .map(|(_, pending)| pending)
         .collect()
 }

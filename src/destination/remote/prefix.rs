@@ -314,14 +314,8 @@ impl Prefix {
         Ok(PartFile::upload(upload))
     }
 
-    pub(in crate::destination) fn keep(
-        &mut self,
-        part: &Part,
-        has_next: bool,
-        last_order: Option<i64>,
-    ) -> Result<()> {
+    pub(in crate::destination) fn keep(&mut self, kept: KeptPart) -> Result<()> {
         self.lock()?.check()?;
-        let kept = KeptPart { part: part.clone(), has_next, last_order, ids: PathBuf::new() };
         let lineage = self.staged()?.lineage.clone();
         self.record_pending(Some(lineage), kept)
     }
@@ -330,7 +324,8 @@ impl Prefix {
     pub(in crate::destination) fn note_part(&mut self, part: &Part) -> Result<()> {
         self.lock()?.check()?;
         let (part, ids) = (part.clone(), PathBuf::new());
-        self.record_pending(None, KeptPart { part, has_next: false, last_order: None, ids })
+        let kept = KeptPart { part, has_next: false, last_order: None, entry_bytes: 16, ids };
+        self.record_pending(None, kept)
     }
 
     /// Records a part whose blocks are all in the store.

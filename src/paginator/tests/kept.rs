@@ -17,7 +17,7 @@ fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> Kept
     fs::write(&path, ids).unwrap();
     let rows = pages.end() - pages.start() + 1;
     let facts = PageFacts { pages, count, has_next: true };
-    KeptPages { facts, rows, last_order: None, ids: path }
+    KeptPages { facts, rows, last_order: None, entry_bytes: 16, ids: path }
 }
 
 fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {

@@ -30,3 +30,17 @@ fn parts_without_rows_are_resumed() {
     assert!(ran.stderr.contains("0 rows of 300 read, in 4 files"), "{}", ran.stderr);
     assert_eq!(place.rows_by_manifest(), Some(0));
 }
+
+#[test]
+fn hashes_of_rows_survive_a_kill() {
+    let place = Place::new();
+    let dedupe = ["--dedupe", ".order % 7"];
+    let arguments = ["-o", OUTPUT, "--page-size", "10", "--rows-per-file", "20"];
+    let arguments = [&arguments[..], &dedupe].concat();
+    place.kill_at(&arguments, "PUT /bucket/rows/part-00002-", 1);
+    let ran = place.export(&arguments).ok();
+    assert!(ran.stderr.contains("resuming: "), "{}", ran.stderr);
+    // The first part has the first rows of all keys.
+    assert_eq!(place.rows_by_manifest(), Some(7));
+    Ran::of(place.store.command(&place.world).args(["verify", OUTPUT])).ok();
+}

@@ -140,7 +140,8 @@ fn recipes_of_the_guide_work() {
             assert!(kept > 0, "{recipe}: {}", ran.stderr);
             continue;
         }
-        let chooses = ["--where", "--sample"].iter().any(|option| recipe.contains(option));
+        let chooses =
+            ["--where", "--sample", "--dedupe"].iter().any(|option| recipe.contains(option));
         let expected = if chooses { 1..1000 } else { 1000..1001 };
         assert!(expected.contains(&kept), "{recipe}: {}", ran.stderr);
     }

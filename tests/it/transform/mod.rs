@@ -2,6 +2,7 @@
 //! run make of it.
 
 mod columns;
+mod deduped;
 mod failed;
 mod kept;
 mod mapped;

@@ -1,0 +1,199 @@
+//! The parts of an export as its record lists them: their files, their rows, and whether their numbers are possible.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    batch::OutputColumn,
+    proof::Digest,
+    text::{counted, grouped},
+    transform::TransformRecord,
+};
+
+/// One file of an export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Part {
+    /// Path of the file, relative to the manifest.
+    pub path: String,
+    /// Number of the first page in the file, from 1.
+    pub first_page: u64,
+    /// Number of the last page in the file.
+    pub last_page: u64,
+    /// Number of rows that were read for the file.
+    pub rows_read: u64,
+    /// Number of rows of the file.
+    pub rows: u64,
+    /// Number of rows on which an expression of the transformation failed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+    /// Number of rows that equal an earlier row of the export, so that they were left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicates: u64,
+    /// Number of rows of the file in which each path of the transformation has replaced a value: the paths of `mask`,
+    /// then those of `pseudonymise`, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<u64>,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+    /// Digest of the file's rows. The digests of the parts join to that of the export.
+    pub digest: String,
+    /// Digest of the rows as this program reads them back. `None` if it is the same digest. The text of nested JSON columns
+    /// can differ from the text that the API gave, in the spelling of numbers for instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested_digest: Option<String>,
+}
+
+impl Part {
+    /// Returns the digest of the rows as they are read back.
+    pub(crate) fn read_digest(&self) -> &str {
+        self.nested_digest.as_ref().unwrap_or(&self.digest)
+    }
+}
+
+/// The rows of a part, or of all parts so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PartRows {
+    /// Number of rows that were read.
+    pub(crate) read: u64,
+    /// Number of rows that were written: all, or those that the transformation keeps.
+    pub(crate) written: u64,
+    /// Number of rows on which an expression failed.
+    pub(crate) failed: u64,
+    /// Number of rows that equal an earlier one.
+    pub(crate) duplicates: u64,
+    /// Number of written rows in which each path has replaced a value.
+    pub(crate) replaced: Vec<u64>,
+    /// Digest of the rows that were written.
+    pub(crate) digest: Digest,
+    /// Digest of these rows as they are read back, if their JSON columns are nested.
+    pub(crate) nested_digest: Option<Digest>,
+}
+
+impl PartRows {
+    pub(crate) fn join(&mut self, next: &Self) {
+        // Another program may have written the numbers of kept parts.
+        self.read = self.read.saturating_add(next.read);
+        self.written = self.written.saturating_add(next.written);
+        self.failed = self.failed.saturating_add(next.failed);
+        self.duplicates = self.duplicates.saturating_add(next.duplicates);
+        add_replaced(&mut self.replaced, &next.replaced);
+        self.digest.join(next.digest, next.written);
+        if let Some(next_digest) = next.nested_digest {
+            self.nested_digest.get_or_insert_default().join(next_digest, next.written);
+        }
+    }
+}
+
+impl From<&Part> for PartRows {
+    fn from(part: &Part) -> Self {
+        Self {
+            read: part.rows_read,
+            written: part.rows,
+            failed: part.failed,
+            duplicates: part.duplicates,
+            replaced: part.replaced.clone(),
+            // The digest of a kept part is always valid.
+            digest: part.digest.parse().unwrap_or_default(),
+            nested_digest: part.nested_digest.as_ref().and_then(|digest| digest.parse().ok()),
+        }
+    }
+}
+
+/// Adds the rows in which each path has replaced a value.
+pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
+    sums.resize(sums.len().max(rows.len()), 0);
+    for (sum, rows) in sums.iter_mut().zip(rows) {
+        *sum = sum.saturating_add(*rows);
+    }
+}
+
+/// The numbers of the rows of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowNumbers {
+    pub(super) rows: u64,
+    pub(super) rows_read: u64,
+    pub(super) failed: u64,
+    pub(super) duplicates: u64,
+}
+
+/// Returns why a file cannot have these rows: without a transformation, every row that is read is written.
+pub(super) fn unexplained(
+    numbers: RowNumbers,
+    transform: Option<&TransformRecord>,
+) -> Option<String> {
+    let RowNumbers { rows, rows_read, failed, duplicates } = numbers;
+    let left_out = rows_read.checked_sub(rows);
+    let is_at_most = |some: u64, all: Option<u64>| all.is_some_and(|all| some <= all);
+    let is_explained = match transform {
+        // A row can have any number of lines.
+        Some(transform) if transform.map.is_some() => {
+            failed <= rows_read && duplicates <= rows_read
+        }
+        Some(transform) if transform.keeps_failed_rows() => {
+            is_at_most(duplicates, left_out) && failed <= rows_read
+        }
+        Some(_) => is_at_most(failed.saturating_add(duplicates), left_out),
+        None => left_out == Some(0) && failed == 0,
+    };
+    let compares = transform.is_some_and(|transform| transform.dedupe.is_some());
+    let by = match transform {
+        Some(_) => "",
+        None => ", and no transformation is recorded",
+    };
+    (!is_explained || duplicates > 0 && !compares).then(|| {
+        let failed = match failed {
+            0 => String::new(),
+            failed => format!(" and {} failed", counted(failed, "row")),
+        };
+        let equal = match duplicates {
+            0 => String::new(),
+            more => format!(" and {} equal to an earlier one", counted(more, "row")),
+        };
+        let read = counted(rows_read, "row");
+        format!("it has {} of {read} read{failed}{equal}{by}", grouped(rows))
+    })
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A part of an export, and the record's facts about the whole export.
+#[derive(Debug, Clone)]
+pub(crate) struct ListedPart {
+    pub(crate) part: Part,
+    /// Number of the part's first row among all rows read.
+    pub(crate) first_row: u64,
+    pub(crate) dataset: Uuid,
+    /// Number of rows of the dataset.
+    pub(crate) count: u64,
+    pub(crate) transform: Option<Arc<TransformRecord>>,
+    pub(crate) columns: Arc<[OutputColumn]>,
+}
+
+impl ListedPart {
+    /// Returns why the part cannot have the recorded rows.
+    pub(crate) fn unexplained(&self) -> Option<String> {
+        let part = &self.part;
+        let transform = self.transform.as_deref();
+        let paths = transform.map_or(0, TransformRecord::replaced_paths);
+        if part.replaced.len() != paths {
+            let counted = counted(part.replaced.len() as u64, "path");
+            return Some(format!("it counts the replacements of {counted}, recorded {paths}"));
+        }
+        // A row can have any number of lines.
+        let is_mapped = transform.is_some_and(|transform| transform.map.is_some());
+        let most = if is_mapped { part.rows_read } else { part.rows };
+        if let Some(more) = part.replaced.iter().find(|rows| **rows > most) {
+            let (rows, changed) = (counted(most, "row"), grouped(*more));
+            return Some(format!("it has {rows}, and {changed} with replaced values"));
+        }
+        let &Part { rows, rows_read, failed, duplicates, .. } = part;
+        unexplained(RowNumbers { rows, rows_read, failed, duplicates }, transform)
+    }
+}
