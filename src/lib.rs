@@ -135,7 +135,7 @@ pub use export::{
     TransformPlan, TransformedRows, explain_rows, write_pages, write_transformed,
 };
 pub use location::{Location, StorageOptions, Target};
-pub use nested::{NestedField, NestedType};
+pub use nested::{GivenSchema, NestedField, NestedType};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use proof::{Digest, ParseDigestError};
 pub use readback::{

@@ -1,11 +1,14 @@
 //! The options for the form of JSON columns.
 
-use std::str::FromStr;
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::Args;
 
 use super::values;
-use crate::{Error, JsonColumns, NestingOptions, Result};
+use crate::{Error, GivenSchema, JsonColumns, NestedField, NestingOptions, Result};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct NestingArguments {
@@ -19,6 +22,10 @@ pub(super) struct NestingArguments {
     /// Keep the values at this path JSON text, such as .input.messages[].metadata
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     text: Vec<String>,
+    /// Nested columns of the types in this file, which `schema` has printed, in one pass; a value that does not fit
+    /// ends the run
+    #[arg(long, value_name = "FILE", help_heading = "Output", value_parser = super::path())]
+    schema: Option<PathBuf>,
     /// Number of nested columns; the widest objects stay JSON text if there are more [default: 1000]
     #[arg(long, value_name = "N", value_parser = values::positive::<usize>, help_heading = "Output")]
     max_columns: Option<usize>,
@@ -39,9 +46,15 @@ impl NestingArguments {
                 None => {}
             }
         }
-        let Self { nest, text, max_columns, .. } = self;
-        Ok((of_all, NestingOptions { columns, nest, text, max_columns }))
+        let Self { nest, text, max_columns, schema, .. } = self;
+        let types = schema.map(|path| read_schema(&path)).transpose()?;
+        Ok((of_all, NestingOptions { columns, nest, text, types, max_columns }))
     }
+}
+
+fn read_schema(path: &Path) -> Result<Vec<NestedField>> {
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    text.parse::<GivenSchema>().map(|given| given.0)
 }
 
 /// A form, for all columns or for one.

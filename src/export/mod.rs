@@ -12,6 +12,7 @@ pub(crate) mod columns;
 mod disk_space;
 pub(crate) mod duplicates;
 mod explained;
+mod encoder;
 mod first_seen;
 mod handover;
 mod into_sink;

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, builder::StringBuilder, cast::AsArray};
-use arrow_schema::{Schema, SchemaRef};
+use arrow_array::RecordBatch;
 
 use super::{
+    encoder::NestedEncoder,
     lanes::{LaneBatch, infer_in_lanes},
+    nesting_options::TypeChoice,
     parts::{PartsPlan, PartsWriter},
     plan::ExportPlan,
     progress::Progress,
@@ -20,7 +21,7 @@ use crate::{
     batch::ColumnType,
     destination::{Destination, Drafts},
     error::{Error, Result},
-    nested::{Misfit, NestRules, NestedBuilder, NestedField, NestedType, NestedValues, resolve},
+    nested::{NestRules, NestedField, resolve},
     proof::Digest,
     readback,
     record::{facts::digest, manifest::PartRows},
@@ -52,11 +53,11 @@ impl Nesting {
             Ok(types) => types,
             Err(error) => return (destination, Err(error)),
         };
-        let encoder = NestedEncoder::new(&self.plan, &types);
+        let encoder = NestedEncoder::new(self.plan.columns(), &types);
         let parts = PartsPlan {
             target: self.plan.target.clone(),
             encoding: self.plan.encoding,
-            schema: encoder.schema.clone(),
+            schema: encoder.schema(),
             encode_threads: self.plan.encode_threads,
             has_manifest: self.plan.has_manifest(),
         };
@@ -106,16 +107,15 @@ impl Nesting {
                 let batch = self.go_on(batch)?;
                 let own = digest(&batch)?;
                 seen.join(own, batch.num_rows() as u64);
-                let nested = encoder.encode(&batch)?;
-                let (nested, read_back) = nested.map_err(|Misfit| draft.place.changed())?;
+                let encoded = encoder.encode(&batch)?;
+                let (nested, read_back) = encoded.map_err(|_| draft.place.changed())?;
                 writer.write_as(nested, own, Some(digest(&read_back)?))?;
             }
             if seen.to_string() != drafted.digest {
                 return Err(draft.place.changed());
             }
             if let Some(rows) = writer.open_rows() {
-                let nested_digest = Some(rows.nested_digest.unwrap_or_default());
-                *rows = PartRows { nested_digest, ..PartRows::from(drafted) };
+                *rows = PartRows { nested_digest: rows.nested_digest, ..PartRows::from(drafted) };
             }
             let pages = drafted.first_page..=drafted.last_page;
             let part = writer.close(pages, |first_row, rows| {
@@ -129,6 +129,21 @@ impl Nesting {
 
     fn go_on<T>(&self, next: Result<T>) -> Result<T> {
         if self.is_interrupted.is_set() { Err(ended_early()) } else { next }
+    }
+}
+
+impl ExportPlan {
+    /// Whether the rows are written as drafts first.
+    pub(crate) fn has_drafts(&self) -> bool {
+        matches!(self.nesting, Some(TypeChoice::Found(_)))
+    }
+
+    /// Returns the types of the JSON columns, if they were given.
+    pub(crate) fn given_types(&self) -> Option<&[NestedField]> {
+        match &self.nesting {
+            Some(TypeChoice::Given(types)) => Some(types),
+            _ => None,
+        }
     }
 }
 
@@ -157,74 +172,8 @@ impl DraftPlace {
     }
 }
 
-/// Turns batches of JSON text into batches with nested columns.
-struct NestedEncoder {
-    schema: SchemaRef,
-    /// For each column its builder, if it is nested and not text.
-    columns: Vec<Option<(NestedType, NestedBuilder)>>,
-}
-
-impl NestedEncoder {
-    fn new(plan: &ExportPlan, types: &[NestedField]) -> Self {
-        let (mut fields, mut columns) = (Vec::new(), Vec::new());
-        for column in plan.columns() {
-            let own = types.iter().find(|it| it.name == column.name());
-            fields.push(own.map_or_else(|| column.field(), NestedField::field));
-            let kind = own.map(|own| &own.kind).filter(|kind| !kind.is_text());
-            columns.push(kind.map(|kind| (kind.clone(), NestedBuilder::new(kind))));
-        }
-        Self { schema: Arc::new(Schema::new(fields)), columns }
-    }
-
-    /// Returns the nested batch, and the batch as it is read back.
-    fn encode(
-        &mut self,
-        batch: &RecordBatch,
-    ) -> Result<std::result::Result<(RecordBatch, RecordBatch), Misfit>> {
-        let failed = |error| Error::Internal(format!("nested columns: {error}"));
-        let (mut nested, mut read_back) = (Vec::new(), Vec::new());
-        for (array, own) in batch.columns().iter().zip(&mut self.columns) {
-            let Some((kind, builder)) = own else {
-                nested.push(array.clone());
-                read_back.push(array.clone());
-                continue;
-            };
-            let texts = array.as_string_opt::<i32>().ok_or_else(|| unlike("JSON"))?;
-            if texts.iter().try_for_each(|text| builder.push(text)).is_err() {
-                return Ok(Err(Misfit));
-            }
-            let typed = builder.finish().map_err(failed)?;
-            read_back.push(texts_of(kind, &typed)?);
-            nested.push(typed);
-        }
-        let nested = RecordBatch::try_new(self.schema.clone(), nested).map_err(failed)?;
-        let read_back = RecordBatch::try_new(batch.schema(), read_back).map_err(failed)?;
-        Ok(Ok((nested, read_back)))
-    }
-}
-
-/// Returns the JSON text of values, as a reader gets it.
-fn texts_of(kind: &NestedType, array: &ArrayRef) -> Result<ArrayRef> {
-    let values = NestedValues::of(kind, array).ok_or_else(|| unlike("nested"))?;
-    let (mut texts, mut text) = (StringBuilder::new(), String::new());
-    for row in 0..array.len() {
-        if !values.is_valid(row) {
-            texts.append_null();
-            continue;
-        }
-        text.clear();
-        values.write(row, &mut text, usize::MAX).map_err(|_| unlike("long"))?;
-        texts.append_value(&text);
-    }
-    Ok(Arc::new(texts.finish()))
-}
-
 /// Returns the names of the JSON columns.
 fn json_columns(plan: &ExportPlan) -> Vec<&str> {
     let json = plan.columns().filter(|column| column.column_type() == ColumnType::Json);
     json.map(|column| column.name()).collect()
-}
-
-fn unlike(name: &str) -> Error {
-    Error::Internal(format!("the column {name} of a draft has another type"))
 }

@@ -3,7 +3,7 @@
 use crate::{
     batch::{BatchColumn, ColumnType},
     error::{Error, Result},
-    nested::{NestPath, NestRules},
+    nested::{NestPath, NestRules, NestedField, NestedType},
     sink::{Encoding, JsonColumns},
 };
 
@@ -30,9 +30,31 @@ pub struct NestingOptions {
     pub nest: Vec<String>,
     /// Paths that stay JSON text; default none.
     pub text: Vec<String>,
+    /// The types of the JSON columns, such as those of an earlier export in [`Manifest::nested`](crate::Manifest::nested);
+    /// default those that hold all values of the export. Columns that it does not name hold JSON text. A value of
+    /// another type ends the export.
+    pub types: Option<Vec<NestedField>>,
     /// Maximum number of columns without columns in them; default 1,000. The objects with the most members stay JSON
     /// text if there are more.
     pub max_columns: Option<usize>,
+}
+
+/// How the types of JSON columns are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TypeChoice {
+    /// Those that hold all values. The rows are written as drafts first.
+    Found(NestRules),
+    Given(Vec<NestedField>),
+}
+
+impl TypeChoice {
+    /// Returns what decides the bytes of an output, as JSON.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Found(rules) => rules.to_json(),
+            Self::Given(types) => serde_json::json!({ "types": types }),
+        }
+    }
 }
 
 /// Returns the encoding with the form of its JSON columns. If it is nested, also how types are chosen.
@@ -40,7 +62,7 @@ pub(super) fn chosen_form(
     (form_of_all, asked): (Option<JsonColumns>, &NestingOptions),
     encoding: Encoding,
     columns: &[BatchColumn],
-) -> Result<(Encoding, Option<NestRules>)> {
+) -> Result<(Encoding, Option<TypeChoice>)> {
     let format = encoding.format();
     let is_json = |it: &&BatchColumn| it.column.column_type() == ColumnType::Json;
     let json: Vec<&str> = columns.iter().filter(is_json).map(|it| it.column.name()).collect();
@@ -67,6 +89,19 @@ pub(super) fn chosen_form(
             return Err(Error::invalid("JSON column", name, "it is given twice"));
         }
         forms.push((name, *form));
+    }
+    if let Some(types) = &asked.types {
+        let others = NestingOptions { types: asked.types.clone(), ..NestingOptions::default() };
+        if *asked != others || form_of_all.is_some_and(|form| form != JsonColumns::Nested) {
+            return Err(Error::Usage(
+                "`schema` gives the types of all JSON columns: leave out `nest`, `text`, `max_columns` and other \
+                 `json_columns` than nested"
+                    .to_owned(),
+            ));
+        }
+        let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
+        let given = given_types(types, &json)?;
+        return Ok((encoding, Some(TypeChoice::Given(given))));
     }
     let of_all = form_of_all.unwrap_or(JsonColumns::Text);
     let form = |name: &str| {
@@ -109,5 +144,22 @@ pub(super) fn chosen_form(
         most => most.unwrap_or(NestRules::MOST_COLUMNS),
     };
     let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
-    Ok((encoding, Some(NestRules { nest, text, most_columns })))
+    let rules = NestRules { nest, text, most_columns };
+    Ok((encoding, Some(TypeChoice::Found(rules))))
+}
+
+/// Returns the types of the JSON columns of the output. Columns without a given type hold JSON text.
+fn given_types(types: &[NestedField], json: &[&str]) -> Result<Vec<NestedField>> {
+    let column = |name: &&str| {
+        let mut own = types.iter().filter(|field| field.name == **name);
+        match (own.next(), own.next()) {
+            (Some(_), Some(_)) => Err(Error::invalid("schema", *name, "it has this column twice")),
+            (Some(field), None) => field.check().map(|()| field.clone()),
+            (None, _) => {
+                let why = "not in the schema".to_owned();
+                Ok(NestedField::new(*name, NestedType::Json { why, row: None }))
+            }
+        }
+    };
+    json.iter().map(column).collect()
 }

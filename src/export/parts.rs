@@ -128,7 +128,9 @@ impl PartsWriter {
             _ => encoding.sink(schema, output, *encode_threads),
         };
         let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
-        self.open = Some(OpenPart { file, sink, rows: PartRows::default() });
+        let nested_digest = encoding.is_nested().then(Digest::default);
+        let rows = PartRows { nested_digest, ..PartRows::default() };
+        self.open = Some(OpenPart { file, sink, rows });
         Ok(())
     }
 

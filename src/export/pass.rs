@@ -9,6 +9,7 @@ use super::{
     Export, GRACE,
     handover::{QUEUED_BATCHES, forward},
     nesting::{NestedOutput, Nesting},
+    nesting_options::TypeChoice,
     now,
     plan::ExportPlan,
     shaping::WriterInterrupt,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     destination::{Drafts, Header, KeptPart},
     error::{Error, Result},
+    nested::NestRules,
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
     record::manifest::{FORMAT_VERSION, Manifest, Part, Tool, WrittenRange},
@@ -58,7 +60,7 @@ impl Export {
                 let nested = self.nest(slot, (plan, count), finished, drafts, stop).await?;
                 (nested.finished, Some(nested.types))
             }
-            None => (finished, None),
+            None => (finished, self.plan.given_types().map(<[_]>::to_vec)),
         };
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let manifest = Manifest {
@@ -155,7 +157,10 @@ impl Export {
         drafts: Drafts,
         stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<NestedOutput> {
-        let rules = plan.nesting.clone().unwrap_or_default();
+        let rules = match &plan.nesting {
+            Some(TypeChoice::Found(rules)) => rules.clone(),
+            _ => NestRules::default(),
+        };
         let (progress, is_interrupted) = (self.progress.clone(), WriterInterrupt::default());
         let interrupt = is_interrupted.clone();
         let nesting = Nesting { plan, rules, count, drafts, drafted, progress, is_interrupted };

@@ -16,11 +16,10 @@ use crate::{
     export::{
         columns::output_columns,
         duplicates::{HASH_ENTRY, ID_ENTRY},
-        nesting_options::{NestingOptions, chosen_form},
+        nesting_options::{NestingOptions, TypeChoice, chosen_form},
         record_option::asked_record,
     },
     location::{Location, StorageOptions, Target},
-    nested::NestRules,
     output,
     paginator::{self, PageRange, StreamOptions},
     record::{
@@ -157,7 +156,7 @@ pub struct ExportPlan {
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<BatchColumn>,
     /// How the types of JSON columns are chosen; `None` if they are not nested.
-    pub(crate) nesting: Option<NestRules>,
+    pub(crate) nesting: Option<TypeChoice>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
     /// The compiled transformation; `None` if it changes nothing.
@@ -237,10 +236,7 @@ impl ExportPlan {
 
     /// Returns the encoding in which the rows are written first: that of drafts, if the JSON columns are nested.
     pub(crate) fn first_encoding(&self) -> Encoding {
-        match self.nesting {
-            Some(_) => Encoding::drafts(),
-            None => self.encoding,
-        }
+        if self.has_drafts() { Encoding::drafts() } else { self.encoding }
     }
 
     /// Returns the columns, in the order of the output.
@@ -302,7 +298,7 @@ impl ExportPlan {
             transform: self.transform_record().cloned(),
             digest: part.digest.to_string(),
             nested_digest: part.nested_digest.map(|digest| digest.to_string()),
-            nested: None,
+            nested: self.given_types().map(<[_]>::to_vec),
         }
     }
 
@@ -315,7 +311,7 @@ impl ExportPlan {
             record: self.record.clone(),
             staging: self.staging.clone(),
             success_file: self.options.success_file,
-            in_drafts: self.nesting.is_some(),
+            in_drafts: self.has_drafts(),
             temp_dir: self.temp_dir(),
         }
     }
@@ -345,7 +341,7 @@ impl ExportPlan {
             "compression": self.encoding.compression().to_string(),
             "parquet_encoding": self.encoding.parquet_encoding(),
             "json_columns": self.encoding.json_columns(),
-            "nesting": self.nesting.as_ref().map(NestRules::to_json),
+            "nesting": self.nesting.as_ref().map(TypeChoice::to_json),
             "csv_bom": self.encoding.csv_bom(),
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,

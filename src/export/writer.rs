@@ -15,6 +15,7 @@ use crate::{
     error::Result,
     export::{
         duplicates::{Duplicates, entries},
+        encoder::NestedEncoder,
         handover::WriterMessage,
         parts::{PartsPlan, PartsWriter, batch_size},
         plan::{BYTES_PER_FILE, ExportPlan},
@@ -22,7 +23,7 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
-    record::manifest::{Part, PartRows, add_replaced},
+    record::{facts::digest, manifest::{Part, PartRows, add_replaced}},
     transform::{Shaped, Stage, StageLimits},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Writer {
     count: u64,
     builder: BatchBuilder,
     parts: PartsWriter,
+    /// Encodes JSON columns of given types.
+    encoder: Option<NestedEncoder>,
     /// Whether a later run can keep finished parts.
     is_kept: bool,
     /// The parts of an interrupted run.
@@ -73,18 +76,20 @@ impl Writer {
     ) -> Self {
         let encoding = plan.first_encoding();
         let builder = BatchBuilder::new(&plan.columns, batch_size(encoding.format()));
+        let encoder = plan.given_types().map(|types| NestedEncoder::new(plan.columns(), types));
+        let schema = encoder.as_ref().map_or_else(|| builder.schema(), NestedEncoder::schema);
         let parts = PartsPlan {
             target: plan.target.clone(),
             encoding,
-            schema: builder.schema(),
+            schema,
             encode_threads: plan.encode_threads,
             has_manifest: plan.has_manifest(),
         };
         let of_kept = kept.iter().map(|kept| kept.part.clone()).collect();
         // A later run keeps finished parts, or their drafts.
-        let is_kept = plan.nesting.is_none() || destination.keeps_drafts();
+        let is_kept = !plan.has_drafts() || destination.keeps_drafts();
         let mut parts = PartsWriter::new(parts, destination, of_kept, progress.clone());
-        if plan.nesting.is_some() {
+        if plan.has_drafts() {
             parts = parts.with_drafts(Drafts::new(plan.temp_dir(), encoding.extension()));
         }
         Self {
@@ -92,6 +97,7 @@ impl Writer {
             builder,
             plan,
             parts,
+            encoder,
             is_kept,
             kept,
             open: None,
@@ -234,7 +240,13 @@ impl Writer {
 
     /// Passes the builder's rows to the sink.
     fn flush(&mut self) -> Result<()> {
-        self.builder.finish()?.map_or(Ok(()), |batch| self.parts.write(batch))
+        let Some(batch) = self.builder.finish()? else { return Ok(()) };
+        let Some(encoder) = &mut self.encoder else { return self.parts.write(batch) };
+        let own = digest(&batch)?;
+        match encoder.encode(&batch)? {
+            Ok((nested, read_back)) => self.parts.write_as(nested, own, Some(digest(&read_back)?)),
+            Err(place) => Err(place.explain(&batch)),
+        }
     }
 
     fn close_part(&mut self) -> Result<()> {

@@ -7,12 +7,11 @@
 use std::collections::HashMap;
 
 use super::{
+    given::DEPTH,
     cursor::{JsonCursor, JsonKind, MalformedJson, RawString, Read},
     number::{NumberKind, number_kind},
 };
 
-/// Deepest nesting of arrays and objects that becomes columns.
-const DEPTH: usize = 32;
 /// Most members of an object that become columns.
 pub(super) const MOST_KEYS: usize = 512;
 /// Most nodes of the tree of a column. Bounds memory, when objects in objects are used as maps.

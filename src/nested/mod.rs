@@ -13,6 +13,7 @@
 
 mod build;
 mod cursor;
+mod given;
 mod infer;
 mod number;
 mod paths;
@@ -22,7 +23,10 @@ mod tests;
 mod text;
 mod types;
 
-pub use self::types::{NestedField, NestedType};
+pub use self::{
+    given::GivenSchema,
+    types::{NestedField, NestedType},
+};
 pub(crate) use self::{
     build::{Misfit, NestedBuilder},
     infer::InferredColumn,

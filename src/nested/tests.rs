@@ -346,6 +346,15 @@ fn values_of_other_types_are_refused() {
     {
         assert_eq!(NestedBuilder::new(&kind).push(Some(text)), Err(Misfit), "{text}");
     }
+    for (kind, text) in [
+        (NestedType::Int, "-0"),
+        (NestedType::Int, "1.0"),
+        (NestedType::Float, "9007199254740993"),
+        (NestedType::Float, "0.30000000000000001"),
+        (NestedType::Float, "1e400"),
+    ] {
+        assert_eq!(NestedBuilder::new(&kind).push(Some(text)), Err(Misfit), "{kind:?} {text}");
+    }
 }
 
 /// Real rows keep their values, and get types that a person understands. Runs where the corpora are.

@@ -390,3 +390,60 @@ fn schema_says_what_differs() {
     let expected = json!({"path": ".tags.topic", "before": null, "now": "string"});
     assert!(found["differences"].as_array().unwrap().contains(&expected), "{found}");
 }
+
+#[test]
+fn given_schema_needs_one_pass() {
+    let world = world(conversations(600));
+    let arguments = ["-o", "found/", "--rows-per-file", "200"];
+    let digest = export(&world, &[&arguments[..], &NESTED].concat())["digest"].clone();
+    let schema = Ran::of(world.command().args(["schema", "found"])).ok().stdout;
+    fs::write(world.path("schema.json"), schema).unwrap();
+    let given = |name: &str, file: &str| {
+        let output = ["-o", name, "--rows-per-file", "200", "--schema", file];
+        world.export(&[&["--json", "-q"], &output[..]].concat())
+    };
+    let done: Value = serde_json::from_str(&given("given/", "schema.json").ok().stdout).unwrap();
+    assert_eq!(done["digest"], digest);
+    // A record has the types, too.
+    given("recorded/", "found.manifest.json").ok();
+    for name in ["given", "recorded"] {
+        assert_eq!(manifest(&world, name)["nested"], manifest(&world, "found")["nested"]);
+        run(&world, &["verify", name]).ok();
+        run(&world, &["diff", name, "found"]).ok();
+    }
+    let schema = fs::read_to_string(world.path("schema.json")).unwrap();
+    let narrow = schema.replacen(r#"{"name":"score","type":"float"}"#, r#"{"name":"score","type":"int"}"#, 1);
+    assert_ne!(narrow, schema);
+    fs::write(world.path("narrow.json"), narrow).unwrap();
+    let refused = given("narrow/", "narrow.json");
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    let row = format!("error: input of row {} does not fit the --schema: ", rows::id(1));
+    assert!(refused.stderr.starts_with(&row), "{}", refused.stderr);
+    assert!(!world.path("narrow").exists());
+    for (options, why) in [
+        (&["--schema", "found"][..], "cannot read found"),
+        (&["--schema", "schema.json", "--nest", ".input"], "--schema gives the types of all JSON columns"),
+        (&["--schema", "found/part-00000.parquet"], "cannot read found/part-00000.parquet"),
+    ] {
+        let ran = world.export(&[&["-o", "x/"], options].concat());
+        assert!(ran.stderr.contains(why), "{options:?} {ran:?}");
+    }
+}
+
+#[test]
+fn given_schema_is_resumed() {
+    let truth = world(conversations(2000));
+    let arguments = [&PARTS[..6], &["--concurrency", "1", "--max-retries", "0"], &["--schema", "s.json"]].concat();
+    let types = r#"{"columns":[{"name":"input","type":"json","why":"x"},{"name":"additional_properties","type":"struct","fields":[{"name":"trace","type":"struct","fields":[{"name":"n","type":"int"}]}]}]}"#;
+    fs::write(truth.path("s.json"), types).unwrap();
+    truth.export(&arguments).ok();
+    let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
+    let world = World::with_rows(Options { faults, ..Options::default() }, conversations(2000));
+    fs::write(world.path("s.json"), types).unwrap();
+    assert_eq!(world.export(&arguments).code, Some(69));
+    world.server.set_faults(Faults::none());
+    let ran = world.export(&arguments).ok();
+    assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
+    assert!(content(&world.path("rows")) == content(&truth.path("rows")));
+    run(&world, &["verify", "rows"]).ok();
+}
