@@ -11,8 +11,8 @@
 pub(crate) mod columns;
 mod disk_space;
 pub(crate) mod duplicates;
-mod explained;
 mod encoder;
+mod explained;
 mod first_seen;
 mod handover;
 mod into_sink;

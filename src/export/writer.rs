@@ -23,7 +23,10 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
     location::Target,
-    record::{facts::digest, manifest::{Part, PartRows, add_replaced}},
+    record::{
+        facts::digest,
+        manifest::{Part, PartRows, add_replaced},
+    },
     transform::{Shaped, Stage, StageLimits},
 };
 

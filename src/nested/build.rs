@@ -175,7 +175,8 @@ impl PartBuilder {
             }
             (Self::Float(builder), JsonKind::Number) => {
                 let token = cursor.scalar()?;
-                let is_exact = !matches!(number_kind(token), NumberKind::Large | NumberKind::Neither);
+                let is_exact =
+                    !matches!(number_kind(token), NumberKind::Large | NumberKind::Neither);
                 builder.append_value(token.parse().ok().filter(|_| is_exact).ok_or(Misfit)?);
             }
             (Self::Bool(builder), JsonKind::Bool) => builder.append_value(cursor.bool()?),

@@ -32,8 +32,9 @@ impl FromStr for GivenSchema {
     /// Reads the JSON object that the command `schema` prints, or the record of an export with nested columns.
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: String| Error::invalid("schema", crate::text::harmless(text, 60), why);
-        let read: SchemaText = serde_json::from_str(text)
-            .map_err(|error| wrong(format!("it is not the output of `overmind-export schema`: {error}")))?;
+        let read: SchemaText = serde_json::from_str(text).map_err(|error| {
+            wrong(format!("it is not the output of `overmind-export schema`: {error}"))
+        })?;
         // Columns that hold no JSON can have types of their own, such as timestamp.
         let typed = read.columns.into_iter().filter_map(|it| serde_json::from_value(it).ok());
         let fields = read.nested.unwrap_or_else(|| typed.collect());
@@ -84,7 +85,9 @@ mod tests {
     #[test]
     fn given_types_are_checked() {
         let field = |kind: &str| {
-            let text = format!(r#"{{"columns":[{{"name":"at","type":"timestamp"}},{{"name":"c",{kind}}}]}}"#);
+            let text = format!(
+                r#"{{"columns":[{{"name":"at","type":"timestamp"}},{{"name":"c",{kind}}}]}}"#
+            );
             text.parse::<GivenSchema>().map(|given| given.0[0].check())
         };
         assert!(field(r#""type":"list","item":{"type":"int"}"#).unwrap().is_ok());

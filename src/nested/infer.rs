@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use super::{
-    given::DEPTH,
     cursor::{JsonCursor, JsonKind, MalformedJson, RawString, Read},
+    given::DEPTH,
     number::{NumberKind, number_kind},
 };
 

@@ -23,10 +23,6 @@ mod tests;
 mod text;
 mod types;
 
-pub use self::{
-    given::GivenSchema,
-    types::{NestedField, NestedType},
-};
 pub(crate) use self::{
     build::{Misfit, NestedBuilder},
     infer::InferredColumn,
@@ -34,4 +30,8 @@ pub(crate) use self::{
     resolve::{NestRules, resolve},
     text::{NestedValues, TextTooLong},
     types::{HOLDS_JSON, is_nested},
+};
+pub use self::{
+    given::GivenSchema,
+    types::{NestedField, NestedType},
 };

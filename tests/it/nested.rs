@@ -412,7 +412,11 @@ fn given_schema_needs_one_pass() {
         run(&world, &["diff", name, "found"]).ok();
     }
     let schema = fs::read_to_string(world.path("schema.json")).unwrap();
-    let narrow = schema.replacen(r#"{"name":"score","type":"float"}"#, r#"{"name":"score","type":"int"}"#, 1);
+    let narrow = schema.replacen(
+        r#"{"name":"score","type":"float"}"#,
+        r#"{"name":"score","type":"int"}"#,
+        1,
+    );
     assert_ne!(narrow, schema);
     fs::write(world.path("narrow.json"), narrow).unwrap();
     let refused = given("narrow/", "narrow.json");
@@ -422,7 +426,10 @@ fn given_schema_needs_one_pass() {
     assert!(!world.path("narrow").exists());
     for (options, why) in [
         (&["--schema", "found"][..], "cannot read found"),
-        (&["--schema", "schema.json", "--nest", ".input"], "--schema gives the types of all JSON columns"),
+        (
+            &["--schema", "schema.json", "--nest", ".input"],
+            "--schema gives the types of all JSON columns",
+        ),
         (&["--schema", "found/part-00000.parquet"], "cannot read found/part-00000.parquet"),
     ] {
         let ran = world.export(&[&["-o", "x/"], options].concat());
@@ -433,7 +440,9 @@ fn given_schema_needs_one_pass() {
 #[test]
 fn given_schema_is_resumed() {
     let truth = world(conversations(2000));
-    let arguments = [&PARTS[..6], &["--concurrency", "1", "--max-retries", "0"], &["--schema", "s.json"]].concat();
+    let arguments =
+        [&PARTS[..6], &["--concurrency", "1", "--max-retries", "0"], &["--schema", "s.json"]]
+            .concat();
     let types = r#"{"columns":[{"name":"input","type":"json","why":"x"},{"name":"additional_properties","type":"struct","fields":[{"name":"trace","type":"struct","fields":[{"name":"n","type":"int"}]}]}]}"#;
     fs::write(truth.path("s.json"), types).unwrap();
     truth.export(&arguments).ok();
