@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef,
     builder::{
-        BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+        ArrayBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+        TimestampMicrosecondBuilder,
     },
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
@@ -115,6 +116,16 @@ impl ValueBuilder {
         }
     }
 
+    /// Adds a text or null. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the values have another type.
+    pub(crate) fn push_text(&mut self, text: Option<&str>) -> Result<usize> {
+        let Self::Text(builder) = self else { return Err(unexpected()) };
+        builder.append_option(text);
+        Ok(text.map_or(0, str::len))
+    }
+
     /// Adds a value of an array that such a builder has made. Returns its size in bytes.
     ///
     /// # Errors
@@ -150,6 +161,16 @@ impl ValueBuilder {
             }
         }
         Ok(size_of::<i64>())
+    }
+
+    /// Returns the values like [`finish`](Self::finish). `room` returns the bytes of texts to reserve for the next
+    /// values, from the bytes of these.
+    pub(crate) fn finish_with_room(&mut self, room: impl FnOnce(usize) -> usize) -> ArrayRef {
+        let Self::Text(builder) = self else { return self.finish() };
+        let (rows, bytes) = (builder.len(), builder.values_slice().len());
+        let array = Arc::new(builder.finish());
+        *builder = StringBuilder::with_capacity(rows, room(bytes));
+        array
     }
 
     /// Returns the values, and empties the builder.

@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod convert;
 mod datasets;
 mod demo;
 mod diff;
@@ -15,6 +16,7 @@ mod latest;
 mod lines;
 mod man;
 mod nesting;
+mod output;
 mod preview;
 mod progress;
 mod prune;
@@ -101,6 +103,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(Box<export::ExportArgs>),
+    Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
     Preview(Box<preview::PreviewArgs>),
     Verify(verify::VerifyArgs),
@@ -169,6 +172,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Schema(schema) => return schema.run(&global),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
+        Command::Convert(convert) => convert.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),
         Command::Verify(verify) => verify.run(&global, &screen),

@@ -78,12 +78,13 @@ impl KeptPart {
 
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
-        let &Part { first_page, last_page, rows_read, rows, failed, .. } = &self.part;
-        let decided = rows.checked_add(failed);
-        (1..=last_page).contains(&first_page)
-            && last_page < u64::MAX
+        let Part { first_page, last_page, rows_read, failed, duplicates, .. } = self.part;
+        // The parts of a conversion have no pages.
+        let has_pages = (1..=last_page).contains(&first_page) && last_page < u64::MAX;
+        // A row on which an expression failed can be kept, and a row can be mapped to many lines.
+        (has_pages || (first_page, last_page) == (0, 0))
             && matches!(self.entry_bytes, 16 | 32)
-            && decided.is_some_and(|decided| decided <= rows_read)
+            && failed.max(duplicates) <= rows_read
     }
 }
 

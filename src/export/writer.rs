@@ -17,8 +17,9 @@ use crate::{
         duplicates::{Duplicates, entries},
         encoder::NestedEncoder,
         handover::WriterMessage,
+        output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
-        plan::{BYTES_PER_FILE, ExportPlan},
+        plan::ExportPlan,
         progress::Progress,
         shaping::{WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages},
     },
@@ -190,7 +191,7 @@ impl Writer {
         rows.read += page.len() as u64;
         rows.written += written;
         if let Some(shaped) = shaped {
-            rows.failed += shaped.failed;
+            rows.failed += shaped.failed.len() as u64;
             rows.duplicates += shaped.duplicate_rows();
             add_replaced(&mut rows.replaced, &shaped.replaced);
         }

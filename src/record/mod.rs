@@ -2,15 +2,19 @@
 //! a snapshot.
 //! Writes no files.
 
+pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod manifest;
 mod names;
+pub(crate) mod origin;
 mod part;
 pub(crate) mod place;
 pub(crate) mod stamp;
 
 pub use self::{
+    earlier::EarlierTransform,
     facts::digest,
-    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool, WrittenRange},
+    manifest::{Completeness, Manifest, Part, Tool, WrittenRange},
+    origin::{ConvertedFrom, Listed, SnapshotOf},
     stamp::Stamp,
 };

@@ -5,6 +5,7 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    columns::FieldsRead,
     computed::{ComputedColumn, ComputedColumnRecord, LineMap},
     dedupe::{RowKey, null_hash},
     edits::{EditedRow, RowEditor},
@@ -16,6 +17,7 @@ use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
     client::Row,
     error::{Error, Result, human},
+    text::quoted,
 };
 
 /// The expression language. It decides which rows an expression keeps, so records and fingerprints hold it.
@@ -225,6 +227,30 @@ impl Shaper {
     /// Whether each row is mapped to any number of lines.
     pub(crate) fn maps(&self) -> bool {
         self.map.is_some()
+    }
+
+    /// Refuses an expression that names a field which the rows do not have. `why` says it of a name. A field that an
+    /// expression reads only with the whole row is null.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the first such expression, and for a sample of rows without inputs.
+    pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let columns = self.columns.iter().map(|column| &column.expression);
+        let columns = columns.chain(self.dedupe.iter().map(|key| &key.expression));
+        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
+        for expression in self.conditions.iter().chain(columns) {
+            let FieldsRead::Named(names) = expression.fields() else { continue };
+            if let Some(why) = names.iter().find_map(|name| why(name)) {
+                let (option, text) = (expression.option(), quoted(expression.text(), 60));
+                return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
+            }
+        }
+        match why("input").filter(|_| self.sample.is_some()) {
+            Some(why) => {
+                Err(Error::Usage(format!("`sample` chooses rows by their inputs, and {why}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether rows are compared, so that only the first of equal ones is kept.

@@ -53,6 +53,10 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) trait RowBlock: Send + 'static {
     /// Number of the block, for errors.
     fn number(&self) -> u64;
+    /// Number of the first row among those of the blocks with this number, for errors.
+    fn first_row(&self) -> u64 {
+        1
+    }
     /// The memory of the block, in bytes.
     fn size(&self) -> usize;
     /// The rows, in order.
@@ -65,8 +69,8 @@ pub(crate) struct Shaped<B> {
     pub(crate) block: B,
     /// One value for each row.
     pub(crate) kept: Vec<bool>,
-    /// Number of rows on which an expression failed.
-    pub(crate) failed: u64,
+    /// The indices of the rows on which an expression failed.
+    pub(crate) failed: Vec<usize>,
     /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
     pub(crate) columns: Vec<ArrayRef>,
     /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
@@ -384,7 +388,7 @@ impl<B: RowBlock> StageShared<B> {
     }
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
-        let (mut kept, mut failed) = (Vec::new(), 0);
+        let (mut kept, mut failed) = (Vec::new(), Vec::new());
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let (mut edited, mut replaced) = (Vec::new(), vec![0; self.shaper.replaced_paths()]);
         let (mut computed, mut lines, mut explanations) = (0_usize, Vec::new(), Vec::new());
@@ -393,7 +397,7 @@ impl<B: RowBlock> StageShared<B> {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
             }
-            let place = (block.number(), index as u64 + 1, row.id);
+            let place = (block.number(), block.first_row() + index as u64, row.id);
             if self.shaper.has_expressions() {
                 slot.begin(number, place, &self.is_closed);
             }
@@ -413,7 +417,9 @@ impl<B: RowBlock> StageShared<B> {
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
             };
             kept.push(verdict.is_kept);
-            failed += u64::from(verdict.has_failed);
+            if verdict.has_failed {
+                failed.push(index);
+            }
             if verdict.is_kept {
                 computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
                 computed += next.edited.as_ref().map_or(0, |edited| edited.added(&row));

@@ -28,6 +28,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
             "record",
             "location",
             "export",
+            "convert",
             "diff",
             "cli",
             "fuzzing",
@@ -42,7 +43,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
     (
         "nested",
         &["paginator", "transform", "batch", "sink", "destination", "record", "export", "files"],
@@ -53,7 +54,8 @@ const FORBIDDEN: [(&str, &[&str]); 8] = [
     ("batch", &["paginator", "transform", "sink", "destination", "export"]),
     ("sink", &["client", "paginator", "destination", "export", "net"]),
     ("destination", &["client", "paginator", "batch", "export"]),
-    ("export", &["config", "snapshots", "schedule", "cli", "demo"]),
+    ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert"]),
+    ("convert", &["config", "snapshots", "schedule", "cli", "demo", "net"]),
 ];
 
 /// Modules that only these modules may use.

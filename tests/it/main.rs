@@ -13,6 +13,7 @@
 mod ahead;
 mod architecture;
 mod contract;
+mod convert;
 #[cfg(unix)]
 mod crafted;
 mod csv;

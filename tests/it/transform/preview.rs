@@ -84,7 +84,10 @@ fn explanation_has_a_reason_for_each_row() {
        2  00000000  no     --where ".order != 1" does not hold
        3  00000000  error  --where ".order | if . == 2 then error(\"x\") else true end" failed: x
        4  00000000  yes
-       5  00000000  error  --column "a:int" failed
+       5  00000000  error  --column "a=if .order > 3 then \"a\" else 1 end" failed: the output "a" is a
+                           string, not an integer
+       6  00000000  error  --column "a=if .order > 3 then \"a\" else 1 end" failed: the output "a" is a
+                           string, not an integer
     1 kept of the first 6 rows
     an export would end at row 3: change the expression, or give --on-error
     "#);
