@@ -181,7 +181,7 @@ def test_map_writes_lines(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> N
     assert len(lines) == summary.rows == summary.rows_read == ROWS
     assert set(lines[0]) == {"id", "roles"}
     assert oe.verify(path).ok
-    with pytest.raises(oe.UsageError, match="map writes JSON Lines, not Parquet"):
+    with pytest.raises(oe.UsageError, match="`map` writes JSON Lines, not Parquet"):
         client.export(demo.dataset, tmp_path / "rows.parquet", map=".id")
     with pytest.raises(TypeError, match="map"):
         client.read(demo.dataset, map=".id")  # type: ignore[call-arg]

@@ -9,6 +9,7 @@
 //! This module knows no pages, rows or formats.
 
 mod directory;
+mod drafts;
 mod file;
 mod fs;
 #[cfg(feature = "fuzzing")]
@@ -40,6 +41,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     directory::Directory,
+    drafts::Drafts,
     file::SingleFile,
     fs::cannot_create,
     journal::{Header, KeptPart},
@@ -51,7 +53,7 @@ use crate::{
     error::{Error, Result, causes},
     files::Folder,
     location::{Location, Target},
-    record::manifest::Manifest,
+    record::manifest::{Manifest, Part},
 };
 
 /// The requested output of an export.
@@ -70,6 +72,8 @@ pub(crate) struct OutputRequest {
     pub(crate) staging: Option<Location>,
     /// Whether to write an empty file `_SUCCESS` into the directory.
     pub(crate) success_file: bool,
+    /// Whether the parts are written from [`Drafts`], which a later run keeps instead of the parts.
+    pub(crate) in_drafts: bool,
     /// The folder for lists that do not fit in memory.
     #[cfg_attr(
         not(feature = "clouds"),
@@ -231,6 +235,19 @@ impl Destination {
         }
     }
 
+    /// Whether a later run can keep drafts.
+    pub(crate) fn keeps_drafts(&self) -> bool {
+        matches!(self, Self::Directory(_))
+    }
+
+    /// Notes a finished part that was written from a draft, for the publication. A later run does not keep it.
+    pub(crate) fn note_part(&mut self, part: &Part) -> Result<()> {
+        match self {
+            Self::Prefix(prefix) => prefix.note_part(part),
+            _ => Ok(()),
+        }
+    }
+
     /// Publishes the complete export.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
@@ -305,6 +322,7 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         record: Some(record.clone()),
         staging: Some(staging.clone()),
         success_file: false,
+        in_drafts: false,
         temp_dir: PathBuf::new(),
     };
     Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)

@@ -90,7 +90,8 @@ pub(super) fn check_staged(root: &Folder, maker: FileOwner, given: &Path) -> Res
     for name in root.names().map_err(failed)? {
         let Some(found) = root.find(&name).map_err(failed)? else { continue };
         let path = root.path().join(&name);
-        if found.kind == FileKind::Directory && ["data", "ids", "old"].iter().any(|it| name == *it)
+        if found.kind == FileKind::Directory
+            && ["data", "ids", "drafts", "old"].iter().any(|it| name == *it)
         {
             check_staging(root, &name, FileKind::Directory, maker, given)?;
             match root.open_folder(&name) {

@@ -24,6 +24,8 @@ use crate::{
 };
 
 const LOCK: &str = "lock";
+/// The folder of drafts.
+pub(super) const DRAFTS: &str = "drafts";
 
 #[derive(Debug)]
 pub(super) struct StagedDirectory {
@@ -32,6 +34,8 @@ pub(super) struct StagedDirectory {
     pub(super) root: Folder,
     data: Option<Folder>,
     ids: Option<Folder>,
+    /// The drafts of the parts, if the parts are written from drafts. The journal then lists the drafts.
+    drafts: Option<Folder>,
     pub(super) journal: Option<Journal>,
     /// Number of parts in the journal.
     pub(super) parts: usize,
@@ -73,6 +77,7 @@ impl StagedDirectory {
             root,
             data: None,
             ids: None,
+            drafts: None,
             journal: None,
             parts: 0,
             written: BTreeMap::new(),
@@ -114,9 +119,15 @@ impl StagedDirectory {
         self.ids.as_ref().ok_or_else(disk::not_open)
     }
 
-    /// Returns the longest sequence of parts, from the first, whose files match the journal.
-    pub(super) fn intact_parts(&mut self, parts: Vec<KeptPart>) -> Vec<KeptPart> {
-        let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
+    pub(super) fn drafts(&self) -> Result<&Folder> {
+        self.drafts.as_ref().ok_or_else(disk::not_open)
+    }
+
+    /// Returns the longest sequence of parts, from the first, whose files match the journal. `in_drafts` says whether
+    /// these are drafts.
+    pub(super) fn intact_parts(&mut self, parts: Vec<KeptPart>, in_drafts: bool) -> Vec<KeptPart> {
+        let folder = if in_drafts { DRAFTS } else { "data" };
+        let (Ok(data), Ok(ids)) = (self.root.open_folder(folder), self.root.open_folder("ids"))
         else {
             return Vec::new();
         };
@@ -139,21 +150,37 @@ impl StagedDirectory {
             });
             let Ok(Some(status)) = status else { break };
             let closed = Closed { bytes: part.bytes, checksum, status: Some(status) };
-            self.written.insert(part.path.clone(), WrittenPart::Before(closed));
+            if !in_drafts {
+                self.written.insert(part.path.clone(), WrittenPart::Before(closed));
+            }
             kept.ids = ids.path().join(name);
             whole.push(kept);
         }
         whole
     }
 
-    /// Keeps the files of these parts, removes all others, and opens the journal.
-    pub(super) fn start(&mut self, header: &Header, kept: &[KeptPart]) -> Result<()> {
+    /// Keeps the files of these parts, removes all others, and opens the journal. `in_drafts` says whether they are
+    /// drafts.
+    pub(super) fn start(
+        &mut self,
+        header: &Header,
+        kept: &[KeptPart],
+        in_drafts: bool,
+    ) -> Result<()> {
         let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
         let indices: BTreeSet<String> = (0..kept.len()).map(|index| index.to_string()).collect();
         self.written.retain(|name, _| names.contains(name.as_str()));
-        self.data = Some(cleared(&self.root, "data", |name| names.contains(name))?);
+        self.data = Some(cleared(&self.root, "data", |name| !in_drafts && names.contains(name))?);
         self.ids = Some(cleared(&self.root, "ids", |name| indices.contains(name))?);
         let path = self.root.path();
+        self.drafts = match in_drafts {
+            true => Some(cleared(&self.root, DRAFTS, |name| names.contains(name))?),
+            false => {
+                let failed = Error::io("remove", path.join(DRAFTS));
+                self.root.remove_all(DRAFTS).map_err(failed)?;
+                None
+            }
+        };
         self.root.remove_all("old").map_err(Error::io("remove", path.join("old")))?;
         let reusable = Journal::read(&self.root)
             .is_some_and(|it| it.is_whole && !kept.is_empty() && it.parts.len() == kept.len());

@@ -32,6 +32,7 @@ pub(super) fn empty_export() -> Manifest {
         compression: String::new(),
         parquet_encoding: None,
         json_columns: None,
+        nested: None,
         csv_bom: None,
         csv_safe: None,
         digest: String::new(),
@@ -79,6 +80,7 @@ pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
         record: None,
         staging: None,
         success_file: false,
+        in_drafts: false,
         temp_dir: std::env::temp_dir(),
     }
 }

@@ -170,6 +170,7 @@ impl OutputPlan {
             record: self.record.clone(),
             staging: None,
             success_file: self.success_file,
+            in_drafts: false,
             temp_dir: self.temp_dir.clone(),
         }
     }

@@ -10,9 +10,10 @@ use arrow_schema::SchemaRef;
 use super::progress::Progress;
 use crate::{
     batch::BatchSize,
-    destination::{Destination, PartFile},
+    destination::{Destination, Drafts, PartFile},
     error::{Error, Result},
     location::Target,
+    proof::Digest,
     record::{
         facts::{Facts, digest},
         manifest::{Part, PartRows},
@@ -36,6 +37,8 @@ pub(crate) struct PartsPlan {
 pub(crate) struct PartsWriter {
     plan: PartsPlan,
     destination: Destination,
+    /// The drafts, if the parts are written as drafts.
+    drafts: Option<Drafts>,
     open: Option<OpenPart>,
     parts: Vec<Part>,
     /// The rows of the finished parts.
@@ -71,15 +74,21 @@ impl PartsWriter {
         for part in &kept {
             rows.join(&PartRows::from(part));
         }
-        Self { plan, destination, open: None, parts: kept, rows, progress }
+        Self { plan, destination, drafts: None, open: None, parts: kept, rows, progress }
+    }
+
+    /// Writes the parts as drafts.
+    pub(crate) fn with_drafts(self, drafts: Drafts) -> Self {
+        Self { drafts: Some(drafts), ..self }
     }
 
     pub(crate) fn destination(&mut self) -> &mut Destination {
         &mut self.destination
     }
 
-    pub(crate) fn into_destination(self) -> Destination {
-        self.destination
+    /// Returns the destination, and the drafts if the parts are drafts.
+    pub(crate) fn into_destination(self) -> (Destination, Option<Drafts>) {
+        (self.destination, self.drafts)
     }
 
     /// Returns the finished parts and their rows.
@@ -105,25 +114,46 @@ impl PartsWriter {
     /// Opens the next part.
     pub(crate) fn open(&mut self) -> Result<()> {
         let PartsPlan { target, encoding, schema, encode_threads, has_manifest } = &self.plan;
-        let mut file = self.destination.create(self.parts.len(), encoding.extension())?;
+        let index = self.parts.len();
+        let mut file = match &mut self.drafts {
+            Some(drafts) => drafts.create(&mut self.destination, index)?,
+            None => self.destination.create(index, encoding.extension())?,
+        };
         if *has_manifest {
             file = file.hashed();
         }
         let (schema, output) = (schema.clone(), file.writer());
         let sink = match target {
-            Target::Stdout => encoding.streaming_sink(schema, output),
+            Target::Stdout if self.drafts.is_none() => encoding.streaming_sink(schema, output),
             _ => encoding.sink(schema, output, *encode_threads),
         };
         let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
-        self.open = Some(OpenPart { file, sink, rows: PartRows::default() });
+        let nested_digest = encoding.is_nested().then(Digest::default);
+        let rows = PartRows { nested_digest, ..PartRows::default() };
+        self.open = Some(OpenPart { file, sink, rows });
         Ok(())
     }
 
     /// Writes rows of the open part. The caller counts them in [`open_rows`](Self::open_rows).
     pub(crate) fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let own = digest(&batch)?;
+        self.write_as(batch, own, None)
+    }
+
+    /// Writes rows of the open part that have this digest. `nested` is their digest as they are read back, if their JSON
+    /// columns are nested.
+    pub(crate) fn write_as(
+        &mut self,
+        batch: RecordBatch,
+        digest: Digest,
+        nested: Option<Digest>,
+    ) -> Result<()> {
         let Some(part) = &mut self.open else { return Ok(()) };
         let rows = batch.num_rows() as u64;
-        part.rows.digest.join(digest(&batch)?, rows);
+        part.rows.digest.join(digest, rows);
+        if let Some(nested) = nested {
+            part.rows.nested_digest.get_or_insert_default().join(nested, rows);
+        }
         part.sink.write(batch)
     }
 
@@ -159,6 +189,7 @@ impl PartsWriter {
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),
             digest: part.rows.digest.to_string(),
+            nested_digest: part.rows.nested_digest.map(|digest| digest.to_string()),
         };
         self.parts.push(record.clone());
         self.progress.set_files(self.parts.len() as u64);

@@ -140,6 +140,7 @@ fn replacing(
         record: record.cloned(),
         staging: staging.cloned(),
         success_file: false,
+        in_drafts: false,
         temp_dir: std::env::temp_dir(),
     }
 }
