@@ -37,6 +37,7 @@ mod regexes;
 mod rewrite;
 mod row_value;
 mod sample;
+mod shaped;
 mod shaper;
 mod stage;
 mod terms;
@@ -52,6 +53,7 @@ pub use self::{
 };
 pub(crate) use self::{
     options::ColumnText,
+    shaped::Shaped,
     shaper::Shaper,
-    stage::{RowBlock, Shaped, Stage, StageLimits},
+    stage::{RowBlock, Stage, StageLimits},
 };
