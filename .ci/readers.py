@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import nested
 from expected import Columns, Different, Source, compare, hostile_lines
 from libraries import PIPE_READERS, READERS, Export, Reader
 from serving import Tally, serving
@@ -59,9 +60,9 @@ class Form:
     @property
     def options(self) -> list[str]:
         options = ["--compression", self.compression] if self.compression else []
-        options += {"plain": ["--parquet-encoding", "plain"], "text": ["--json-columns", "text"]}.get(
-            self.variant, []
-        )
+        variants = {"plain": ["--parquet-encoding", "plain"], "text": ["--json-columns", "text"]}
+        variants["nested"] = ["--json-columns", "nested"]
+        options += variants.get(self.variant, [])
         options += ["--csv-bom"] if self.bom else []
         if self.target.endswith("/"):
             options += ["--format", self.format, "--rows-per-file", str(ROWS_PER_FILE)]
@@ -89,6 +90,14 @@ FORMS = [
     Form("csv.gz", "parts/", "gzip"),
     Form("csv.zst", "rows.csv.zst"),
     Form("csv.zst", "parts/", "zstd"),
+]
+
+
+NESTED_FORMS = [
+    Form("parquet", "rows.parquet", variant="nested"),
+    Form("parquet", "parts/", variant="nested"),
+    Form("arrow", "rows.arrow", variant="nested"),
+    Form("arrow", "parts/", "none", variant="nested"),
 ]
 
 
@@ -141,6 +150,26 @@ def check_form(tally: Tally, command: Command, source: Source, form: Form) -> No
                     compare(reader.read(export), source, reader.json_is_text)
 
 
+def check_nested(tally: Tally, command: Command, source: Source) -> None:
+    """Checks exports with nested columns with every library, and ways to address a value in them."""
+    for form in NESTED_FORMS:
+        with TemporaryDirectory() as folder:
+            export = None
+            with tally.comparison(f"{source.name}, {form.name}, types", source.rows):
+                export = command.export(source, form, folder)
+                kinds = nested.types(command.binary, export)
+            if export is None:
+                continue
+            for name, read in nested.READERS[form.format].items():
+                with tally.comparison(f"{source.name}, {form.name}, {name}", source.rows):
+                    nested.compare(read(export), kinds, source)
+            if source.name == "conversations" and form.format == "parquet":
+                for name, read in nested.PATHS.items():
+                    with tally.comparison(f"{source.name}, {form.name}, a path, {name}", source.rows):
+                        if read(export) != nested.first_contents(source):
+                            raise Different("the values differ")
+
+
 def check_pipes(tally: Tally, command: Command, source: Source) -> None:
     """Checks exports to standard output, read through a pipe."""
     for reader in PIPE_READERS:
@@ -175,15 +204,19 @@ def main(binary: str, corpora: list[Path]) -> int:
     with TemporaryDirectory() as folder:
         hostile, empty = Path(folder, "hostile.jsonl"), Path(folder, "empty.jsonl")
         hostile.write_bytes("".join(f"{line}\n" for line in hostile_lines()).encode())
+        conversations = Path(folder, "conversations.jsonl")
+        conversations.write_text("".join(f"{line}\n" for line in nested.conversation_lines()))
         empty.touch()
         real = [Source(path) for path in corpora if path.exists()]
         sources = [Source(hostile), Source(empty), *real]
-        with serving(binary, sources) as (url, ids):
+        with serving(binary, [*sources, Source(conversations)]) as (url, ids):
             command = Command(binary, url, ids)
             for source in sources:
                 for form in FORMS:
                     check_form(tally, command, source, form)
                 check_pipes(tally, command, source)
+            for source in [*sources, Source(conversations)]:
+                check_nested(tally, command, source)
             for source in real:
                 for form in FORMS:
                     for size in PAGE_SIZES if form.compression is None else ():

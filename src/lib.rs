@@ -102,6 +102,7 @@ pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod location;
+mod nested;
 mod net;
 mod output;
 mod paginator;
@@ -133,10 +134,11 @@ pub use diff::{
 };
 pub use error::{ApiError, Cause, Error, PageError, Report, Result};
 pub use export::{
-    DryRun, Export, ExportOptions, ExportPlan, Progress, RowExplanation, Summary, TransformPlan,
-    TransformedRows, explain_rows, write_pages, write_transformed,
+    DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, RowExplanation, Summary,
+    TransformPlan, TransformedRows, explain_rows, write_pages, write_transformed,
 };
 pub use location::{Location, StorageOptions, Target};
+pub use nested::{GivenSchema, NestedField, NestedType};
 pub use paginator::{Datapoints, DatasetReader, PageRange, Pages, StreamOptions};
 pub use proof::{Digest, ParseDigestError};
 pub use readback::{

@@ -6,10 +6,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Column;
-use crate::error::{Error, Result};
-
-/// Key in a field's metadata that marks a text column as JSON. Needed only for columns other than the API's.
-pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
+use crate::{
+    error::{Error, Result},
+    nested::HOLDS_JSON,
+};
 
 /// Key in a field's metadata that marks the column of whole lines.
 const HOLDS_LINES: &str = "overmind_export:lines";

@@ -19,7 +19,6 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     array_values::{ArrayValue, ColumnValues},
-    column::HOLDS_JSON,
     values::{ComputedValue, ValueBuilder, timestamp_of},
 };
 pub use self::{

@@ -3,7 +3,8 @@
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use crate::{
-    Completeness, Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary, Result,
+    Completeness, Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary, JsonColumns,
+    Result,
     error::human,
     text::{counted, grouped},
 };
@@ -18,6 +19,7 @@ use super::{
     storage::Storage,
     transform::TransformArguments,
     value_limit::ValueLimit,
+    values,
 };
 
 /// Convert an export to another format, layout or place, without the API
@@ -38,6 +40,10 @@ pub(super) struct ConvertArgs {
     source_record: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArguments,
+    /// JSON columns of JSON Lines: value for the values themselves, text for strings of JSON text, which no
+    /// reader changes [default: value]
+    #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
+    json_columns: Option<JsonColumns>,
     #[command(flatten)]
     transform: TransformArguments,
     #[command(flatten)]
@@ -85,7 +91,7 @@ impl From<ConvertArgs> for ConvertOptions {
         options.format = output.format;
         options.compression = output.compression;
         options.parquet_encoding = output.parquet_encoding;
-        options.json_columns = output.json_columns;
+        options.json_columns = typed.json_columns;
         options.csv_bom = output.csv_bom;
         options.csv_safe = output.csv_safe;
         options.columns = columns;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::{
     global::Global,
     lines::Lines,
+    nesting::NestingArguments,
     output::{self, OutputArguments},
     progress::Screen,
     query::FilterArguments,
@@ -37,6 +38,8 @@ pub(super) struct ExportArgs {
     dataset: Uuid,
     #[command(flatten)]
     output: OutputArguments,
+    #[command(flatten)]
+    nesting: NestingArguments,
     /// Rows to request per page; the API allows at most 100
     #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 100, help_heading = "Rows")]
     page_size: u32,
@@ -72,7 +75,9 @@ impl ExportArgs {
         let (json, dry_run) = (self.output.json, self.output.dry_run);
         let config = global.config()?;
         let storage = self.storage.options_with(global, config.as_ref())?;
-        let plan = ExportPlan::new(ExportOptions { storage, ..self.into() })?;
+        let (json_columns, nesting) = self.nesting.clone().options()?;
+        let options = ExportOptions { storage, json_columns, nesting, ..self.into() };
+        let plan = ExportPlan::new(options)?;
         output::require_target(plan.target(), json, dry_run)?;
         let client = global.client_of(config.as_ref())?;
         if dry_run {
@@ -114,7 +119,6 @@ impl From<ExportArgs> for ExportOptions {
             format: output.format,
             compression: output.compression,
             parquet_encoding: output.parquet_encoding,
-            json_columns: output.json_columns,
             csv_bom: output.csv_bom,
             csv_safe: output.csv_safe,
             columns,

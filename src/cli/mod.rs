@@ -15,6 +15,7 @@ mod history;
 mod latest;
 mod lines;
 mod man;
+mod nesting;
 mod output;
 mod preview;
 mod progress;
@@ -22,6 +23,7 @@ mod prune;
 mod query;
 mod row_table;
 mod schedule;
+mod schema;
 mod signals;
 mod snapshot;
 mod snapshots;
@@ -80,10 +82,10 @@ Environment:
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY         proxies
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
-Exit codes: 0 done · 1 diff found differences, or snapshots --check a problem · 2 usage error ·
-  65 wrong, damaged or incomplete data · 66 no such dataset · 69 the API stayed unavailable · 70 a
-  bug · 73 the output exists or cannot be created · 74 I/O error or machine limit · 75 another run
-  writes the output or took its lock · 77 no API key, or the API refused it · 78 configuration
+Exit codes: 0 done · 1 diff or schema found differences, or snapshots --check a problem · 2 usage
+  error · 65 wrong, damaged or incomplete data · 66 no such dataset · 69 the API stayed unavailable ·
+  70 a bug · 73 the output exists or cannot be created · 74 I/O error or machine limit · 75 another
+  run writes the output or took its lock · 77 no API key, or the API refused it · 78 configuration
   error · 130, 143 interrupted";
 
 /// Export Overmind Lab datasets to Parquet, Arrow IPC, JSON Lines or CSV, with every row exactly once.
@@ -113,6 +115,7 @@ enum Command {
     Check(check::CheckArgs),
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
+    Schema(Box<schema::SchemaArgs>),
     Demo(Box<demo::DemoArgs>),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -166,6 +169,7 @@ fn run(arguments: Arguments) -> Result<u8> {
     let screen = global.screen(matches!(command, Command::Schedule(_)));
     match command {
         Command::Diff(diff) => return diff.run(&global, &screen),
+        Command::Schema(schema) => return schema.run(&global),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
         Command::Convert(convert) => convert.run(&global, &screen),

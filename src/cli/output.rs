@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::values;
-use crate::{Compression, Error, Format, JsonColumns, ParquetEncoding, Result, Target};
+use crate::{Compression, Error, Format, ParquetEncoding, Result, Target};
 
 #[derive(Debug, Args)]
 pub(super) struct OutputArguments {
@@ -24,10 +24,6 @@ pub(super) struct OutputArguments {
     /// delta-length]
     #[arg(long, value_name = "ENCODING", value_parser = values::value::<ParquetEncoding>, help_heading = "Output")]
     pub(super) parquet_encoding: Option<ParquetEncoding>,
-    /// JSON columns of JSON Lines: json for the values themselves, text for strings of JSON text, which no
-    /// reader changes [default: json]
-    #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
-    pub(super) json_columns: Option<JsonColumns>,
     /// Begin CSV with a byte order mark, so that spreadsheets read it as UTF-8
     #[arg(long, help_heading = "Output")]
     pub(super) csv_bom: bool,

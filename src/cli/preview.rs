@@ -64,13 +64,13 @@ pub(super) struct PreviewArgs {
 }
 
 #[derive(Debug, Clone)]
-enum PreviewSource {
+pub(super) enum PreviewSource {
     Dataset(Uuid),
     Export(OsString),
 }
 
 /// Parses the argument. An id means a dataset. Text with a slash or a dot, or an existing path, means an export.
-fn source(text: OsString) -> Result<PreviewSource, String> {
+pub(super) fn source(text: OsString) -> Result<PreviewSource, String> {
     let shown = text.to_string_lossy().into_owned();
     match values::dataset_id(&shown) {
         Ok(id) => Ok(PreviewSource::Dataset(id)),

@@ -48,7 +48,7 @@ pub struct Job {
     pub compression: Option<Compression>,
     /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. `None` for other formats.
     pub parquet_encoding: Option<ParquetEncoding>,
-    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. `None` for other formats.
+    /// How JSON columns are held; default [`JsonColumns::Value`] for JSON Lines, [`JsonColumns::Text`] for others.
     pub json_columns: Option<JsonColumns>,
     /// Whether CSV begins with a byte order mark; default no.
     pub csv_bom: bool,

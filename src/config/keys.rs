@@ -121,7 +121,7 @@ impl Keys {
         // A default that is for another format than the job's does not apply.
         let format = self.format.or(d.format).unwrap_or(Format::Parquet);
         let parquet_encoding = d.parquet_encoding.filter(|_| format == Format::Parquet);
-        let json_columns = d.json_columns.filter(|_| format == Format::JsonLines);
+        let json_columns = d.json_columns.filter(|form| form.suits(format));
         let csv = |flag: Option<bool>| flag.filter(|_| format == Format::Csv);
         Self {
             dataset,

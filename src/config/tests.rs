@@ -76,16 +76,16 @@ fn defaults_fill_missing_keys() {
 fn default_for_another_format_does_not_apply() {
     let config = read(
         "[defaults]\nroot = \"r\"\nselect = \"all\"\nparquet_encoding = \"plain\"\n\
-         json_columns = \"text\"\ncsv_safe = true\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n\
+         json_columns = \"value\"\ncsv_safe = true\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\n\
          format = \"jsonl\"\n[[job]]\nname = \"c\"\nformat = \"arrow\"\n[[job]]\nname = \"d\"\n\
          format = \"csv\"\ncsv_bom = true\n[[job]]\nname = \"e\"\nformat = \"csv\"\ncsv_safe = false\n",
     );
     let forms = |job: &Job| (job.parquet_encoding, job.json_columns, job.csv_bom, job.csv_safe);
     let forms: Vec<_> = config.unwrap().jobs.iter().map(forms).collect();
-    let (plain, text) = (Some(ParquetEncoding::Plain), Some(JsonColumns::Text));
+    let (plain, value) = (Some(ParquetEncoding::Plain), Some(JsonColumns::Value));
     let none = (None, None, false, false);
     let csv = (None, None, true, true);
-    assert_eq!(forms, [(plain, None, false, false), (None, text, false, false), none, csv, none]);
+    assert_eq!(forms, [(plain, None, false, false), (None, value, false, false), none, csv, none]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn invalid_value_is_quoted_with_its_line() {
         "compression = \"gzip\"",
         "parquet_encoding = \"delta\"",
         "format = \"jsonl\"\nparquet_encoding = \"plain\"",
-        "json_columns = \"text\"",
+        "json_columns = \"value\"",
         "csv_safe = true",
         "format = \"jsonl\"\ncsv_bom = false",
         "format = \"csv\"\ncsv_bom = 1",
@@ -236,7 +236,7 @@ fn invalid_value_is_quoted_with_its_line() {
     line 1: [[job]] "nightly": "gzip" is not a valid compression: parquet takes none, snappy, lz4, zstd or zstd:LEVEL
     line 5: parquet_encoding = "delta" in [[job]] "nightly": use delta-length or plain
     line 1: [[job]] "nightly": parquet_encoding is for Parquet, but the format is jsonl: leave it out
-    line 1: [[job]] "nightly": json_columns is for JSON Lines, but the format is parquet: leave it out
+    line 1: [[job]] "nightly": json_columns value is not for Parquet: use text or nested
     line 1: [[job]] "nightly": csv_safe is for CSV, but the format is parquet: leave it out
     line 1: [[job]] "nightly": csv_bom is for CSV, but the format is jsonl: leave it out
     line 6: csv_bom = 1 in [[job]] "nightly": give true or false

@@ -160,6 +160,10 @@ impl ConvertPlan {
     /// not an export or does not match its record. [`Error::ChangedCells`] when it is CSV with protected cells.
     pub fn new(options: ConvertOptions) -> Result<Self> {
         let output = options.choice().plan()?;
+        if output.encoding.is_nested() {
+            let why = "a conversion writes no nested columns: give `json_columns` text, or export with nested columns";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         if shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some()) {
             let why = "`split` is for an export of a dataset: a conversion writes all rows into one folder";
@@ -236,6 +240,8 @@ impl ConvertPlan {
             transform: self.transform_record().cloned(),
             earlier: origin.earlier.clone(),
             digest: part.digest.to_string(),
+            nested_digest: None,
+            nested: None,
         }
     }
 }

@@ -212,6 +212,7 @@ impl Convert {
             compression: encoding.compression().to_string(),
             parquet_encoding: encoding.parquet_encoding(),
             json_columns: encoding.json_columns(),
+            nested: None,
             csv_bom: encoding.csv_bom(),
             csv_safe: encoding.csv_safe(),
             digest: written.rows.digest.to_string(),

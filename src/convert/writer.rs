@@ -77,7 +77,7 @@ impl ConvertWriter {
     }
 
     pub(super) fn into_destination(self) -> Destination {
-        self.parts.into_destination()
+        self.parts.into_destination().0
     }
 
     /// Writes the blocks until the end message. Without it, returns an error.

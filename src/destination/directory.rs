@@ -5,6 +5,7 @@
 //! .NAME.partial/lock            held by the run that writes
 //!               journal.jsonl   the plan, then one line for each finished part, then the publication
 //!               ids/0           the ids of a part, for the proof, and hashes of its rows if these are compared
+//!               drafts/         the text form of parts with nested columns, in the journal instead of the parts
 //!               data/           becomes NAME: the parts, with a split in a folder for each
 //!               record.json     its content becomes NAME.manifest.json
 //!               replaced.json   the record of the export that is replaced
@@ -16,6 +17,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io,
     path::{Path, PathBuf},
 };
@@ -50,6 +52,8 @@ pub(crate) struct Directory {
     pub(super) overwrite: bool,
     pub(super) success_file: bool,
     layout: PartLayout,
+    /// Whether the parts are written from drafts.
+    in_drafts: bool,
     /// `None` in a dry run.
     pub(super) maker: Option<FileOwner>,
     pub(super) staged: Option<StagedDirectory>,
@@ -125,6 +129,7 @@ impl Directory {
             overwrite: wanted.overwrite,
             success_file: wanted.success_file,
             layout: wanted.layout.clone(),
+            in_drafts: wanted.in_drafts,
             maker: None,
             staged: None,
         })
@@ -219,9 +224,9 @@ impl Directory {
                     "give `restart` to delete its parts and start over",
                 ));
             }
-            kept = staged.intact_parts(contents.parts, &self.layout);
+            kept = staged.intact_parts(contents.parts, &self.layout, self.in_drafts);
         }
-        staged.start(header, &kept, &self.layout)?;
+        staged.start(header, &kept, &self.layout, self.in_drafts)?;
         self.staged = Some(staged);
         Ok(kept)
     }
@@ -229,7 +234,7 @@ impl Directory {
     pub(super) fn open(&mut self, header: &Header) -> Result<()> {
         if self.staged.is_none() {
             let mut staged = self.take_staged()?;
-            staged.start(header, &[], &self.layout)?;
+            staged.start(header, &[], &self.layout, self.in_drafts)?;
             self.staged = Some(staged);
         }
         Ok(())
@@ -276,6 +281,23 @@ impl Directory {
         joined(folder, &format!("part-{group:05}.{extension}"))
     }
 
+    /// Creates the draft of the part with this name.
+    pub(super) fn create_draft(&mut self, name: &str) -> Result<PartFile> {
+        self.confirm()?;
+        let drafts = self.staged()?.drafts()?;
+        let path = drafts.path().join(name);
+        let file = drafts.create_anew(name).map_err(Error::io("write", &path))?;
+        Ok(PartFile::new(&path, file))
+    }
+
+    /// Opens the draft of the part with this name.
+    pub(super) fn draft(&self, name: &str) -> Result<(PathBuf, File)> {
+        let drafts = self.staged.as_ref().ok_or_else(disk::not_open)?.drafts()?;
+        let path = drafts.path().join(name);
+        let file = drafts.read(name).map_err(Error::io("read", &path))?;
+        Ok((path, file))
+    }
+
     /// Creates the file for the ids of the pages of the part with this index.
     pub(super) fn create_ids(&mut self, index: usize) -> Result<PartFile> {
         let (group, _) = self.layout.place(index);
@@ -287,11 +309,13 @@ impl Directory {
     }
 
     pub(super) fn keep(&mut self, kept: &KeptPart) -> Result<()> {
+        let in_drafts = self.in_drafts;
         let staged = self.staged()?;
         // The names must be durable before the journal lists the part.
-        let (data, (inner, _)) = (staged.data()?, folder_and_name(&kept.part.path));
-        let folder = data.open_below(inner).map_err(Error::io("open", data.path()))?;
-        for folder in [&folder, data, staged.ids()?] {
+        let parts = if in_drafts { staged.drafts()? } else { staged.data()? };
+        let (inner, _) = folder_and_name(&kept.part.path);
+        let folder = parts.open_below(inner).map_err(Error::io("open", parts.path()))?;
+        for folder in [&folder, parts, staged.ids()?] {
             folder.sync().map_err(Error::io("sync", folder.path()))?;
         }
         if let Some(journal) = &mut staged.journal {

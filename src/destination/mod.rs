@@ -9,6 +9,7 @@
 //! This module knows no pages, rows or formats.
 
 mod directory;
+mod drafts;
 mod file;
 mod fs;
 #[cfg(feature = "fuzzing")]
@@ -40,6 +41,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     directory::Directory,
+    drafts::Drafts,
     file::SingleFile,
     fs::cannot_create,
     journal::{Header, KeptPart},
@@ -51,7 +53,10 @@ use crate::{
     error::{Error, Result, causes},
     files::Folder,
     location::{Location, Target},
-    record::{layout::PartLayout, manifest::Manifest},
+    record::{
+        layout::PartLayout,
+        manifest::{Manifest, Part},
+    },
 };
 
 /// The requested output of an export.
@@ -72,6 +77,8 @@ pub(crate) struct OutputRequest {
     pub(crate) success_file: bool,
     /// The folders of the parts in the directory.
     pub(crate) layout: PartLayout,
+    /// Whether the parts are written from [`Drafts`], which a later run keeps instead of the parts.
+    pub(crate) in_drafts: bool,
     /// The folder for lists that do not fit in memory.
     #[cfg_attr(
         not(feature = "clouds"),
@@ -236,6 +243,19 @@ impl Destination {
         }
     }
 
+    /// Whether a later run can keep drafts.
+    pub(crate) fn keeps_drafts(&self) -> bool {
+        matches!(self, Self::Directory(_))
+    }
+
+    /// Notes a finished part that was written from a draft, for the publication. A later run does not keep it.
+    pub(crate) fn note_part(&mut self, part: &Part) -> Result<()> {
+        match self {
+            Self::Prefix(prefix) => prefix.note_part(part),
+            _ => Ok(()),
+        }
+    }
+
     /// Publishes the complete export.
     pub(crate) fn publish(self, manifest: &Manifest, sidecar: bool) -> Result<()> {
         match self {
@@ -311,6 +331,7 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         staging: Some(staging.clone()),
         success_file: false,
         layout: PartLayout::default(),
+        in_drafts: false,
         temp_dir: PathBuf::new(),
     };
     Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)

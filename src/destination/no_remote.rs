@@ -7,7 +7,7 @@ use super::{Header, Interrupted, KeptPart, OutputRequest, PartFile};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
-    record::manifest::Manifest,
+    record::manifest::{Manifest, Part},
 };
 
 /// A type without values. So the types that contain it have no values either.
@@ -160,6 +160,10 @@ impl Prefix {
     }
 
     pub(super) fn keep(&mut self, _kept: KeptPart) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn note_part(&mut self, _part: &Part) -> Result<()> {
         match self.0 {}
     }
 

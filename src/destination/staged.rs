@@ -27,6 +27,8 @@ use crate::{
 };
 
 const LOCK: &str = "lock";
+/// The folder of drafts.
+pub(super) const DRAFTS: &str = "drafts";
 
 #[derive(Debug)]
 pub(super) struct StagedDirectory {
@@ -35,6 +37,8 @@ pub(super) struct StagedDirectory {
     pub(super) root: Folder,
     data: Option<Folder>,
     ids: Option<Folder>,
+    /// The drafts of the parts, if the parts are written from drafts. The journal then lists the drafts.
+    drafts: Option<Folder>,
     pub(super) journal: Option<Journal>,
     /// Number of parts in the journal.
     pub(super) parts: usize,
@@ -76,6 +80,7 @@ impl StagedDirectory {
             root,
             data: None,
             ids: None,
+            drafts: None,
             journal: None,
             parts: 0,
             written: BTreeMap::new(),
@@ -117,15 +122,22 @@ impl StagedDirectory {
         self.ids.as_ref().ok_or_else(disk::not_open)
     }
 
-    /// Returns the longest sequence of parts, from the first, whose files match the journal.
+    pub(super) fn drafts(&self) -> Result<&Folder> {
+        self.drafts.as_ref().ok_or_else(disk::not_open)
+    }
+
+    /// Returns the longest sequence of parts, from the first, whose files match the journal. `in_drafts` says whether
+    /// these are drafts.
     ///
     /// A group of pages has a part in each folder of the layout, and one file of ids.
     pub(super) fn intact_parts(
         &mut self,
         parts: Vec<KeptPart>,
         layout: &PartLayout,
+        in_drafts: bool,
     ) -> Vec<KeptPart> {
-        let (Ok(data), Ok(ids)) = (self.root.open_folder("data"), self.root.open_folder("ids"))
+        let folder = if in_drafts { DRAFTS } else { "data" };
+        let (Ok(data), Ok(ids)) = (self.root.open_folder(folder), self.root.open_folder("ids"))
         else {
             return Vec::new();
         };
@@ -152,7 +164,9 @@ impl StagedDirectory {
             });
             let Ok(Some(status)) = status else { break };
             let closed = Closed { bytes: part.bytes, checksum, status: Some(status) };
-            self.written.insert(part.path.clone(), WrittenPart::Before(closed));
+            if !in_drafts {
+                self.written.insert(part.path.clone(), WrittenPart::Before(closed));
+            }
             kept.ids = ids.path().join(name);
             whole.push(kept);
         }
@@ -161,20 +175,32 @@ impl StagedDirectory {
         whole
     }
 
-    /// Keeps the files of these parts, removes all others, and opens the journal.
+    /// Keeps the files of these parts, removes all others, and opens the journal. `in_drafts` says whether they are
+    /// drafts.
     pub(super) fn start(
         &mut self,
         header: &Header,
         kept: &[KeptPart],
         layout: &PartLayout,
+        in_drafts: bool,
     ) -> Result<()> {
         let names: BTreeSet<&str> = kept.iter().map(|kept| kept.part.path.as_str()).collect();
         let groups = kept.len() / layout.width();
         let ids: BTreeSet<String> = (0..groups).map(|group| group.to_string()).collect();
         self.written.retain(|name, _| names.contains(name.as_str()));
-        self.data = Some(cleared(&self.root, "data", &names)?);
+        let no_names = BTreeSet::new();
+        let in_data = if in_drafts { &no_names } else { &names };
+        self.data = Some(cleared(&self.root, "data", in_data)?);
         self.ids = Some(cleared(&self.root, "ids", &ids.iter().map(String::as_str).collect())?);
         let path = self.root.path();
+        self.drafts = match in_drafts {
+            true => Some(cleared(&self.root, DRAFTS, &names)?),
+            false => {
+                let failed = Error::io("remove", path.join(DRAFTS));
+                self.root.remove_all(DRAFTS).map_err(failed)?;
+                None
+            }
+        };
         self.root.remove_all("old").map_err(Error::io("remove", path.join("old")))?;
         let reusable = Journal::read(&self.root)
             .is_some_and(|it| it.is_whole && !kept.is_empty() && it.parts.len() == kept.len());

@@ -35,6 +35,7 @@ pub(super) fn empty_export() -> Manifest {
         compression: String::new(),
         parquet_encoding: None,
         json_columns: None,
+        nested: None,
         csv_bom: None,
         csv_safe: None,
         digest: String::new(),
@@ -84,6 +85,7 @@ pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
         staging: None,
         success_file: false,
         layout: PartLayout::default(),
+        in_drafts: false,
         temp_dir: std::env::temp_dir(),
     }
 }

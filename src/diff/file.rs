@@ -7,10 +7,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
 use super::{Diff, Difference, DifferenceRow};
 use crate::{
-    batch::HOLDS_JSON,
     destination::{Destination, PartFile},
     error::{Error, Result},
     location::{StorageOptions, Target},
+    nested::HOLDS_JSON,
     output,
     sink::Sink,
 };

@@ -45,6 +45,10 @@ impl Error {
                 "rows were already delivered, and their values may be those that the path was meant to replace: \
                  check the spelling of the path, or leave it out if no row has such a value"
             }
+            Self::Misfit { .. } => {
+                "nothing was published: leave out `schema` to find types that hold every value, or change the type to \
+                 json"
+            }
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"

@@ -96,6 +96,16 @@ pub enum Error {
         /// Whether rows were already delivered, through a stream or standard output. False for files.
         delivered: bool,
     },
+    /// A value does not fit the given type of its column.
+    #[error("{column}{} does not fit the `schema`: {value}", id.as_ref().map(|id| format!(" of row {id}")).unwrap_or_default())]
+    Misfit {
+        /// Name of the column.
+        column: String,
+        /// Id of the row, if the export has this column.
+        id: Option<String>,
+        /// Start of the column's JSON text, in quotes.
+        value: String,
+    },
     /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]
     Configuration(String),

@@ -11,10 +11,14 @@
 pub(crate) mod columns;
 mod disk_space;
 pub(crate) mod duplicates;
+mod encoder;
 mod explained;
 mod first_seen;
 mod handover;
 mod into_sink;
+mod lanes;
+mod nesting;
+mod nesting_options;
 pub(crate) mod output_plan;
 pub(crate) mod parts;
 mod pass;
@@ -36,6 +40,7 @@ pub(crate) use self::summary::unchecked;
 pub use self::{
     explained::{RowExplanation, explain_rows},
     into_sink::write_pages,
+    nesting_options::NestingOptions,
     plan::{ExportOptions, ExportPlan},
     progress::Progress,
     summary::{DryRun, Summary},

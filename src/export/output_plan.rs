@@ -172,6 +172,7 @@ impl OutputPlan {
             staging: None,
             success_file: self.success_file,
             layout: PartLayout::default(),
+            in_drafts: false,
             temp_dir: self.temp_dir.clone(),
         }
     }

@@ -13,9 +13,10 @@ use arrow_schema::SchemaRef;
 use super::progress::Progress;
 use crate::{
     batch::BatchSize,
-    destination::{Destination, PartFile},
+    destination::{Destination, Drafts, PartFile},
     error::{Error, Result},
     location::Target,
+    proof::Digest,
     record::{
         facts::{Facts, digest},
         manifest::{Part, PartRows},
@@ -54,6 +55,8 @@ impl PartsPlan {
 pub(crate) struct PartsWriter {
     plan: PartsPlan,
     destination: Destination,
+    /// The drafts, if the parts are written as drafts. There is one part of a group then.
+    drafts: Option<Drafts>,
     /// The parts of a group of pages; empty if none is open.
     open: Vec<OpenPart>,
     /// The finished parts, group by group.
@@ -92,15 +95,21 @@ impl PartsWriter {
             let of_parts = group.iter().map(PartRows::from).collect::<Vec<_>>();
             add_group(&mut rows, &of_parts);
         }
-        Self { plan, destination, open: Vec::new(), parts: kept, rows, progress }
+        Self { plan, destination, drafts: None, open: Vec::new(), parts: kept, rows, progress }
+    }
+
+    /// Writes the parts as drafts.
+    pub(crate) fn with_drafts(self, drafts: Drafts) -> Self {
+        Self { drafts: Some(drafts), ..self }
     }
 
     pub(crate) fn destination(&mut self) -> &mut Destination {
         &mut self.destination
     }
 
-    pub(crate) fn into_destination(self) -> Destination {
-        self.destination
+    /// Returns the destination, and the drafts if the parts are drafts.
+    pub(crate) fn into_destination(self) -> (Destination, Option<Drafts>) {
+        (self.destination, self.drafts)
     }
 
     /// Returns the finished parts and their rows. All parts of a split come before those of the next one, so that the
@@ -138,26 +147,47 @@ impl PartsWriter {
         for split in 0..self.plan.width() {
             let PartsPlan { target, encoding, schema, has_manifest, .. } = &self.plan;
             let index = self.parts.len() + split;
-            let mut file = self.destination.create(index, encoding.extension())?;
+            let mut file = match &mut self.drafts {
+                Some(drafts) => drafts.create(&mut self.destination, index)?,
+                None => self.destination.create(index, encoding.extension())?,
+            };
             if *has_manifest {
                 file = file.hashed();
             }
             let (schema, output) = (schema.clone(), file.writer());
             let sink = match target {
-                Target::Stdout => encoding.streaming_sink(schema, output),
+                Target::Stdout if self.drafts.is_none() => encoding.streaming_sink(schema, output),
                 _ => encoding.sink(schema, output, self.plan.threads(split)),
             };
             let sink = sink.map_err(|error| file.failure().unwrap_or(error))?;
-            self.open.push(OpenPart { file, sink, rows: PartRows::default() });
+            let nested_digest = encoding.is_nested().then(Digest::default);
+            let rows = PartRows { nested_digest, ..PartRows::default() };
+            self.open.push(OpenPart { file, sink, rows });
         }
         Ok(())
     }
 
     /// Writes rows of a split, which is 0 without splits. The caller counts them in [`open_rows`](Self::open_rows).
     pub(crate) fn write(&mut self, split: usize, batch: RecordBatch) -> Result<()> {
+        let own = digest(&batch)?;
+        self.write_as(split, batch, own, None)
+    }
+
+    /// Writes rows of a split that have this digest. `nested` is their digest as they are read back, if their JSON
+    /// columns are nested.
+    pub(crate) fn write_as(
+        &mut self,
+        split: usize,
+        batch: RecordBatch,
+        digest: Digest,
+        nested: Option<Digest>,
+    ) -> Result<()> {
         let Some(part) = self.open.get_mut(split) else { return Ok(()) };
         let rows = batch.num_rows() as u64;
-        part.rows.digest.join(digest(&batch)?, rows);
+        part.rows.digest.join(digest, rows);
+        if let Some(nested) = nested {
+            part.rows.nested_digest.get_or_insert_default().join(nested, rows);
+        }
         part.sink.write(batch)
     }
 
@@ -213,6 +243,7 @@ impl PartsWriter {
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),
             digest: part.rows.digest.to_string(),
+            nested_digest: part.rows.nested_digest.map(|digest| digest.to_string()),
         })
     }
 

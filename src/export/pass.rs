@@ -8,15 +8,19 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Export,
     handover::{QUEUED_BATCHES, forward},
+    nesting::{NestedOutput, Nesting},
+    nesting_options::TypeChoice,
     now,
     plan::ExportPlan,
+    shaping::WriterInterrupt,
     slot::DestinationSlot,
     staging::{GRACE, open},
     writer::{Finished, Writer},
 };
 use crate::{
-    destination::{Header, KeptPart},
+    destination::{Drafts, Header, KeptPart},
     error::{Error, Result},
+    nested::NestRules,
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
     record::{
@@ -54,7 +58,15 @@ impl Export {
         let plan = self.plan.reading(&stream);
         let completeness = plan.completeness();
         let pages = self.pages(first, &kept, stream);
-        let finished = self.write(slot, plan, count, pages, kept, stop).await?;
+        let (finished, drafts) =
+            self.write(slot, plan.clone(), count, pages, kept, stop.as_mut()).await?;
+        let (finished, nested) = match drafts {
+            Some(drafts) => {
+                let nested = self.nest(slot, (plan, count), finished, drafts, stop).await?;
+                (nested.finished, Some(nested.types))
+            }
+            None => (finished, self.plan.given_types().map(<[_]>::to_vec)),
+        };
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
@@ -78,6 +90,7 @@ impl Export {
             compression: self.plan.encoding.compression().to_string(),
             parquet_encoding: self.plan.encoding.parquet_encoding(),
             json_columns: self.plan.encoding.json_columns(),
+            nested,
             csv_bom: self.plan.encoding.csv_bom(),
             csv_safe: self.plan.encoding.csv_safe(),
             digest: finished.rows.digest.to_string(),
@@ -98,7 +111,7 @@ impl Export {
         mut pages: Pages,
         kept: Vec<KeptPart>,
         stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<Finished> {
+    ) -> Result<(Finished, Option<Drafts>)> {
         let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
         let staged = slot.take()?;
         let stopper = staged.stopper();
@@ -138,9 +151,52 @@ impl Export {
                 Err(_) => return Err(error),
             },
         };
-        let (staged, written) = written?;
+        let ((staged, drafts), written) = written?;
         slot.put_back(staged);
-        forwarded.and(written)
+        forwarded.and(written).map(|finished| (finished, drafts))
+    }
+
+    /// Writes the parts with nested columns from their drafts, on a thread of its own.
+    async fn nest(
+        &self,
+        slot: &mut DestinationSlot,
+        (plan, count): (ExportPlan, u64),
+        drafted: Finished,
+        drafts: Drafts,
+        stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<NestedOutput> {
+        let rules = match &plan.nesting {
+            Some(TypeChoice::Found(rules)) => rules.clone(),
+            _ => NestRules::default(),
+        };
+        let (progress, is_interrupted) = (self.progress.clone(), WriterInterrupt::default());
+        let interrupt = is_interrupted.clone();
+        let nesting = Nesting { plan, rules, count, drafts, drafted, progress, is_interrupted };
+        let staged = slot.take()?;
+        let stopper = staged.stopper();
+        let mut writing =
+            Worker::start("nesting", "writing nested columns", move || nesting.run(staged))?;
+        let ended = select! {
+            done = writing.join() => Ok(done),
+            error = stop => {
+                stopper.stop();
+                Err(error)
+            }
+            error = stopper.lost() => Err(error),
+        };
+        let (done, error) = match ended {
+            Ok(done) => (done, None),
+            Err(error) => {
+                interrupt.set();
+                match timeout(GRACE, writing.join()).await {
+                    Ok(done) => (done, Some(error)),
+                    Err(_) => return Err(error),
+                }
+            }
+        };
+        let (staged, output) = done?;
+        slot.put_back(staged);
+        error.map_or(output, Err)
     }
 
     fn stream_options(&self) -> StreamOptions {

@@ -16,6 +16,7 @@ use crate::{
     export::{
         columns::output_columns,
         duplicates::{HASH_ENTRY, ID_ENTRY},
+        nesting_options::{NestingOptions, TypeChoice, chosen_form},
         output_plan::{OutputChoice, OutputPlan},
         splits::{check_splits, layout_of, splits_of},
     },
@@ -55,8 +56,10 @@ pub struct ExportOptions {
     pub compression: Option<Compression>,
     /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. Only for Parquet.
     pub parquet_encoding: Option<ParquetEncoding>,
-    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
+    /// How JSON columns are held; default [`JsonColumns::Value`] for JSON Lines, [`JsonColumns::Text`] for others.
     pub json_columns: Option<JsonColumns>,
+    /// Which JSON columns and which parts of them become nested, if any do.
+    pub nesting: NestingOptions,
     /// Whether CSV begins with a byte order mark, for spreadsheets; default no. Only for CSV.
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no. Only for CSV.
@@ -113,6 +116,7 @@ impl ExportOptions {
             compression: None,
             parquet_encoding: None,
             json_columns: None,
+            nesting: NestingOptions::default(),
             csv_bom: false,
             csv_safe: false,
             columns: None,
@@ -143,7 +147,8 @@ impl ExportOptions {
             format: self.format,
             compression: self.compression,
             parquet_encoding: self.parquet_encoding,
-            json_columns: self.json_columns,
+            // Decided with the options for nested columns.
+            json_columns: None,
             csv_bom: self.csv_bom,
             csv_safe: self.csv_safe,
             rows_per_file: self.rows_per_file,
@@ -168,6 +173,8 @@ pub struct ExportPlan {
     pub(crate) staging: Option<Location>,
     pub(crate) encoding: Encoding,
     pub(crate) columns: Vec<BatchColumn>,
+    /// How the types of JSON columns are chosen; `None` if they are not nested.
+    pub(crate) nesting: Option<TypeChoice>,
     pub(crate) rows_per_file: u64,
     pub(crate) encode_threads: usize,
     /// The compiled transformation; `None` if it changes nothing.
@@ -195,7 +202,9 @@ impl ExportPlan {
             require_lines(encoding)?;
         }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
-        check_splits(shaper.as_deref(), &target)?;
+        let form = (options.json_columns, &options.nesting);
+        let (encoding, nesting) = chosen_form(form, encoding, &columns)?;
+        check_splits(shaper.as_deref(), &target, encoding)?;
         Ok(Self {
             options,
             target,
@@ -203,6 +212,7 @@ impl ExportPlan {
             staging: None,
             encoding,
             columns,
+            nesting,
             rows_per_file,
             encode_threads,
             shaper,
@@ -218,6 +228,11 @@ impl ExportPlan {
     /// Returns the format and the compression.
     pub fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// Returns the encoding in which the rows are written first: that of drafts, if the JSON columns are nested.
+    pub(crate) fn first_encoding(&self) -> Encoding {
+        if self.has_drafts() { Encoding::drafts() } else { self.encoding }
     }
 
     /// Returns the columns, in the order of the output.
@@ -291,6 +306,8 @@ impl ExportPlan {
             transform: self.transform_record().cloned(),
             earlier: Vec::new(),
             digest: part.digest.to_string(),
+            nested_digest: part.nested_digest.map(|digest| digest.to_string()),
+            nested: self.given_types().map(<[_]>::to_vec),
         }
     }
 
@@ -304,6 +321,7 @@ impl ExportPlan {
             staging: self.staging.clone(),
             success_file: self.options.success_file,
             layout: layout_of(self.shaper.as_deref()),
+            in_drafts: self.has_drafts(),
             temp_dir: self.temp_dir(),
         }
     }
@@ -333,6 +351,7 @@ impl ExportPlan {
             "compression": self.encoding.compression().to_string(),
             "parquet_encoding": self.encoding.parquet_encoding(),
             "json_columns": self.encoding.json_columns(),
+            "nesting": self.nesting.as_ref().map(TypeChoice::to_json),
             "csv_bom": self.encoding.csv_bom(),
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,

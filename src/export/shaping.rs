@@ -24,7 +24,7 @@ impl WriterInterrupt {
         self.0.store(true, Relaxed);
     }
 
-    fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.load(Relaxed)
     }
 }

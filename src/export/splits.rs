@@ -4,6 +4,7 @@ use crate::{
     error::{Error, Result},
     location::Target,
     record::layout::PartLayout,
+    sink::Encoding,
     transform::Shaper,
 };
 
@@ -19,9 +20,17 @@ pub(crate) fn layout_of(shaper: Option<&Shaper>) -> PartLayout {
     PartLayout::of_splits(shaper.into_iter().flat_map(Shaper::splits))
 }
 
-/// Refuses splits for an output that is not a directory.
-pub(crate) fn check_splits(shaper: Option<&Shaper>, target: &Target) -> Result<()> {
+/// Refuses splits for an output that is not a directory, and for nested columns, whose types are those of all rows.
+pub(crate) fn check_splits(
+    shaper: Option<&Shaper>,
+    target: &Target,
+    encoding: Encoding,
+) -> Result<()> {
     let has_splits = shaper.is_some_and(|shaper| shaper.splits().next().is_some());
+    if has_splits && encoding.is_nested() {
+        let why = "`split` cannot be combined with nested JSON columns: leave out one of the two";
+        return Err(Error::Usage(why.to_owned()));
+    }
     if !has_splits || matches!(target, Target::Directory(_)) {
         return Ok(());
     }

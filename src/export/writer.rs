@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use crate::{
     batch::BatchBuilder,
     client::Page,
-    destination::{Destination, KeptPart, PartFile},
+    destination::{Destination, Drafts, KeptPart, PartFile},
     error::{Error, Result},
     export::{
         duplicates::{Duplicates, entries},
+        encoder::NestedEncoder,
         handover::WriterMessage,
         output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
@@ -23,7 +24,10 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, shape_pages, split_rows},
     },
     location::Target,
-    record::manifest::{Part, PartRows, add_replaced},
+    record::{
+        facts::digest,
+        manifest::{Part, PartRows, add_replaced},
+    },
     transform::{Shaped, Stage, StageLimits},
 };
 
@@ -40,6 +44,10 @@ pub(super) struct Writer {
     /// One for each split; one without splits.
     builders: Vec<BatchBuilder>,
     parts: PartsWriter,
+    /// Encodes JSON columns of given types.
+    encoder: Option<NestedEncoder>,
+    /// Whether a later run can keep finished parts.
+    is_kept: bool,
     /// The parts of an interrupted run, one of each group.
     kept: Vec<KeptPart>,
     /// The pages of the open parts.
@@ -71,24 +79,35 @@ impl Writer {
         kept: Vec<KeptPart>,
         progress: Arc<Progress>,
     ) -> Self {
-        let builder = || BatchBuilder::new(&plan.columns, batch_size(plan.encoding.format()));
+        let encoding = plan.first_encoding();
+        let builder = || BatchBuilder::new(&plan.columns, batch_size(encoding.format()));
+        let encoder = plan.given_types().map(|types| NestedEncoder::new(plan.columns(), types));
+        let schema = encoder.as_ref().map_or_else(|| builder().schema(), NestedEncoder::schema);
         let parts = PartsPlan {
             target: plan.target.clone(),
-            encoding: plan.encoding,
-            schema: builder().schema(),
+            encoding,
+            schema,
             encode_threads: plan.encode_threads,
             has_manifest: plan.has_manifest(),
             splits: plan.splits(),
         };
         let builders = (0..parts.width()).map(|_| builder()).collect();
         let of_kept = kept.iter().map(|kept| kept.part.clone()).collect();
+        // A later run keeps finished parts, or their drafts.
+        let is_kept = !plan.has_drafts() || destination.keeps_drafts();
         // The parts of a group share their ids.
         let kept = kept.into_iter().step_by(parts.width()).collect();
+        let mut parts = PartsWriter::new(parts, destination, of_kept, progress.clone());
+        if plan.has_drafts() {
+            parts = parts.with_drafts(Drafts::new(plan.temp_dir(), encoding.extension()));
+        }
         Self {
             count,
             builders,
             plan,
-            parts: PartsWriter::new(parts, destination, of_kept, progress.clone()),
+            parts,
+            encoder,
+            is_kept,
             kept,
             open: None,
             progress,
@@ -100,7 +119,8 @@ impl Writer {
         self.is_interrupted.clone()
     }
 
-    pub(super) fn into_destination(self) -> Destination {
+    /// Returns the destination, and the drafts if the parts are drafts.
+    pub(super) fn into_destination(self) -> (Destination, Option<Drafts>) {
         self.parts.into_destination()
     }
 
@@ -220,13 +240,17 @@ impl Writer {
     }
 
     fn open_parts(&mut self, page: u64) -> Result<()> {
-        let (index, extension) = (self.parts.len(), self.plan.encoding.extension());
+        let (index, extension) = (self.parts.len(), self.plan.first_encoding().extension());
         self.parts.open()?;
         for rows in self.parts.open_rows() {
             rows.replaced = vec![0; self.plan.replaced_paths()];
         }
+        let ids = match self.is_kept {
+            true => self.parts.destination().create_ids(index, extension)?,
+            false => None,
+        };
         self.open = Some(OpenPages {
-            ids: self.parts.destination().create_ids(index, extension)?,
+            ids,
             first_page: page,
             last_page: page,
             has_next: false,
@@ -239,7 +263,15 @@ impl Writer {
     /// Passes a builder's rows to the sink of its split.
     fn flush(&mut self, split: usize) -> Result<()> {
         let Some(builder) = self.builders.get_mut(split) else { return Ok(()) };
-        builder.finish()?.map_or(Ok(()), |batch| self.parts.write(split, batch))
+        let Some(batch) = builder.finish()? else { return Ok(()) };
+        let Some(encoder) = &mut self.encoder else { return self.parts.write(split, batch) };
+        let own = digest(&batch)?;
+        match encoder.encode(&batch)? {
+            Ok((nested, read_back)) => {
+                self.parts.write_as(split, nested, own, Some(digest(&read_back)?))
+            }
+            Err(place) => Err(place.explain(&batch)),
+        }
     }
 
     fn close_parts(&mut self) -> Result<()> {
@@ -253,7 +285,8 @@ impl Writer {
             ids.close()?;
         }
         // A page that the limit has cut would look short to the proof of a later run.
-        if self.plan.options.limit.is_none_or(|limit| self.parts.rows().read < limit) {
+        let is_cut = self.plan.options.limit.is_some_and(|limit| self.parts.rows().read >= limit);
+        if self.is_kept && !is_cut {
             for part in closed {
                 let kept = KeptPart {
                     part,

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::{Cause, Result},
     location::{Location, Opened},
+    nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum},
 };
@@ -49,7 +50,8 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let value = |key| pairs().find(|pair| pair.key() == Some(key)).and_then(|pair| pair.value());
     let facts = value(METADATA_KEY).map(|json| Facts::parse(json, path)).transpose()?;
     let computed = facts.as_ref().map(Facts::computed).unwrap_or_default();
-    let columns = ColumnChoice::of(&found, options, &computed);
+    let typed = facts.as_ref().and_then(|facts| facts.nested.as_deref());
+    let columns = ColumnChoice::of(&found, options, &computed, typed);
     let checksum = value(CHECKSUM_KEY).map(str::to_owned);
     let checksum = checksum.or_else(|| find_checksum(&footer_data));
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
@@ -60,6 +62,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
         decoder: decoder.with_projection(columns.indices.clone()),
         found,
         schema: columns.schema.clone(),
+        nested: columns.nested,
         wanted: columns.indices,
         options: options.clone(),
         blocks: blocks.iter().copied().collect::<Vec<_>>().into_iter(),
@@ -89,6 +92,7 @@ struct ArrowBatches {
     /// The file's own schema.
     found: SchemaRef,
     schema: SchemaRef,
+    nested: Arc<[Option<NestedType>]>,
     wanted: Vec<usize>,
     options: ReadOptions,
     blocks: std::vec::IntoIter<Block>,
@@ -105,7 +109,8 @@ impl ArrowBatches {
             }
             let Some(block) = self.blocks.next() else { return Ok(None) };
             let decoded = self.decode(&block)?;
-            self.window = decoded.map(|batch| ReadWindow::new(self.schema.clone(), &batch));
+            let columns = || (self.schema.clone(), self.nested.clone());
+            self.window = decoded.map(|batch| ReadWindow::new(columns(), &batch));
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct RecordedRows {
 
 impl From<&Facts> for RecordedRows {
     fn from(facts: &Facts) -> Self {
-        Self { rows: facts.rows, digest: facts.digest.clone() }
+        Self { rows: facts.rows, digest: facts.read_digest().to_owned() }
     }
 }
 
@@ -40,7 +40,8 @@ impl ExportFile {
         Ok(match self {
             Self::Recorded(file) => {
                 let part = &file.listed.part;
-                let recorded = RecordedRows { rows: part.rows, digest: part.digest.clone() };
+                let recorded =
+                    RecordedRows { rows: part.rows, digest: part.read_digest().to_owned() };
                 (&file.place, Some(recorded), file.open(options)?)
             }
             Self::Single(place, recorded) => {

@@ -35,7 +35,7 @@ pub(super) fn open(
     let columns = recorded.columns.as_deref().unwrap_or_default();
     let found = header(&mut records, columns)?;
     let known = if recorded.columns.is_some() { columns.to_vec() } else { others(&found) };
-    let choice = ColumnChoice::of(&found, options, &known);
+    let choice = ColumnChoice::of(&found, options, &known, None);
     let rows = CsvRows { records, cells: found.fields().len(), indices: choice.indices };
     let (schema, options) = (choice.schema.clone(), options.clone());
     let (mut rows, mut ended) = (rows, false);

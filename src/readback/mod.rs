@@ -53,10 +53,11 @@ pub use self::{
     verify::{verify, verify_with},
 };
 use crate::{
-    batch::{Column, OutputColumn},
+    batch::{Column, ColumnType, OutputColumn},
     error::{Cause, Error, Result},
     files::require_regular,
-    location::Location,
+    location::{Location, Opened},
+    nested::{NestedField, NestedType},
     record::{facts::Facts, manifest::ListedPart},
     sink::{Encoding, Format, MAX_FOOTER},
     text::grouped,
@@ -202,14 +203,22 @@ struct ColumnChoice {
     schema: SchemaRef,
     /// Their positions in the file's schema.
     indices: Vec<usize>,
+    /// For each column the type of its values, if it is a typed JSON column. The batches have its JSON text.
+    nested: Arc<[Option<NestedType>]>,
     foreign: Foreign,
 }
 
 impl ColumnChoice {
-    /// Selects the wanted columns of an export from a file's schema. `computed` are the columns that its facts name.
-    fn of(found: &Schema, wanted: &ReadOptions, computed: &[OutputColumn]) -> Self {
+    /// Selects the wanted columns of an export from a file's schema. `computed` are the columns that its facts name, and
+    /// `typed` the types of its JSON columns, if they are not text.
+    fn of(
+        found: &Schema,
+        wanted: &ReadOptions,
+        computed: &[OutputColumn],
+        typed: Option<&[NestedField]>,
+    ) -> Self {
         let (mut fields, mut indices, mut foreign) = (Vec::new(), Vec::new(), Foreign::default());
-        let mut known = false;
+        let (mut known, mut nested) = (false, Vec::new());
         for (index, field) in found.fields().iter().enumerate() {
             let name = field.name();
             let api = name.parse::<Column>().ok().map(OutputColumn::from);
@@ -223,9 +232,13 @@ impl ColumnChoice {
                 DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
             );
             let expected = column.column_type().data_type();
-            let fits = match &expected {
-                DataType::Utf8 => is_text,
-                expected => field.data_type() == expected,
+            let is_json = column.column_type() == ColumnType::Json;
+            let kind = typed.into_iter().flatten().find(|it| is_json && it.name == *name);
+            let kind = kind.map(|it| &it.kind).filter(|kind| !kind.is_text());
+            let fits = match (kind, &expected) {
+                (Some(kind), _) => kind.fits(field.data_type()),
+                (None, DataType::Utf8) => is_text,
+                (None, expected) => field.data_type() == expected,
             };
             let chosen = wanted.wants(name);
             if !fits {
@@ -243,10 +256,11 @@ impl ColumnChoice {
             } else if chosen {
                 fields.push(column.field().with_nullable(field.is_nullable()));
                 indices.push(index);
+                nested.push(kind.cloned());
             }
         }
         foreign.only = !known;
-        Self { schema: Arc::new(Schema::new(fields)), indices, foreign }
+        Self { schema: Arc::new(Schema::new(fields)), indices, nested: nested.into(), foreign }
     }
 }
 
@@ -280,6 +294,12 @@ pub(crate) fn open(path: &Location, options: &ReadOptions) -> Result<Reader> {
 fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> Result<Reader> {
     let columns = Some(listed.columns.clone());
     open_recorded(path, options, RecordedLines { columns, sha256: None })
+}
+
+/// Opens a staged Parquet file of this run, of any size. `path` is named in errors.
+pub(crate) fn open_staged(path: &Location, file: std::fs::File) -> Result<Reader> {
+    let options = ReadOptions { max_value_bytes: ReadOptions::HIGHEST, ..ReadOptions::default() };
+    parquet::open(path, Opened::Local(file), &options)
 }
 
 /// What a record says of a file without facts: JSON Lines or CSV.

@@ -12,6 +12,8 @@ use parquet::{errors::ParquetError, file::reader::ChunkReader};
 pub(super) struct PageSizes {
     /// Memory of the largest data page plus that of the dictionary in bytes, after decompression.
     pub(super) bytes: u64,
+    /// Memory of all pages in bytes, after decompression, with the levels of their values.
+    pub(super) whole: u64,
     /// Number of rows to decode at once, so that few pages are in memory at a time.
     pub(super) rows: usize,
 }
@@ -29,6 +31,8 @@ const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
 const DELTA_BYTE_ARRAY: i64 = 7;
 /// Bytes that the library needs for the lengths of a value, which it decodes for a whole page: two numbers.
 const LENGTHS: u64 = 8;
+/// Bytes that the library needs for a value of a list: its levels, and an offset or a number.
+const LEVELS: u64 = 16;
 /// Bytes that the library needs for a value of a dictionary, in addition to its own.
 const ENTRY: u64 = 32;
 /// Maximum nesting depth of structures in a header. Real headers are less deep.
@@ -42,7 +46,7 @@ pub(super) fn page_sizes<F: ChunkReader>(
 ) -> Result<PageSizes, ParquetError> {
     let wrong = |why: &str| ParquetError::General(format!("a page header {why}"));
     let (mut at, end) = (start, start.saturating_add(length));
-    let (mut data, mut dictionary, mut rows) = (0, 0, ROWS);
+    let (mut data, mut dictionary, mut rows, mut whole) = (0, 0, ROWS, 0_u64);
     while at < end {
         let mut header = Compact::new(file.get_read(at)?.take(end - at));
         let page = header.page().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
@@ -55,6 +59,8 @@ pub(super) fn page_sizes<F: ChunkReader>(
             dictionary = page.bytes.saturating_add(entries).max(dictionary);
             continue;
         }
+        let levels = page.values.saturating_mul(LEVELS);
+        whole = whole.saturating_add(page.bytes).saturating_add(levels);
         let lengths = if page.has_lengths { page.values.saturating_mul(LENGTHS) } else { 0 };
         data = page.bytes.saturating_add(lengths).max(data);
         let (size, values) = (page.bytes.max(1), page.values.max(1));
@@ -63,7 +69,8 @@ pub(super) fn page_sizes<F: ChunkReader>(
             rows = rows.min(COPIED / size).max(1);
         }
     }
-    Ok(PageSizes { bytes: data.saturating_add(dictionary), rows: rows as usize })
+    let (bytes, whole) = (data.saturating_add(dictionary), whole.saturating_add(dictionary));
+    Ok(PageSizes { bytes, whole, rows: rows as usize })
 }
 
 /// The fields of a page header.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     error::Result,
     location::{Location, Opened},
+    nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
     text::grouped,
@@ -51,13 +52,22 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     let value = |key: &str| pairs().find(|pair| pair.key == key)?.value.clone();
     let facts = value(METADATA_KEY).map(|json| Facts::parse(&json, path)).transpose()?;
     let computed = facts.as_ref().map(Facts::computed).unwrap_or_default();
-    let columns = ColumnChoice::of(&found, options, &computed);
+    let typed = facts.as_ref().and_then(|facts| facts.nested.as_deref());
+    let columns = ColumnChoice::of(&found, options, &computed, typed);
     let checksum = value(CHECKSUM_KEY).or_else(|| find_checksum(&end));
     let checksum = checksum.map(|value| FileChecksum { value, footer: end.len() as u64 });
     let writer = described.created_by().map(str::to_owned);
     let schema = columns.schema.clone();
     // Decode texts as views into the page, so that only requested values are copied.
-    let views = Arc::new(Schema::new(found.fields().iter().map(as_view).collect::<Vec<_>>()));
+    let is_typed = |index| {
+        let place = columns.indices.iter().position(|it| *it == index);
+        place.is_some_and(|place| columns.nested[place].is_some())
+    };
+    let as_decoded = |(index, field): (usize, &Arc<Field>)| {
+        if is_typed(index) { field.clone() } else { as_view(field) }
+    };
+    let views = found.fields().iter().enumerate().map(as_decoded).collect::<Vec<_>>();
+    let views = Arc::new(Schema::new(views));
     let parquet_metadata = metadata.metadata().clone();
     let metadata = guarded(path, || {
         ArrowReaderMetadata::try_new(parquet_metadata, how.with_schema(views)).map_err(failed)
@@ -67,6 +77,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         file,
         metadata,
         schema: columns.schema.clone(),
+        nested: columns.nested.clone(),
         roots: columns.indices.clone(),
         options: options.clone(),
         next: 0,
@@ -126,6 +137,7 @@ struct Groups {
     file: SharedFile,
     metadata: ArrowReaderMetadata,
     schema: SchemaRef,
+    nested: Arc<[Option<NestedType>]>,
     /// The columns to decode, as positions in the file's schema.
     roots: Vec<usize>,
     options: ReadOptions,
@@ -154,7 +166,8 @@ impl Groups {
                 Some(decoded) => {
                     let decoded =
                         decoded.map_err(|error| self.file.error(&self.path, error.into()))?;
-                    self.window = Some(ReadWindow::new(self.schema.clone(), &decoded));
+                    let columns = (self.schema.clone(), self.nested.clone());
+                    self.window = Some(ReadWindow::new(columns, &decoded));
                 }
                 None if self.next < self.metadata.metadata().num_row_groups() => {
                     self.open = Some(self.row_group(self.next)?);
@@ -221,8 +234,13 @@ pub(super) fn check_pages(
             return Err(damaged(path, "a column ends after the end of the file".into()));
         }
         let pages = page_sizes(file, start, length).map_err(failed)?;
-        bytes = pages.bytes.saturating_add(bytes);
-        rows = rows.min(pages.rows);
+        if descriptor.column(leaf).max_rep_level() > 0 {
+            // A row can have any number of values, and span pages.
+            bytes = pages.whole.saturating_add(bytes);
+        } else {
+            bytes = pages.bytes.saturating_add(bytes);
+            rows = rows.min(pages.rows);
+        }
     }
     options.check_unit(path, "the pages of a row group have", bytes)?;
     Ok(rows)

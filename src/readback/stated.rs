@@ -6,6 +6,7 @@ use super::{ReadOptions, is_single_file};
 use crate::{
     error::Result,
     location::Location,
+    nested::NestedField,
     record::{
         earlier::EarlierTransform,
         facts::Facts,
@@ -35,6 +36,11 @@ pub struct StatedFacts {
     pub earlier: Vec<EarlierTransform>,
     /// Digest of the rows' content.
     pub digest: String,
+    /// Digest of the rows as [`Batches`](crate::Batches) gives them. It differs from the other one if the JSON columns are
+    /// nested, because their text can differ from the text that the API gave.
+    pub read_digest: String,
+    /// The types of the JSON columns. `None` if they hold JSON text or, in JSON Lines, JSON values.
+    pub nested: Option<Vec<NestedField>>,
 }
 
 impl From<&Manifest> for StatedFacts {
@@ -48,6 +54,8 @@ impl From<&Manifest> for StatedFacts {
             transform: manifest.transform.clone(),
             earlier: manifest.earlier.clone(),
             digest: manifest.digest.clone(),
+            read_digest: manifest.read_digest().unwrap_or_default().to_string(),
+            nested: manifest.nested.clone(),
         }
     }
 }
@@ -63,6 +71,8 @@ impl From<&Facts> for StatedFacts {
             transform: facts.transform.clone(),
             earlier: facts.earlier.clone(),
             digest: facts.digest.clone(),
+            read_digest: facts.read_digest().to_owned(),
+            nested: facts.nested.clone(),
         }
     }
 }

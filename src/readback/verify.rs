@@ -289,7 +289,7 @@ impl Verifying {
         let added = self.tally.add(reader, &self.options);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
         self.compare_counts(&name, "rows", facts.rows, rows);
-        self.compare(&name, "digest", &facts.digest, &digest.to_string());
+        self.compare(&name, "digest", facts.read_digest(), &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
         self.found.rows += rows;
@@ -398,7 +398,7 @@ impl Verifying {
         let added = self.tally.add(reader, &self.options);
         let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
         self.is_other |= !self.compare_counts(name, "rows", part.rows, rows);
-        self.compare(name, "digest", &part.digest, &digest.to_string());
+        self.compare(name, "digest", part.read_digest(), &digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
         self.found.rows += rows;

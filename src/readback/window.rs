@@ -12,6 +12,7 @@ use super::{ReadOptions, damaged};
 use crate::{
     error::{Error, Result},
     location::Location,
+    nested::{NestedType, NestedValues, TextTooLong},
     text::grouped,
 };
 
@@ -22,16 +23,26 @@ pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Decoded rows that have not been returned yet.
 pub(super) struct ReadWindow {
     schema: SchemaRef,
+    /// The types of typed JSON columns.
+    nested: Arc<[Option<NestedType>]>,
     columns: Vec<ArrayRef>,
     next: usize,
     rows: usize,
 }
 
-/// An array of texts in any of Arrow's text types.
+/// An array of texts in any of Arrow's text types, or of values that become JSON text.
 enum Texts<'a> {
     Small(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
+    Typed(TypedTexts<'a>),
+}
+
+/// The values of a typed JSON column, and the text of those that were taken.
+struct TypedTexts<'a> {
+    values: NestedValues<'a>,
+    text: String,
+    written: StringBuilder,
 }
 
 impl<'a> Texts<'a> {
@@ -44,19 +55,45 @@ impl<'a> Texts<'a> {
         }
     }
 
+    fn typed(kind: &NestedType, array: &'a ArrayRef) -> Option<Self> {
+        let values = NestedValues::of(kind, array)?;
+        Some(Self::Typed(TypedTexts { values, text: String::new(), written: StringBuilder::new() }))
+    }
+
+    /// Adds the next row to the batch. Returns the size of its text in bytes, or a size above the limit if it is too
+    /// long.
+    fn take(&mut self, row: usize, limit: usize) -> usize {
+        let Self::Typed(typed) = self else { return self.value(row).map_or(0, str::len) };
+        if !typed.values.is_valid(row) {
+            typed.written.append_null();
+            return 0;
+        }
+        typed.text.clear();
+        if let Err(TextTooLong) = typed.values.write(row, &mut typed.text, limit) {
+            return limit.saturating_add(1);
+        }
+        typed.written.append_value(&typed.text);
+        typed.text.len()
+    }
+
     fn value(&self, row: usize) -> Option<&'a str> {
         match self {
             Self::Small(texts) => texts.is_valid(row).then(|| texts.value(row)),
             Self::Large(texts) => texts.is_valid(row).then(|| texts.value(row)),
             Self::View(texts) => texts.is_valid(row).then(|| texts.value(row)),
+            Self::Typed(_) => None,
         }
     }
 }
 
 impl ReadWindow {
     /// Takes decoded columns. They have the schema's order, but can have other text types.
-    pub(super) fn new(schema: SchemaRef, decoded: &RecordBatch) -> Self {
-        Self { schema, columns: decoded.columns().to_vec(), next: 0, rows: decoded.num_rows() }
+    pub(super) fn new(
+        (schema, nested): (SchemaRef, Arc<[Option<NestedType>]>),
+        decoded: &RecordBatch,
+    ) -> Self {
+        let (columns, rows) = (decoded.columns().to_vec(), decoded.num_rows());
+        Self { schema, nested, columns, next: 0, rows }
     }
 
     /// Returns the next batch, or `None` after the last row.
@@ -68,19 +105,28 @@ impl ReadWindow {
         if self.next == self.rows {
             return Ok(None);
         }
-        let texts: Vec<_> = self.columns.iter().map(Texts::of).collect();
+        let mut texts = Vec::with_capacity(self.columns.len());
+        for (place, array) in self.columns.iter().enumerate() {
+            texts.push(match self.nested.get(place).and_then(Option::as_ref) {
+                Some(kind) => Some(Texts::typed(kind, array).ok_or_else(|| {
+                    damaged(path, "a typed column does not have its type".into())
+                })?),
+                None => Texts::of(array),
+            });
+        }
         let (start, mut bytes) = (self.next, 0);
         while self.next < self.rows && self.next - start < BATCH_ROWS && bytes < BATCH_BYTES {
-            for (texts, field) in texts.iter().zip(self.schema.fields()) {
-                let text = texts.as_ref().and_then(|texts| texts.value(self.next));
-                let size = text.map_or(0, str::len);
+            for (texts, field) in texts.iter_mut().zip(self.schema.fields()) {
+                let limit = options.max_value_bytes;
+                let size = texts.as_mut().map_or(0, |texts| texts.take(self.next, limit));
                 options.check_value(path, field.name(), size)?;
                 bytes += size;
             }
             self.next += 1;
         }
         let rows = start..self.next;
-        let columns = texts.iter().zip(&self.columns).map(|(texts, column)| match texts {
+        let columns = texts.iter_mut().zip(&self.columns).map(|(texts, column)| match texts {
+            Some(Texts::Typed(typed)) => Arc::new(typed.written.finish()) as ArrayRef,
             Some(texts @ (Texts::Large(_) | Texts::View(_))) => {
                 let mut builder = StringBuilder::with_capacity(rows.len(), 0);
                 rows.clone().for_each(|row| builder.append_option(texts.value(row)));

@@ -13,6 +13,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
+    nested::NestedField,
     proof::{Digest, RowHasher},
     record::{
         earlier::{EarlierTransform, RowNumbers, unexplained, unexplained_earlier},
@@ -53,6 +54,12 @@ pub(crate) struct Facts {
     pub(crate) earlier: Vec<EarlierTransform>,
     /// Digest of the file's rows.
     pub(crate) digest: String,
+    /// Digest of the rows as they are read back. `None` if it is the same digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nested_digest: Option<String>,
+    /// The types of the JSON columns, if they are nested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nested: Option<Vec<NestedField>>,
 }
 
 impl Facts {
@@ -81,6 +88,13 @@ impl Facts {
         if self.digest != part.digest {
             return differs("digest", &self.digest, &part.digest);
         }
+        if self.nested_digest != part.nested_digest {
+            return differs(
+                "digest of the rows read back",
+                &self.read_digest(),
+                &part.read_digest(),
+            );
+        }
         if self.dataset != *dataset {
             return differs("dataset", &dataset_of(&self.dataset), &dataset_of(dataset));
         }
@@ -105,6 +119,11 @@ impl Facts {
         ];
         let (what, own, recorded) = numbers.into_iter().find(|(_, own, other)| own != other)?;
         differs(what, &own, &recorded)
+    }
+
+    /// Returns the digest of the rows as they are read back.
+    pub(crate) fn read_digest(&self) -> &str {
+        self.nested_digest.as_ref().unwrap_or(&self.digest)
     }
 
     /// Returns why the file cannot have the rows that it states.

@@ -8,6 +8,7 @@ use std::{path::Path, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub(crate) use super::names::{is_desktop_file, is_part_name};
 pub use super::part::Part;
 pub(crate) use super::{
     origin::{ConvertedFrom, Listed, SnapshotOf},
@@ -18,6 +19,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
+    nested::NestedField,
     proof::Digest,
     record::{
         earlier::{EarlierTransform, rows_of_dataset, unexplained_earlier},
@@ -31,35 +33,6 @@ use crate::{
 pub(crate) const MANIFEST: &str = "_manifest.json";
 /// Name of an empty file that marks the directory as complete.
 pub(crate) const SUCCESS: &str = "_SUCCESS";
-
-/// Files that desktop programs create in the folders that they show. They contain no user data: an export that
-/// contains one is not damaged and can be replaced.
-const DESKTOP: [&str; 3] = [".DS_Store", "Thumbs.db", "desktop.ini"];
-
-/// Returns whether a file of this name was created by a desktop program, not by a user.
-pub(crate) fn is_desktop_file(name: &str) -> bool {
-    DESKTOP.contains(&name)
-}
-
-/// Returns whether a name has the form of a part name: `part-00000.parquet`, or in a store
-/// `part-00000-5f3a9c.parquet`, with the number of the attempt after the token if it is not the first.
-///
-/// If a manifest lists any other name, another program wrote or changed it.
-pub(crate) fn is_part_name(name: &str) -> bool {
-    let Some((stem, extension)) = name.split_once('.') else { return false };
-    let Some(rest) = stem.strip_prefix("part-") else { return false };
-    let (number, token) = rest.split_once('-').unwrap_or((rest, "0"));
-    let (token, attempt) = token.split_once('-').unwrap_or((token, "1"));
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    number.len() >= 5
-        && is_number(number)
-        && is_number(attempt)
-        && !token.is_empty()
-        && token.bytes().all(hexadecimal)
-        && ["parquet", "arrow", "jsonl", "jsonl.gz", "jsonl.zst", "csv", "csv.gz", "csv.zst"]
-            .contains(&extension)
-}
 
 /// The layout of manifests and of the facts inside the files.
 pub(crate) const FORMAT_VERSION: u32 = 2;
@@ -118,9 +91,12 @@ pub struct Manifest {
     /// How Parquet parts encode values. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet_encoding: Option<ParquetEncoding>,
-    /// How JSON Lines hold JSON columns. `None` for other formats.
+    /// How JSON columns are held. `None` for JSON text in other formats than JSON Lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_columns: Option<JsonColumns>,
+    /// The types of the JSON columns, if they are nested.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested: Option<Vec<NestedField>>,
     /// Whether CSV begins with a byte order mark. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv_bom: Option<bool>,
@@ -128,7 +104,8 @@ pub struct Manifest {
     /// rows before this change. `None` for other formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv_safe: Option<bool>,
-    /// Digest of the rows' content. It does not depend on the format or the size of the parts.
+    /// Digest of the rows' content. It does not depend on the format or the size of the parts. If the JSON columns are
+    /// nested, it is that of the JSON text from which they were made.
     pub digest: String,
     /// Job and time of the snapshot, if the export is a snapshot of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -277,9 +254,18 @@ impl Manifest {
 
     /// Returns the digest that the digests of the parts join to; `None` if one of them is not a digest.
     pub(crate) fn joined_digest(&self) -> Option<Digest> {
+        self.joined(|part| &part.digest)
+    }
+
+    /// Returns the digest of the rows as they are read back; `None` if that of a part is not a digest.
+    pub(crate) fn read_digest(&self) -> Option<Digest> {
+        self.joined(Part::read_digest)
+    }
+
+    fn joined(&self, digest: impl Fn(&Part) -> &str) -> Option<Digest> {
         let mut whole = Digest::default();
         for part in &self.parts {
-            whole.join(part.digest.parse().ok()?, part.rows);
+            whole.join(digest(part).parse().ok()?, part.rows);
         }
         Some(whole)
     }
@@ -312,40 +298,5 @@ impl RecordLayout {
             _ => "a later version of this program wrote it: update this one",
         };
         Err(Error::Damaged { path: location.to_path(), why: why.to_owned() })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn part_names_have_number_and_known_extension() {
-        for name in [
-            "part-00000.parquet",
-            "part-123456.jsonl.zst",
-            "part-00000.csv.gz",
-            "part-00007-0a1b2c.arrow",
-            "part-00007-0a1b2c-12.arrow",
-        ] {
-            assert!(is_part_name(name), "{name}");
-        }
-        for name in [
-            "thesis",
-            "notes.txt",
-            "part-0.parquet",
-            "part-00000",
-            "part-00000.tsv",
-            "part-.arrow",
-            "part-00000-.arrow",
-            "part-00000-xyz.arrow",
-            "part-00000-a/b.arrow",
-            "part-00000-a-.arrow",
-            "part-00000-a-b.arrow",
-            "part-00000-a-1-2.arrow",
-            "part-00000.tar.gz",
-        ] {
-            assert!(!is_part_name(name), "{name}");
-        }
     }
 }

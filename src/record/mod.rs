@@ -6,6 +6,7 @@ pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+mod names;
 pub(crate) mod origin;
 mod part;
 pub(crate) mod place;

@@ -48,6 +48,17 @@ pub struct Part {
     pub sha256: String,
     /// Digest of the file's rows. The digests of the parts join to that of the export.
     pub digest: String,
+    /// Digest of the rows as this program reads them back. `None` if it is the same digest. The text of nested JSON columns
+    /// can differ from the text that the API gave, in the spelling of numbers for instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested_digest: Option<String>,
+}
+
+impl Part {
+    /// Returns the digest of the rows as they are read back.
+    pub(crate) fn read_digest(&self) -> &str {
+        self.nested_digest.as_ref().unwrap_or(&self.digest)
+    }
 }
 
 /// The rows of a part, or of all parts so far.
@@ -65,6 +76,8 @@ pub(crate) struct PartRows {
     pub(crate) replaced: Vec<u64>,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
+    /// Digest of these rows as they are read back, if their JSON columns are nested.
+    pub(crate) nested_digest: Option<Digest>,
 }
 
 impl PartRows {
@@ -76,6 +89,9 @@ impl PartRows {
         self.duplicates = self.duplicates.saturating_add(next.duplicates);
         add_replaced(&mut self.replaced, &next.replaced);
         self.digest.join(next.digest, next.written);
+        if let Some(next_digest) = next.nested_digest {
+            self.nested_digest.get_or_insert_default().join(next_digest, next.written);
+        }
     }
 }
 
@@ -89,6 +105,7 @@ impl From<&Part> for PartRows {
             replaced: part.replaced.clone(),
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
+            nested_digest: part.nested_digest.as_ref().and_then(|digest| digest.parse().ok()),
         }
     }
 }

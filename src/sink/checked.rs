@@ -10,6 +10,7 @@ use super::{Format, Sink, Written};
 use crate::{
     batch::{Column, ColumnType},
     error::{Error, Result},
+    nested::is_nested,
 };
 
 /// Wraps a sink, so that it gets only batches of its schema, and no batches after a failure.
@@ -61,8 +62,9 @@ impl<S: Sink> Sink for Checked<S> {
 /// Checks that every format can write the schema.
 ///
 /// It needs at least one column and unique names. The types are those of computed columns. A column with the name of a
-/// column of the API must have that column's type.
-pub(super) fn check_schema(schema: &Schema) -> Result<()> {
+/// column of the API must have that column's type. `nests` says whether JSON columns can be typed: lists and structs,
+/// and any type for a JSON column of the API.
+pub(super) fn check_schema(schema: &Schema, nests: bool) -> Result<()> {
     let wrong = |name: &str, why: String| Err(Error::invalid("column of a sink", name, why));
     if schema.fields().is_empty() {
         return Err(Error::invalid("schema of a sink", "", "it has no column"));
@@ -70,12 +72,15 @@ pub(super) fn check_schema(schema: &Schema) -> Result<()> {
     let mut names = HashSet::new();
     for field in schema.fields() {
         let (name, data_type) = (field.name(), field.data_type());
-        if !ColumnType::writes(data_type) {
+        let nested = nests && is_nested(data_type);
+        if !ColumnType::writes(data_type) && !nested {
             let known = "sinks write Utf8, Int64, Float64, Boolean and Timestamp(µs, \"UTC\")";
-            return wrong(name, format!("it is {data_type}; {known}"));
+            let more = if nests { ", and structs and lists of them" } else { "" };
+            return wrong(name, format!("it is {data_type}; {known}{more}"));
         }
         if let Ok(column) = name.parse::<Column>()
             && column.data_type() != *data_type
+            && !(nested && column.is_json())
         {
             let expected = column.data_type();
             return wrong(name, format!("it is {data_type}; in an export it is {expected}"));

@@ -25,7 +25,7 @@ pub(crate) fn is_text_line(line: &[u8]) -> bool {
 
 /// Creates a sink. See [`LinesSink::new`] for the number of threads.
 pub(super) fn sink(encoding: Encoding, output: Counted, threads: usize) -> Result<LinesSink> {
-    let form = encoding.json_columns().unwrap_or_default();
+    let form = encoding.json_columns().unwrap_or(JsonColumns::Value);
     let encode = Arc::new(move |batch: &RecordBatch| encode(batch, form));
     LinesSink::new(encoding, output, threads, Vec::new(), encode)
 }
@@ -90,13 +90,13 @@ fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, LineV
     let fields = batch.schema_ref().fields();
     let columns = fields.iter().zip(batch.columns()).enumerate();
     let start: &[u8] = match form {
-        JsonColumns::Json => b"{",
         JsonColumns::Text => TEXT_START,
+        JsonColumns::Value | JsonColumns::Nested => b"{",
     };
     columns
         .map(|(index, (field, array))| {
             let holds_json = ColumnType::of_field(field) == Some(ColumnType::Json);
-            let is_value = holds_json && form == JsonColumns::Json;
+            let is_value = holds_json && form == JsonColumns::Value;
             let values = ColumnValues::of(array).map(|values| LineValues { values, is_value });
             let name = field.name().as_str();
             let unexpected =

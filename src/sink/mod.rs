@@ -19,7 +19,7 @@ use std::{
 };
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 
 use self::checked::{Checked, check_schema};
 pub(crate) use self::checksum::{CHECKSUM_KEY, MAX_FOOTER, Sealed, check, find_checksum};
@@ -103,13 +103,14 @@ impl Encoding {
     ///
     /// `threads` is the number of encoder threads, if the format allows parallel encoding. The bytes are the
     /// same for any number. Columns must have the Arrow type of a [`ColumnType`](crate::ColumnType). A column with the
-    /// name of a column of the API must have that column's type.
+    /// name of a column of the API must have that column's type. With [nested](JsonColumns::Nested) columns,
+    /// a JSON column can have any Arrow type of a [`NestedType`](crate::NestedType).
     ///
     /// # Errors
     /// [`Error::Invalid`] when the schema has another type, a repeated name, or no column. [`Error::Io`] when no
     /// thread can be started. [`Error::Encode`] when the format's header cannot be written.
     pub fn sink(self, schema: SchemaRef, output: Output, threads: usize) -> Result<Box<dyn Sink>> {
-        check_schema(&schema)?;
+        check_schema(&schema, self.is_nested())?;
         let (output, threads) = (Counted { output, bytes: 0 }, threads.max(1));
         let (compression, columns) = (self.compression(), schema.clone());
         Ok(match self.format() {
@@ -135,7 +136,7 @@ impl Encoding {
     /// [`Error::Usage`] for Parquet, which cannot be read from a pipe. Otherwise the same errors as
     /// [`sink`](Self::sink).
     pub fn streaming_sink(self, schema: SchemaRef, output: Output) -> Result<Box<dyn Sink>> {
-        check_schema(&schema)?;
+        check_schema(&schema, self.is_nested())?;
         let (output, compression) = (Counted { output, bytes: 0 }, self.compression());
         Ok(match self.format() {
             Format::Arrow => {
@@ -157,14 +158,33 @@ impl Encoding {
 
 /// Returns the size of a batch's values in bytes. It depends on the rows only, not on the capacity of buffers.
 fn value_bytes(batch: &RecordBatch) -> usize {
-    let column = |array: &ArrayRef| match array.as_string_opt::<i32>() {
-        Some(text) => {
-            let offsets = text.value_offsets();
-            (offsets[offsets.len() - 1] - offsets[0]) as usize
-        }
+    batch.columns().iter().map(array_bytes).sum()
+}
+
+fn array_bytes(array: &ArrayRef) -> usize {
+    if let Some(text) = array.as_string_opt::<i32>() {
+        return spanned(text.value_offsets());
+    }
+    if let Some(lists) = array.as_list_opt::<i32>() {
+        let offsets = lists.value_offsets();
+        let items = lists.values().slice(offsets[0] as usize, spanned(offsets));
+        return inner_bytes(&items);
+    }
+    match array.as_struct_opt() {
+        Some(fields) => fields.columns().iter().map(inner_bytes).sum(),
         None => size_of::<i64>() * array.len(),
-    };
-    batch.columns().iter().map(column).sum()
+    }
+}
+
+/// Like [`array_bytes`], inside of a nested column. A row can have any number of null texts and empty lists, and a
+/// reader needs memory for the levels of each.
+fn inner_bytes(array: &ArrayRef) -> usize {
+    let has_levels = matches!(array.data_type(), DataType::Utf8 | DataType::List(_));
+    array_bytes(array) + if has_levels { size_of::<i64>() * array.len() } else { 0 }
+}
+
+fn spanned(offsets: &[i32]) -> usize {
+    (offsets[offsets.len() - 1] - offsets[0]) as usize
 }
 
 struct Counted {

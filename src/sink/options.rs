@@ -187,23 +187,39 @@ impl FromStr for ParquetEncoding {
     }
 }
 
-/// How JSON Lines hold the columns that are JSON.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a file holds the columns that are JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JsonColumns {
-    /// The JSON values themselves.
-    #[default]
-    Json,
-    /// A string that contains the JSON text, for readers that change JSON values. Each line begins with `{` and a
-    /// space, so that [`Batches`](crate::Batches) can tell the two forms apart.
+    /// The JSON values themselves. Only in JSON Lines, where it is the default.
+    #[serde(alias = "json")]
+    Value,
+    /// JSON text. The default of the other formats. In JSON Lines, a string that contains the JSON text, for readers
+    /// that change JSON values: each line then begins with `{` and a space, so that [`Batches`](crate::Batches) can tell
+    /// the two forms apart.
     Text,
+    /// Typed columns: structs, lists, strings, numbers and booleans. Only in Parquet and Arrow. The types are those that
+    /// hold every value of the export; see [`NestedType`](crate::NestedType).
+    Nested,
+}
+
+impl JsonColumns {
+    /// Whether files of this format can hold JSON columns so.
+    pub(crate) fn suits(self, format: Format) -> bool {
+        match self {
+            Self::Value => format == Format::JsonLines,
+            Self::Text => true,
+            Self::Nested => !format.is_text(),
+        }
+    }
 }
 
 impl fmt::Display for JsonColumns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Json => "json",
+            Self::Value => "value",
             Self::Text => "text",
+            Self::Nested => "nested",
         })
     }
 }
@@ -213,9 +229,11 @@ impl FromStr for JsonColumns {
 
     fn from_str(text: &str) -> Result<Self> {
         match text {
-            "json" => Ok(Self::Json),
+            // The former name.
+            "value" | "json" => Ok(Self::Value),
             "text" => Ok(Self::Text),
-            _ => Err(Error::invalid("form of JSON columns", text, "use json or text")),
+            "nested" => Ok(Self::Nested),
+            _ => Err(Error::invalid("form of JSON columns", text, "use text, value or nested")),
         }
     }
 }
@@ -227,7 +245,6 @@ pub struct Encoding {
     compression: Compression,
     /// Used only if the format is Parquet.
     parquet: ParquetEncoding,
-    /// Used only if the format is JSON Lines.
     json: JsonColumns,
     /// Used only if the format is CSV.
     csv_bom: bool,
@@ -283,7 +300,11 @@ impl Encoding {
     }
 
     fn with_defaults(format: Format, compression: Compression) -> Self {
-        let (parquet, json) = (ParquetEncoding::default(), JsonColumns::default());
+        let parquet = ParquetEncoding::default();
+        let json = match format {
+            Format::JsonLines => JsonColumns::Value,
+            _ => JsonColumns::Text,
+        };
         Self { format, compression, parquet, json, csv_bom: false, csv_safe: false }
     }
 
@@ -307,17 +328,26 @@ impl Encoding {
         }
     }
 
-    /// Chooses how JSON Lines hold JSON columns.
+    /// Chooses how JSON columns are held. A sink takes the types of nested columns from its schema.
     ///
     /// # Errors
-    /// [`Error::Usage`] when the format is not JSON Lines.
+    /// [`Error::Usage`] when the format does not hold them so.
     pub fn with_json_columns(self, json: JsonColumns) -> Result<Self> {
-        match self.format {
-            Format::JsonLines => Ok(Self { json, ..self }),
-            format => Err(Error::Usage(format!(
-                "`json_columns` is for JSON Lines, but the format is {format}: leave it out"
-            ))),
+        if json.suits(self.format) {
+            return Ok(Self { json, ..self });
         }
+        let hint = match (json, self.format) {
+            (JsonColumns::Nested, Format::JsonLines) => {
+                "use value, whose values are nested, or text"
+            }
+            (_, Format::Csv) => "leave it out, CSV has JSON text",
+            (_, format) if format.is_text() => "use value or text",
+            _ => "use text or nested",
+        };
+        Err(Error::Usage(format!(
+            "`json_columns` {json} is not for {}: {hint}",
+            self.format.title()
+        )))
     }
 
     /// Chooses whether CSV begins with a byte order mark. Without one, some spreadsheets do not read UTF-8.
@@ -365,9 +395,19 @@ impl Encoding {
         (self.format == Format::Parquet).then_some(self.parquet)
     }
 
-    /// Returns how JSON Lines hold JSON columns. `None` for other formats.
+    /// Returns how JSON columns are held, if the format has more than one way: `None` for CSV, and for JSON text in
+    /// Parquet and Arrow.
     pub fn json_columns(self) -> Option<JsonColumns> {
-        (self.format == Format::JsonLines).then_some(self.json)
+        (self.format == Format::JsonLines || self.is_nested()).then_some(self.json)
+    }
+
+    /// The encoding of drafts: Parquet with the fastest codec that is not much larger.
+    pub(crate) fn drafts() -> Self {
+        Self::with_defaults(Format::Parquet, Compression::Zstd(1))
+    }
+
+    pub(crate) fn is_nested(self) -> bool {
+        self.json == JsonColumns::Nested
     }
 
     /// Returns the format.

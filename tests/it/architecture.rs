@@ -17,8 +17,9 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
         &["cli"],
     ),
     (
-        &["arrow_array", "arrow_schema", "arrow_ipc", "parquet"],
+        &["arrow_array", "arrow_buffer", "arrow_schema", "arrow_ipc", "parquet"],
         &[
+            "nested",
             "transform",
             "batch",
             "sink",
@@ -42,7 +43,11 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 8] = [
+const FORBIDDEN: [(&str, &[&str]); 9] = [
+    (
+        "nested",
+        &["paginator", "transform", "batch", "sink", "destination", "record", "export", "files"],
+    ),
     ("transform", &["paginator", "proof", "sink", "destination", "record", "export", "files"]),
     ("client", &["paginator", "batch", "sink", "destination", "export"]),
     ("paginator", &["batch", "sink", "destination", "export"]),

@@ -171,7 +171,7 @@ fn both_forms_of_json_lines_read_alike() {
         let manifest: Value = serde_json::from_slice(&world.read(name)).unwrap();
         (manifest["json_columns"].clone(), manifest["parquet_encoding"].clone())
     };
-    assert_eq!(forms("json.jsonl.manifest.json"), ("json".into(), Value::Null));
+    assert_eq!(forms("json.jsonl.manifest.json"), ("value".into(), Value::Null));
     assert_eq!(forms("text.jsonl.manifest.json"), ("text".into(), Value::Null));
 }
 
@@ -200,7 +200,7 @@ fn another_encoding_or_form_is_not_resumed() {
     let world = World::generated(Options::default(), 500);
     for (format, option, message) in [
         ("parquet", PLAIN, r#"its setting parquet_encoding was "delta-length", now it is "plain""#),
-        ("jsonl", TEXT, r#"its setting json_columns was "json", now it is "text""#),
+        ("jsonl", TEXT, r#"its setting json_columns was "value", now it is "text""#),
     ] {
         let output = format!("{format}/");
         let export = |options: &[&str]| {

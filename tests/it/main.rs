@@ -32,6 +32,7 @@ mod installed;
 mod memory;
 mod mixed;
 mod moving;
+mod nested;
 #[cfg(unix)]
 mod paths;
 #[cfg(unix)]

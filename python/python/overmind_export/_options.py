@@ -157,7 +157,10 @@ class OutputOptions(TypedDict, total=False):
     format: Format | None
     compression: str | None
     parquet_encoding: Literal["delta-length", "plain"] | None
-    json_columns: Literal["json", "text"] | None
+    json_columns: Literal["text", "value", "nested"] | None
+    nest: str | Iterable[str] | None
+    text: str | Iterable[str] | None
+    max_columns: int | None
     csv_bom: bool | None
     csv_safe: bool | None
     rows_per_file: int | None
@@ -345,7 +348,7 @@ def checked(call: str, given: Any, allowed: type[Any]) -> dict[str, Any]:
             hint = f". Did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"{call}() got an unexpected keyword argument {name!r}{hint}")
     options: dict[str, Any] = dict(given)
-    for name in ("columns", "drop", "where", "mask", "pseudonymise"):
+    for name in ("columns", "drop", "where", "mask", "pseudonymise", "nest", "text"):
         names_given = options.get(name)
         if isinstance(names_given, Iterable) and not isinstance(names_given, (str, list)):
             options[name] = list(names_given)

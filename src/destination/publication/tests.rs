@@ -86,6 +86,7 @@ impl Place {
             bytes: closed.bytes,
             sha256: closed.sha256().unwrap().to_owned(),
             digest: String::new(),
+            nested_digest: None,
         };
         let manifest =
             Manifest { digest: text.to_owned(), rows: 1, parts: vec![part], ..empty_export() };

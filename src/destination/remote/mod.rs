@@ -142,6 +142,7 @@ fn replacing(
         staging: staging.cloned(),
         success_file: false,
         layout: PartLayout::default(),
+        in_drafts: false,
         temp_dir: std::env::temp_dir(),
     }
 }

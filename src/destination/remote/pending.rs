@@ -96,6 +96,12 @@ pub(super) fn drop_pending(target: &Remote, control: &Remote, name: &str) -> Res
     control.child(name).remove()
 }
 
+/// Aborts the uploads of all pending parts among these control objects, and removes their records.
+pub(super) fn drop_all_pending(target: &Remote, control: &Remote, names: &[String]) -> Result<()> {
+    let pending = names.iter().filter(|name| is_pending_name(name));
+    pending.map(|name| drop_pending(target, control, name)).fold(Ok(()), Result::and)
+}
+
 /// Aborts the upload of an ended run. The journal's name contains the name of the uploaded part or ids.
 pub(super) fn drop_upload(target: &Remote, control: &Remote, journal: &str) -> Result<()> {
     let of = uploaded_name(journal).unwrap_or_default();

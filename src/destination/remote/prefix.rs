@@ -40,7 +40,8 @@ use super::{
     },
     or_lost,
     pending::{
-        PendingPart, drop_pending, drop_upload, ids_name, is_pending_name, json, pending_name,
+        PendingPart, drop_all_pending, drop_pending, drop_upload, ids_name, is_pending_name, json,
+        pending_name,
     },
     put::{Condition, replaced},
     trial::{check_record, drop_trials},
@@ -52,7 +53,7 @@ use crate::{
     destination::{FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
     error::{Error, Result},
     location::{Location, Remote},
-    record::manifest::Manifest,
+    record::manifest::{Manifest, Part},
 };
 
 /// The hint when the publication could not begin.
@@ -323,6 +324,14 @@ impl Prefix {
         self.record_pending(Some(lineage), kept)
     }
 
+    /// Records a part that a later run does not keep.
+    pub(in crate::destination) fn note_part(&mut self, part: &Part) -> Result<()> {
+        self.lock()?.check()?;
+        let (part, ids) = (part.clone(), PathBuf::new());
+        let kept = KeptPart { part, has_next: false, last_order: None, entry_bytes: 16, ids };
+        self.record_pending(None, kept)
+    }
+
     /// Records a part whose blocks are all in the store.
     fn record_pending(&mut self, lineage: Option<String>, kept: KeptPart) -> Result<()> {
         let control = self.places.control.clone();
@@ -403,10 +412,7 @@ impl Prefix {
         for part in &manifest.parts {
             // A part was not recorded if a row limit cut its last page.
             if !self.staged()?.pending.contains_key(&part.path) {
-                let (part, ids) = (part.clone(), PathBuf::new());
-                let kept =
-                    KeptPart { part, has_next: false, last_order: None, entry_bytes: 16, ids };
-                self.record_pending(None, kept)?;
+                self.note_part(part)?;
             }
         }
         // Another process may have written to the prefix since the first check.
@@ -449,7 +455,7 @@ impl Prefix {
         };
         // Best effort, here and below: the next run removes the remaining objects.
         drop(staged.abort_open(&self.places.control));
-        let parts = staged.pending.len();
+        let parts = staged.pending.values().filter(|part| part.lineage.is_some()).count();
         if parts == 0 && !lost {
             drop(self.clear(&lock));
         }
@@ -461,6 +467,7 @@ impl Prefix {
 
     fn clear(&self, lock: &Lock) -> Result<()> {
         let seen = PrefixContent::look(&self.places)?;
+        drop_all_pending(&self.places.target, &self.places.control, &seen.control.names)?;
         self.places.target.remove_all(seen.strays())?;
         clear_control(&self.places.control, lock)
     }

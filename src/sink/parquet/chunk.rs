@@ -42,6 +42,7 @@ use super::{
     Layout,
     codec::{Content, Encoded, Workspace},
     failed,
+    nested::{ClosedNested, NestedChunks},
     text::TextRows,
 };
 use crate::{
@@ -62,6 +63,8 @@ const PAGE_HEADER_BYTES: usize = 256;
 pub(super) enum OpenChunk {
     Text(TextChunk),
     Other(Box<OtherChunk>),
+    /// All chunks of a nested column.
+    Nested(NestedChunks),
 }
 
 /// A column of long texts without a dictionary.
@@ -85,8 +88,14 @@ pub(super) struct OtherChunk {
     pages: Vec<Pending>,
 }
 
-/// A complete chunk. The pool may still be compressing its pages.
-pub(super) struct ClosedChunk {
+/// A complete chunk, or all of a nested column. The pool may still be compressing its pages.
+pub(super) enum ClosedChunk {
+    Pages(Box<ClosedPages>),
+    Nested(ClosedNested),
+}
+
+/// The pages of a complete chunk.
+pub(super) struct ClosedPages {
     pages: Vec<Pending>,
     result: ColumnCloseResult,
 }
@@ -134,6 +143,7 @@ impl OpenChunk {
                 Ok(())
             }
             Self::Other(chunk) => chunk.write(array, pool).map_err(failed),
+            Self::Nested(chunks) => chunks.write(array).map_err(failed),
         }
     }
 
@@ -141,7 +151,9 @@ impl OpenChunk {
         match self {
             Self::Text(chunk) => chunk.close(pool),
             Self::Other(chunk) => chunk.close(pool),
+            Self::Nested(chunks) => return Ok(ClosedChunk::Nested(chunks.close(pool))),
         }
+        .map(|pages| ClosedChunk::Pages(Box::new(pages)))
         .map_err(failed)
     }
 }
@@ -180,7 +192,7 @@ impl TextChunk {
         self.pages.push(Pending { page, encoded });
     }
 
-    fn close(mut self, pool: &Pool<Workspace>) -> ParquetResult<ClosedChunk> {
+    fn close(mut self, pool: &Pool<Workspace>) -> ParquetResult<ClosedPages> {
         if self.open.rows() > 0 {
             self.submit(pool);
         }
@@ -219,7 +231,7 @@ impl TextChunk {
                 unencoded_byte_array_data_bytes: None,
             }),
         };
-        Ok(ClosedChunk { pages: self.pages, result })
+        Ok(ClosedPages { pages: self.pages, result })
     }
 }
 
@@ -248,16 +260,29 @@ impl OtherChunk {
         Ok(())
     }
 
-    fn close(mut self, pool: &Pool<Workspace>) -> ParquetResult<ClosedChunk> {
+    fn close(mut self, pool: &Pool<Workspace>) -> ParquetResult<ClosedPages> {
         let result = self.writer.close()?;
         self.pages.extend(self.laid_out.submit(self.compression, pool));
-        Ok(ClosedChunk { pages: self.pages, result })
+        Ok(ClosedPages { pages: self.pages, result })
     }
 }
 
 impl ClosedChunk {
     /// Waits until the pages are compressed, and appends the chunk to its row group.
     pub(super) fn append(
+        self,
+        row_group: &mut SerializedRowGroupWriter<'_, Sealing>,
+        codec: Codec,
+    ) -> Result<()> {
+        match self {
+            Self::Pages(pages) => pages.append(row_group, codec),
+            Self::Nested(chunks) => chunks.append(row_group),
+        }
+    }
+}
+
+impl ClosedPages {
+    fn append(
         self,
         row_group: &mut SerializedRowGroupWriter<'_, Sealing>,
         codec: Codec,

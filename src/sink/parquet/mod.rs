@@ -18,6 +18,7 @@
 
 mod chunk;
 mod codec;
+mod nested;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, cast::AsArray};
 use arrow_schema::SchemaRef;
 use parquet::{
-    arrow::ArrowWriter,
+    arrow::{ArrowWriter, arrow_writer::ArrowRowGroupWriterFactory},
     basic::{Compression as Codec, Encoding as PageEncoding, ZstdLevel},
     errors::ParquetError,
     file::{
@@ -41,6 +42,7 @@ use parquet::{
 use self::{
     chunk::{ClosedChunk, OpenChunk},
     codec::Workspace,
+    nested::NestedChunks,
 };
 use super::{
     CHECKSUM_KEY, Compression, Counted, Encoding, METADATA_KEY, ParquetEncoding, Sink, WRITER,
@@ -68,6 +70,10 @@ const MAGIC: &[u8; 4] = b"PAR1";
 
 pub(super) struct ParquetSink {
     writer: SerializedFileWriter<Sealing>,
+    schema: SchemaRef,
+    /// Makes the writers of nested columns.
+    nested: ArrowRowGroupWriterFactory,
+    row_groups: usize,
     layout: Layout,
     codec: Codec,
     properties: WriterPropertiesPtr,
@@ -111,10 +117,15 @@ impl ParquetSink {
     fn with(layout: Layout, schema: SchemaRef, output: Counted, threads: usize) -> Result<Self> {
         let codec = codec(layout.compression)?;
         let properties = |codec| properties(codec, layout);
-        let file = ArrowWriter::try_new(Sealing::new(output), schema, Some(properties(codec)));
-        let (writer, _) = file.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
+        let options = Some(properties(codec));
+        let file = ArrowWriter::try_new(Sealing::new(output), schema.clone(), options);
+        let (writer, nested) =
+            file.and_then(ArrowWriter::into_serialized_writer).map_err(failed)?;
         Ok(Self {
             writer,
+            schema,
+            nested,
+            row_groups: 0,
             layout,
             codec,
             // The column writer does not compress: the pool compresses its pages later.
@@ -126,12 +137,34 @@ impl ParquetSink {
         })
     }
 
-    fn open(&self) -> RowGroup<OpenChunk> {
-        let columns = self.writer.schema_descr().columns();
+    fn open(&self) -> Result<RowGroup<OpenChunk>> {
+        let descriptor = self.writer.schema_descr();
         let chunk = |column: &ColumnDescPtr| {
             OpenChunk::new(column.clone(), self.properties.clone(), self.layout)
         };
-        RowGroup { chunks: columns.iter().map(chunk).collect(), rows: 0, bytes: 0 }
+        let fields = self.schema.fields();
+        let columns = descriptor.columns();
+        if !fields.iter().any(|field| field.data_type().is_nested()) {
+            let chunks = columns.iter().map(chunk).collect();
+            return Ok(RowGroup { chunks, rows: 0, bytes: 0 });
+        }
+        let writers = self.nested.create_column_writers(self.row_groups).map_err(failed)?;
+        let mut leaves = columns.iter().zip(writers).enumerate().peekable();
+        let mut chunks = Vec::with_capacity(fields.len());
+        for (root, field) in fields.iter().enumerate() {
+            let is_own = |leaf: usize| descriptor.get_column_root_idx(leaf) == root;
+            let mut own = Vec::new();
+            while let Some((_, leaf)) = leaves.next_if(|(leaf, _)| is_own(*leaf)) {
+                own.push(leaf);
+            }
+            if field.data_type().is_nested() {
+                let writers = own.into_iter().map(|(_, writer)| writer).collect();
+                chunks.push(OpenChunk::Nested(NestedChunks::new(field.clone(), writers)));
+            } else {
+                chunks.extend(own.iter().map(|(column, _)| chunk(column)));
+            }
+        }
+        Ok(RowGroup { chunks, rows: 0, bytes: 0 })
     }
 
     /// Ends the open row group and appends the one before it to the file. The pool has had time to compress
@@ -140,6 +173,7 @@ impl ParquetSink {
         let Some(RowGroup { chunks, rows, bytes }) = self.open.take() else { return Ok(()) };
         let pool = &self.pool;
         let chunks = chunks.into_iter().map(|chunk| chunk.close(pool)).collect::<Result<_>>()?;
+        self.row_groups += 1;
         self.append()?;
         self.closed = Some(RowGroup { chunks, rows, bytes });
         Ok(())
@@ -161,7 +195,10 @@ impl Sink for ParquetSink {
         let mut batch = without_hidden_bytes(batch)?;
         self.rows += batch.num_rows() as u64;
         while batch.num_rows() > 0 {
-            let mut row_group = self.open.take().unwrap_or_else(|| self.open());
+            let mut row_group = match self.open.take() {
+                Some(row_group) => row_group,
+                None => self.open()?,
+            };
             let rows = batch.num_rows().min(ROW_GROUP_ROWS - row_group.rows);
             let head = batch.slice(0, rows);
             batch = batch.slice(rows, batch.num_rows() - rows);

@@ -110,3 +110,17 @@ fn record_elsewhere_is_given() {
     assert!(world.path("s.json").exists());
     convert(&world, &["b/", "--source-record", "s.json", "-o", "c.csv"]);
 }
+
+#[test]
+fn nested_columns_become_text() {
+    let world = world(transform::rows(300));
+    for source in ["a.parquet", "b.arrow"] {
+        export(&world, &["-o", source, "--json-columns", "nested"]);
+        let summary = convert(&world, &[source, "-o", "out.jsonl", "--manifest", "--overwrite"]);
+        assert_eq!(summary["digest"], summary["source_digest"], "{source}");
+        assert_eq!(summary["completeness"], "proven", "{source}");
+        assert!(super::verified(&world, "out.jsonl").contains("ok, 300 rows"), "{source}");
+    }
+    let refused = run(&world, &["a.parquet", "-o", "c.parquet", "--json-columns", "nested"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+}

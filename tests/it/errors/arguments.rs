@@ -113,8 +113,17 @@ fn invalid_output_or_format_is_refused() {
         "export ID -o rows.parquet --parquet-encoding dictionary",
         "export ID -o rows.jsonl --parquet-encoding plain",
         "export ID -o rows.jsonl --json-columns struct",
-        "export ID -o out/ --json-columns text",
-        "export ID -o rows.csv --json-columns text",
+        "export ID -o out/ --json-columns value",
+        "export ID -o rows.csv --json-columns value",
+        "export ID -o rows.jsonl --json-columns nested",
+        "export ID -o rows.jsonl --json-columns tags=text",
+        "export ID -o out/ --json-columns nested,text",
+        "export ID -o out/ --json-columns persona=nested",
+        "export ID -o out/ --json-columns tags=value",
+        "export ID -o out/ --text .tags",
+        "export ID -o out/ --json-columns nested --nest tags",
+        "export ID -o out/ --json-columns nested,tags=text --nest .tags.a",
+        "export ID -o out/ --json-columns nested --max-columns 0",
         "export ID -o rows.jsonl --csv-bom",
         "export ID -o out/ --csv-safe",
         "export ID -o - --csv-safe",
@@ -212,17 +221,55 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o rows.jsonl --json-columns struct
     exit 2
-    error: invalid value 'struct' for '--json-columns <FORM>': use json or text
+    error: invalid value 'struct' for '--json-columns <FORM>': use text, value or nested
 
     For more information, try '--help'.
 
-    $ overmind-export export ID -o out/ --json-columns text
+    $ overmind-export export ID -o out/ --json-columns value
     exit 2
-    error: --json-columns is for JSON Lines, but the format is parquet: leave it out
+    error: --json-columns value is not for Parquet: use text or nested
 
-    $ overmind-export export ID -o rows.csv --json-columns text
+    $ overmind-export export ID -o rows.csv --json-columns value
     exit 2
-    error: --json-columns is for JSON Lines, but the format is csv: leave it out
+    error: --json-columns value is not for CSV: leave it out, CSV has JSON text
+
+    $ overmind-export export ID -o rows.jsonl --json-columns nested
+    exit 2
+    error: --json-columns nested is not for JSON Lines: use value, whose values are nested, or text
+
+    $ overmind-export export ID -o rows.jsonl --json-columns tags=text
+    exit 2
+    error: --json-columns has one form for all columns of jsonl: leave out the name of the column
+
+    $ overmind-export export ID -o out/ --json-columns nested,text
+    exit 2
+    error: --json-columns has two forms for all columns: give one, or COLUMN=FORM
+
+    $ overmind-export export ID -o out/ --json-columns persona=nested
+    exit 2
+    error: "persona" is not a valid JSON column: the JSON columns are input, expected_output, tags, additional_properties
+
+    $ overmind-export export ID -o out/ --json-columns tags=value
+    exit 2
+    error: "tags=value" is not a valid form of a JSON column: value is for JSON Lines: use text or nested
+
+    $ overmind-export export ID -o out/ --text .tags
+    exit 2
+    error: --nest, --text and --max-columns are for nested columns: give --json-columns nested
+
+    $ overmind-export export ID -o out/ --json-columns nested --nest tags
+    exit 2
+    error: "tags" is not a valid path: a path looks like .input.messages[].content or .tags["a b"]
+
+    $ overmind-export export ID -o out/ --json-columns nested,tags=text --nest .tags.a
+    exit 2
+    error: ".tags.a" is not a valid path: the nested columns are input, expected_output, additional_properties
+
+    $ overmind-export export ID -o out/ --json-columns nested --max-columns 0
+    exit 2
+    error: invalid value '0' for '--max-columns <N>': it must be at least 1
+
+    For more information, try '--help'.
 
     $ overmind-export export ID -o rows.jsonl --csv-bom
     exit 2

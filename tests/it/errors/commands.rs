@@ -83,6 +83,7 @@ fn json_summary_is_one_object_on_standard_output() {
       "count": 250,
       "dataset": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
       "digest": "xxh3-128-poly:2e6fb2cde0fcbe823abe5903291b6fa8",
+      "duplicate_rows": 0,
       "failed_rows": 0,
       "files": 1,
       "kept_rows": 0,

@@ -32,6 +32,22 @@ fn job_chooses_the_form_of_json_columns() {
 }
 
 #[test]
+fn job_writes_nested_columns() {
+    let nightly = Nightly::one(250, "# form");
+    nightly.at("2026-11-23T02:00:00Z");
+    let path = nightly.world.path("snapshots.toml");
+    let text = fs::read_to_string(&path).unwrap().replace("# form", "json_columns = \"nested\"");
+    fs::write(path, text).unwrap();
+    nightly.at("2026-11-24T02:00:00Z");
+    let record = nightly.record("nightly", "20261124T020000Z");
+    let manifest = Manifest::read(&record).unwrap();
+    assert!(manifest.nested.unwrap().iter().any(|field| field.name == "input"));
+    assert!(verify(&nightly.newest("nightly").as_path().into()).unwrap().is_ok());
+    let results = nightly.at("2026-11-25T02:00:00Z");
+    assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));
+}
+
+#[test]
 fn job_writes_csv_for_spreadsheets() {
     let nightly =
         Nightly::one(250, "format = \"csv\"\ncompression = \"gzip\"\ncsv_bom = true # form");

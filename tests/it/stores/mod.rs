@@ -11,6 +11,7 @@ mod foreign;
 mod late;
 mod locks;
 mod messages;
+mod nested;
 pub(crate) mod server;
 mod snapshots;
 mod split;

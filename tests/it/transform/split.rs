@@ -169,7 +169,8 @@ fn rows_without_a_key_follow_on_error() {
     assert!(failed.stderr.contains("--split-by"), "{}", failed.stderr);
     let several = split(&[".id, .order"]);
     assert!(several.stderr.contains("it has several outputs"), "{}", several.stderr);
-    for (action, rows, hint) in [("skip", 80, "left out"), ("null", 100, "because an expression failed: 20 rows")]
+    for (action, rows, hint) in
+        [("skip", 80, "left out"), ("null", 100, "because an expression failed: 20 rows")]
     {
         let ran = split(&[".persona | if . == null then error else . end", "--on-error", action]);
         assert!(ran.stderr.contains(hint), "{}", ran.stderr);

@@ -1,0 +1,260 @@
+//! `schema`: prints the columns of an export and the types of its JSON columns, or those that a nested export would have.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow_array::{RecordBatch, cast::AsArray};
+use clap::{Args, builder::TypedValueParser};
+use futures::TryStreamExt;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    global::Global,
+    preview::{PreviewSource, source},
+    query::FilterArguments,
+    storage::Storage,
+    value_limit::ValueLimit,
+    values,
+};
+use crate::{
+    Batches, ColumnType, Error, NestedField, OutputColumn, Query, ReadOptions, Result, Sink,
+    StreamOptions, Transform, TransformPlan, Written,
+    nested::{InferredColumn, NestPath, NestRules, resolve},
+    write_transformed,
+};
+
+/// Print the columns of an export or of a dataset and the types of its JSON columns, as one JSON object
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The types are those of an export with --json-columns nested. Each json in it has the reason, and the row that
+forced it.
+
+Example:
+  overmind-export schema today/ --against yesterday/ || echo 'the schema has changed'")]
+pub(super) struct SchemaArgs {
+    /// Id of a dataset, which is read, or path or URL of an export
+    #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source))]
+    what: PreviewSource,
+    /// Another export: print what differs, and exit with 1 if anything does
+    #[arg(long, value_name = "PATH")]
+    against: Option<OsString>,
+    /// Read only the first N rows of a dataset
+    #[arg(long, value_name = "N", value_parser = values::positive::<u64>)]
+    limit: Option<u64>,
+    /// Make the object at this path a struct although it looks like a map, such as .input.scores
+    #[arg(long, value_name = "PATH", value_parser = values::value::<NestPath>)]
+    nest: Vec<NestPath>,
+    /// Keep the values at this path JSON text, such as .input.messages[].metadata
+    #[arg(long, value_name = "PATH", value_parser = values::value::<NestPath>)]
+    text: Vec<NestPath>,
+    /// Number of nested columns; the widest objects stay JSON text if there are more
+    #[arg(long, value_name = "N", default_value_t = NestRules::MOST_COLUMNS, value_parser = values::positive::<usize>)]
+    max_columns: usize,
+    /// Where the record of the export is, if it was written with --record
+    #[arg(long, value_name = "PATH", value_parser = super::path())]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    value_limit: ValueLimit,
+    #[command(flatten)]
+    filters: FilterArguments,
+    #[command(flatten)]
+    storage: Storage,
+}
+
+/// The columns of an export.
+#[derive(Debug, Serialize)]
+struct ShownSchema {
+    /// Number of rows.
+    rows: u64,
+    columns: Vec<Value>,
+    /// The type of each column that has no columns in it, by path.
+    #[serde(skip)]
+    leaves: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differences: Option<Vec<SchemaDifference>>,
+}
+
+/// A column that only one schema has, or that has another type.
+#[derive(Debug, Serialize)]
+struct SchemaDifference {
+    path: String,
+    /// Its type in the other export.
+    before: Option<String>,
+    now: Option<String>,
+}
+
+impl SchemaArgs {
+    /// Returns the exit code.
+    pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let query = Query::from(self.filters.clone());
+        let mut schema = match &self.what {
+            PreviewSource::Dataset(dataset) => {
+                let client = global.client()?;
+                super::block_on(self.dataset(client.dataset(*dataset).query(query)))?
+            }
+            PreviewSource::Export(_) if query != Query::default() || self.limit.is_some() => {
+                return Err(Error::Usage(
+                    "filters and --limit are for a dataset: leave them out for an export"
+                        .to_owned(),
+                ));
+            }
+            PreviewSource::Export(text) => self.export(text, self.record.as_ref(), global)?,
+        };
+        if let Some(other) = &self.against {
+            let other = self.export(other, None, global)?;
+            schema.differences = Some(differences(&other.leaves, &schema.leaves));
+        }
+        let differs = schema.differences.as_ref().is_some_and(|it| !it.is_empty());
+        super::print_json(&schema)?;
+        Ok(u8::from(differs))
+    }
+
+    fn rules(&self) -> NestRules {
+        let (nest, text) = (self.nest.clone(), self.text.clone());
+        NestRules { nest, text, most_columns: self.max_columns }
+    }
+
+    /// Reads a dataset.
+    async fn dataset(&self, reader: crate::DatasetReader) -> Result<ShownSchema> {
+        let options = StreamOptions { limit: self.limit, ..StreamOptions::default() };
+        let plan = TransformPlan::new(&Transform::new(), None, &[])?;
+        let columns: Vec<OutputColumn> = plan.columns().cloned().collect();
+        let tally = SharedTally::default();
+        let pages = reader.options(options).pages().into_stream();
+        let done = write_transformed(pages, &plan, Box::new(tally.clone())).await?;
+        Ok(self.inferred(&columns, tally, done.written.rows))
+    }
+
+    /// Returns the recorded types of an export, or else reads its rows.
+    fn export(
+        &self,
+        text: &OsStr,
+        record: Option<&PathBuf>,
+        global: &Global,
+    ) -> Result<ShownSchema> {
+        let location = self.storage.location(text, global)?;
+        let record = record.map(|path| self.storage.location(path.as_os_str(), global));
+        let options = ReadOptions { record: record.transpose()?, ..self.value_limit.options(&[]) };
+        let batches = Batches::open_with(&location, &options)?;
+        let mut columns = batches.columns().map(<[_]>::to_vec);
+        if let Some(facts) = batches.facts()
+            && let Some(nested) = &facts.nested
+        {
+            return Ok(shown(columns.as_deref().unwrap_or_default(), nested, facts.rows));
+        }
+        let place = location.to_path();
+        let tally = SchemaTally { place, ..SchemaTally::default() };
+        let (mut tally, mut rows) = (SharedTally(Arc::new(Mutex::new(tally))), 0);
+        for batch in batches {
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            let of_batch = || {
+                let fields = batch.schema_ref().fields().iter();
+                fields.filter_map(|field| OutputColumn::of_field(field)).collect()
+            };
+            columns.get_or_insert_with(of_batch);
+            tally.write(batch)?;
+        }
+        Ok(self.inferred(columns.as_deref().unwrap_or_default(), tally, rows))
+    }
+
+    fn inferred(&self, columns: &[OutputColumn], tally: SharedTally, rows: u64) -> ShownSchema {
+        let mut seen = tally.take();
+        let json = columns.iter().filter(|column| column.column_type() == ColumnType::Json);
+        let found: Vec<_> = json
+            .map(|column| {
+                let name = column.name();
+                (name.to_owned(), seen.columns.remove(name).unwrap_or_default())
+            })
+            .collect();
+        let others = columns.len() - found.len();
+        shown(columns, &resolve(&found, others, &self.rules()), rows)
+    }
+}
+
+/// What the values of JSON columns are, by name, and the number of rows so far.
+#[derive(Debug, Default)]
+struct SchemaTally {
+    columns: BTreeMap<String, InferredColumn>,
+    rows: u64,
+    /// The export that is read.
+    place: PathBuf,
+}
+
+/// A sink that only looks at the values.
+#[derive(Debug, Clone, Default)]
+struct SharedTally(Arc<Mutex<SchemaTally>>);
+
+impl SharedTally {
+    fn take(self) -> SchemaTally {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Sink for SharedTally {
+    fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let tally = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first_row = tally.rows + 1;
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            let is_json = ColumnType::of_field(field) == Some(ColumnType::Json);
+            let Some(texts) = array.as_string_opt::<i32>().filter(|_| is_json) else { continue };
+            let column = tally.columns.entry(field.name().clone()).or_default();
+            for (row, text) in (first_row..).zip(texts) {
+                let Some(text) = text else { continue };
+                column.add(text, row).map_err(|_| {
+                    let why = format!("row {row}: its {} is not JSON", field.name());
+                    Error::Damaged { path: tally.place.clone(), why }
+                })?;
+            }
+        }
+        tally.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _: Option<&str>) -> Result<Written> {
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner).rows;
+        Ok(Written { rows, bytes: 0 })
+    }
+
+    fn abort(self: Box<Self>) {}
+}
+
+fn shown(columns: &[OutputColumn], nested: &[NestedField], rows: u64) -> ShownSchema {
+    let (mut shown, mut leaves) = (Vec::new(), BTreeMap::new());
+    for column in columns {
+        let own = nested.iter().find(|it| it.name == column.name());
+        match own {
+            Some(own) => {
+                shown.push(json!(own));
+                let own = own.leaves().into_iter();
+                leaves.extend(own.map(|(path, kind)| (path, kind.to_owned())));
+            }
+            None => {
+                shown.push(json!({"name": column.name(), "type": column.column_type()}));
+                let path = NestPath::of_column(column.name()).to_string();
+                leaves.insert(path, column.column_type().to_string());
+            }
+        }
+    }
+    ShownSchema { rows, columns: shown, leaves, differences: None }
+}
+
+/// Returns the columns of which the type differs.
+fn differences(
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> Vec<SchemaDifference> {
+    let paths: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    let differs = |path: &&String| before.get(*path) != now.get(*path);
+    let difference = |path: &String| SchemaDifference {
+        path: path.clone(),
+        before: before.get(path).cloned(),
+        now: now.get(path).cloned(),
+    };
+    paths.into_iter().filter(differs).map(difference).collect()
+}

@@ -1,0 +1,165 @@
+//! Which JSON columns become nested, and where the caller decides about their types.
+
+use crate::{
+    batch::{BatchColumn, ColumnType},
+    error::{Error, Result},
+    nested::{NestPath, NestRules, NestedField, NestedType},
+    sink::{Encoding, JsonColumns},
+};
+
+/// Options for nested JSON columns.
+///
+/// A path looks like `.input.messages[].content`: a column, its members, and `[]` for the elements of a list.
+///
+/// ```
+/// use overmind_export::{ExportOptions, ExportPlan, JsonColumns, NestingOptions};
+///
+/// let dataset = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e".parse().expect("a uuid");
+/// let nesting = NestingOptions { text: vec![".tags".to_owned()], ..NestingOptions::default() };
+/// let json_columns = Some(JsonColumns::Nested);
+/// let options = ExportOptions::new(dataset, "rows.parquet");
+/// let plan = ExportPlan::new(ExportOptions { json_columns, nesting, ..options })?;
+/// assert_eq!(plan.encoding().json_columns(), Some(JsonColumns::Nested));
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NestingOptions {
+    /// The form of single JSON columns, by name; default that of all. Only for Parquet and Arrow.
+    pub columns: Vec<(String, JsonColumns)>,
+    /// Paths of objects that become structs although their members look like the keys of a map; default none.
+    pub nest: Vec<String>,
+    /// Paths that stay JSON text; default none.
+    pub text: Vec<String>,
+    /// The types of the JSON columns, such as those of an earlier export in [`Manifest::nested`](crate::Manifest::nested);
+    /// default those that hold all values of the export. Columns that it does not name hold JSON text. A value of
+    /// another type ends the export.
+    pub types: Option<Vec<NestedField>>,
+    /// Maximum number of columns without columns in them; default 1,000. The objects with the most members stay JSON
+    /// text if there are more.
+    pub max_columns: Option<usize>,
+}
+
+/// How the types of JSON columns are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TypeChoice {
+    /// Those that hold all values. The rows are written as drafts first.
+    Found(NestRules),
+    Given(Vec<NestedField>),
+}
+
+impl TypeChoice {
+    /// Returns what decides the bytes of an output, as JSON.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Found(rules) => rules.to_json(),
+            Self::Given(types) => serde_json::json!({ "types": types }),
+        }
+    }
+}
+
+/// Returns the encoding with the form of its JSON columns. If it is nested, also how types are chosen.
+pub(super) fn chosen_form(
+    (form_of_all, asked): (Option<JsonColumns>, &NestingOptions),
+    encoding: Encoding,
+    columns: &[BatchColumn],
+) -> Result<(Encoding, Option<TypeChoice>)> {
+    let format = encoding.format();
+    let is_json = |it: &&BatchColumn| it.column.column_type() == ColumnType::Json;
+    let json: Vec<&str> = columns.iter().filter(is_json).map(|it| it.column.name()).collect();
+    let known = || match json.as_slice() {
+        [] => "the output has no JSON column".to_owned(),
+        json => format!("the JSON columns are {}", json.join(", ")),
+    };
+    let mut forms = Vec::with_capacity(json.len());
+    let is_split = !asked.columns.is_empty();
+    if is_split && format.is_text() {
+        return Err(Error::Usage(format!(
+            "`json_columns` has one form for all columns of {format}: leave out the name of the column"
+        )));
+    }
+    for (name, form) in &asked.columns {
+        if !json.contains(&name.as_str()) {
+            return Err(Error::invalid("JSON column", name, known()));
+        }
+        if *form == JsonColumns::Value {
+            let why = "value is for JSON Lines: use text or nested";
+            return Err(Error::invalid("form of a JSON column", format!("{name}={form}"), why));
+        }
+        if forms.iter().any(|(other, _)| *other == name) {
+            return Err(Error::invalid("JSON column", name, "it is given twice"));
+        }
+        forms.push((name, *form));
+    }
+    if let Some(types) = &asked.types {
+        let others = NestingOptions { types: asked.types.clone(), ..NestingOptions::default() };
+        if *asked != others || form_of_all.is_some_and(|form| form != JsonColumns::Nested) {
+            return Err(Error::Usage(
+                "`schema` gives the types of all JSON columns: leave out `nest`, `text`, `max_columns` and other \
+                 `json_columns` than nested"
+                    .to_owned(),
+            ));
+        }
+        let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
+        let given = given_types(types, &json)?;
+        return Ok((encoding, Some(TypeChoice::Given(given))));
+    }
+    let of_all = form_of_all.unwrap_or(JsonColumns::Text);
+    let form = |name: &str| {
+        let own = forms.iter().find(|(other, _)| *other == name);
+        own.map_or(of_all, |(_, form)| *form)
+    };
+    let is_nested =
+        of_all == JsonColumns::Nested || forms.iter().any(|(_, form)| *form == JsonColumns::Nested);
+    if !is_nested {
+        if *asked != (NestingOptions { columns: asked.columns.clone(), ..Default::default() }) {
+            return Err(Error::Usage(
+                "`nest`, `text` and `max_columns` are for nested columns: give `json_columns` nested"
+                    .to_owned(),
+            ));
+        }
+        let form = form_of_all.map(|form| encoding.with_json_columns(form)).transpose()?;
+        return Ok((form.unwrap_or(encoding), None));
+    }
+    let paths = |texts: &[String]| {
+        let path = |text: &String| {
+            let path: NestPath = text.parse()?;
+            match json.contains(&path.column()) && form(path.column()) == JsonColumns::Nested {
+                true => Ok(path),
+                false => {
+                    let names = json.iter().filter(|it| form(it) == JsonColumns::Nested);
+                    let names = names.copied().collect::<Vec<_>>().join(", ");
+                    Err(Error::invalid("path", text, format!("the nested columns are {names}")))
+                }
+            }
+        };
+        texts.iter().map(path).collect::<Result<Vec<_>>>()
+    };
+    let (nest, mut text) = (paths(&asked.nest)?, paths(&asked.text)?);
+    let as_text = json.iter().filter(|name| form(name) == JsonColumns::Text);
+    text.extend(as_text.map(|name| NestPath::of_column(name)));
+    let most_columns = match asked.max_columns {
+        Some(0) => {
+            return Err(Error::invalid("number of columns", "0", "it must be at least 1"));
+        }
+        most => most.unwrap_or(NestRules::MOST_COLUMNS),
+    };
+    let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
+    let rules = NestRules { nest, text, most_columns };
+    Ok((encoding, Some(TypeChoice::Found(rules))))
+}
+
+/// Returns the types of the JSON columns of the output. Columns without a given type hold JSON text.
+fn given_types(types: &[NestedField], json: &[&str]) -> Result<Vec<NestedField>> {
+    let column = |name: &&str| {
+        let mut own = types.iter().filter(|field| field.name == **name);
+        match (own.next(), own.next()) {
+            (Some(_), Some(_)) => Err(Error::invalid("schema", *name, "it has this column twice")),
+            (Some(field), None) => field.check().map(|()| field.clone()),
+            (None, _) => {
+                let why = "not in the schema".to_owned();
+                Ok(NestedField::new(*name, NestedType::Json { why, row: None }))
+            }
+        }
+    };
+    json.iter().map(column).collect()
+}

@@ -1,0 +1,236 @@
+//! Reads the tokens of a JSON text, one after the other. Copies nothing.
+//!
+//! The texts come from pages or from files whose digest was compared. So a malformed text is a bug or damage: it ends
+//! in an error, and is not explained.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+/// The text is not JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MalformedJson;
+
+pub(super) type Read<T> = Result<T, MalformedJson>;
+
+/// The kind of a JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JsonKind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+/// A string between its quotes, as the text has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawString<'a> {
+    pub(super) text: &'a str,
+    pub(super) has_escapes: bool,
+}
+
+impl<'a> RawString<'a> {
+    /// Returns the value; `None` if an escape is half of a surrogate pair, which no text can hold.
+    pub(super) fn value(self) -> Option<Cow<'a, str>> {
+        if !self.has_escapes {
+            return Some(Cow::Borrowed(self.text));
+        }
+        serde_json::from_str(&format!("\"{}\"", self.text)).ok().map(Cow::Owned)
+    }
+}
+
+/// A position in a JSON text.
+#[derive(Debug, Clone)]
+pub(super) struct JsonCursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> JsonCursor<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Returns the position, in bytes from the begin of the text.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Checks that nothing follows the value.
+    pub(super) fn end(mut self) -> Read<()> {
+        if self.peek().is_none() { Ok(()) } else { Err(MalformedJson) }
+    }
+
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.text.as_bytes().get(self.at) {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                byte => return byte.copied(),
+            }
+        }
+    }
+
+    /// Returns the kind of the next value, from its first byte.
+    #[inline]
+    pub(super) fn kind(&mut self) -> Read<JsonKind> {
+        Ok(match self.peek().ok_or(MalformedJson)? {
+            b'"' => JsonKind::String,
+            b'{' => JsonKind::Object,
+            b'[' => JsonKind::Array,
+            b't' | b'f' => JsonKind::Bool,
+            b'n' => JsonKind::Null,
+            b'-' | b'0'..=b'9' => JsonKind::Number,
+            _ => return Err(MalformedJson),
+        })
+    }
+
+    /// Reads a string.
+    #[inline]
+    pub(super) fn string(&mut self) -> Read<RawString<'a>> {
+        if self.peek() != Some(b'"') {
+            return Err(MalformedJson);
+        }
+        let start = self.at + 1;
+        let (end, has_escapes) = string_end(self.text.as_bytes(), start)?;
+        self.at = end + 1;
+        let text = self.text.get(start..end).ok_or(MalformedJson)?;
+        Ok(RawString { text, has_escapes })
+    }
+
+    /// Reads a number or a word.
+    #[inline]
+    pub(super) fn scalar(&mut self) -> Read<&'a str> {
+        self.peek();
+        let start = self.at;
+        let rest = self.text.get(start..).ok_or(MalformedJson)?;
+        let is_end = |byte: u8| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\t' | b'\r');
+        let length = rest.bytes().position(is_end).unwrap_or(rest.len());
+        self.at = start + length;
+        match rest.get(..length) {
+            Some(token) if !token.is_empty() => Ok(token),
+            _ => Err(MalformedJson),
+        }
+    }
+
+    /// Reads `true` or `false`.
+    pub(super) fn bool(&mut self) -> Read<bool> {
+        match self.scalar()? {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(MalformedJson),
+        }
+    }
+
+    /// Passes the bracket that opens an array or an object.
+    pub(super) fn enter(&mut self) {
+        self.peek();
+        self.at += 1;
+    }
+
+    /// Whether another element follows. Passes the comma before it, or the bracket that ends the elements.
+    #[inline]
+    pub(super) fn has_more(&mut self) -> Read<bool> {
+        match self.peek().ok_or(MalformedJson)? {
+            b',' => {
+                self.at += 1;
+                Ok(true)
+            }
+            b']' | b'}' => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Reads the name of a member and its colon.
+    #[inline]
+    pub(super) fn key(&mut self) -> Read<RawString<'a>> {
+        let key = self.string()?;
+        if self.peek() != Some(b':') {
+            return Err(MalformedJson);
+        }
+        self.at += 1;
+        Ok(key)
+    }
+
+    /// Passes a value of any depth. Returns its text.
+    pub(super) fn skip(&mut self) -> Read<&'a str> {
+        match self.kind()? {
+            JsonKind::String => {
+                let start = self.at;
+                self.string()?;
+                self.text.get(start..self.at).ok_or(MalformedJson)
+            }
+            JsonKind::Array | JsonKind::Object => self.container(),
+            _ => self.scalar(),
+        }
+    }
+
+    fn container(&mut self) -> Read<&'a str> {
+        let (bytes, start, mut depth) = (self.text.as_bytes(), self.at, 0_usize);
+        loop {
+            match bytes.get(self.at).ok_or(MalformedJson)? {
+                b'"' => self.at = string_end(bytes, self.at + 1)?.0,
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return self.text.get(start..self.at).ok_or(MalformedJson);
+            }
+        }
+    }
+}
+
+/// Returns the position of the quote that ends a string, and whether the string has escapes. Its content begins at
+/// `at`.
+#[inline]
+fn string_end(bytes: &[u8], mut at: usize) -> Read<(usize, bool)> {
+    let mut has_escapes = false;
+    loop {
+        let rest = bytes.get(at..).ok_or(MalformedJson)?;
+        at += memchr2(b'"', b'\\', rest).ok_or(MalformedJson)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Ok((at, has_escapes));
+        }
+        (at, has_escapes) = (at + 2, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_in_order() {
+        let mut cursor = JsonCursor::new(r#" {"a\"" : [1.5 , true,{}], "b":"x"} "#);
+        assert_eq!(cursor.kind(), Ok(JsonKind::Object));
+        cursor.enter();
+        assert_eq!(cursor.has_more(), Ok(true));
+        let key = cursor.key().unwrap();
+        assert_eq!((key.text, &*key.value().unwrap()), (r#"a\""#, "a\""));
+        assert_eq!(cursor.clone().skip(), Ok("[1.5 , true,{}]"));
+        cursor.enter();
+        assert_eq!((cursor.has_more(), cursor.scalar()), (Ok(true), Ok("1.5")));
+        assert_eq!((cursor.has_more(), cursor.bool()), (Ok(true), Ok(true)));
+        assert_eq!((cursor.has_more(), cursor.skip()), (Ok(true), Ok("{}")));
+        assert_eq!((cursor.has_more(), cursor.has_more()), (Ok(false), Ok(true)));
+        assert_eq!(cursor.key().unwrap().text, "b");
+        assert_eq!(cursor.string().unwrap().text, "x");
+        assert_eq!((cursor.has_more(), cursor.end()), (Ok(false), Ok(())));
+    }
+
+    #[test]
+    fn text_that_is_cut_short_is_malformed() {
+        for text in ["", "\"a", "\"a\\", "[1", "{\"a\"", "[\"]"] {
+            let mut cursor = JsonCursor::new(text);
+            assert_eq!(cursor.skip(), Err(MalformedJson), "{text}");
+        }
+        assert!(RawString { text: r"\ud800", has_escapes: true }.value().is_none());
+    }
+}

@@ -1,0 +1,129 @@
+//! Decides which Arrow type holds a JSON number exactly.
+
+/// What a number needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NumberKind {
+    /// A 64-bit integer, which a double also holds: at most 2^53 in size.
+    Small,
+    /// A 64-bit integer that a double may not hold.
+    Large,
+    /// `-0`: only a double has a negative zero.
+    MinusZero,
+    /// A double: its shortest digits are those of the text.
+    Double,
+    /// Neither holds it: a longer integer, a decimal with more digits than a double has, or `1e400`.
+    Neither,
+}
+
+/// Above it, in size, two integers can be one double.
+const EXACT: u64 = 1 << 53;
+/// A decimal with at most this many digits and a usual exponent survives in a double.
+const SAFE_DIGITS: usize = 15;
+/// The usual exponents: such a double is normal and finite.
+const SAFE_EXPONENTS: std::ops::RangeInclusive<i64> = -290..=290;
+
+/// Decides what a number token needs.
+pub(super) fn number_kind(token: &str) -> NumberKind {
+    if token.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+        return if survives(token) { NumberKind::Double } else { NumberKind::Neither };
+    }
+    match token.parse::<i64>() {
+        Ok(0) if token.starts_with('-') => NumberKind::MinusZero,
+        Ok(integer) if integer.unsigned_abs() <= EXACT => NumberKind::Small,
+        Ok(_) => NumberKind::Large,
+        Err(_) => NumberKind::Neither,
+    }
+}
+
+/// Whether the double nearest to a decimal has the same digits and the same exponent when it is written as short as
+/// possible. The size of the digits and exponents is bounded by the length of the token.
+fn survives(token: &str) -> bool {
+    let Some((digits, exponent)) = digits_of(token) else { return false };
+    if digits.is_empty() || digits.len() <= SAFE_DIGITS && SAFE_EXPONENTS.contains(&exponent) {
+        return true;
+    }
+    let Ok(double) = token.parse::<f64>() else { return false };
+    double.is_finite() && digits_of(&format!("{double:e}")) == Some((digits, exponent))
+}
+
+/// Returns the digits of a decimal without zeros at either end, and the exponent of the first digit. No digits are
+/// zero. `None` if it is not a number, or its exponent has more than 18 digits.
+pub(super) fn digits_of(token: &str) -> Option<(String, i64)> {
+    let token = token.strip_prefix('-').unwrap_or(token);
+    let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
+    let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
+    if exponent.len() > 18 {
+        return None;
+    }
+    let exponent: i64 = exponent.parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = || whole.bytes().chain(fraction.bytes());
+    if !all().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let zeros = all().take_while(|byte| *byte == b'0').count();
+    let mut digits: String = all().skip(zeros).map(char::from).collect();
+    digits.truncate(digits.trim_end_matches('0').len());
+    if digits.is_empty() {
+        return Some((digits, 0));
+    }
+    let first = whole.len() as i64 - 1 - zeros as i64;
+    Some((digits, first.checked_add(exponent)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_need_the_type_that_holds_them() {
+        use NumberKind::{Double, Large, MinusZero, Neither, Small};
+        for (token, kind) in [
+            ("0", Small),
+            ("-0", MinusZero),
+            ("-0.0", Double),
+            ("9007199254740992", Small),
+            ("9007199254740993", Large),
+            ("-9223372036854775808", Large),
+            ("9223372036854775808", Neither),
+            ("0.1", Double),
+            ("0.10", Double),
+            ("1e3", Double),
+            ("90.33333333333333", Double),
+            ("0.1234567890123456789012345", Neither),
+            ("0.30000000000000001", Neither),
+            ("1e400", Neither),
+            ("1e-400", Neither),
+            ("4.9e-324", Neither),
+            ("5e-324", Double),
+            ("1e9999999999999999999", Neither),
+            ("0e400", Double),
+            ("1.7976931348623157e308", Double),
+        ] {
+            assert_eq!(number_kind(token), kind, "{token}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_survives(double in any::<f64>().prop_filter("finite", |it| it.is_finite())) {
+            let token = format!("{double:?}");
+            prop_assert_eq!(number_kind(&token), NumberKind::Double, "{}", token);
+            prop_assert_eq!(token.parse::<f64>().unwrap().to_bits(), double.to_bits());
+        }
+
+        /// A decimal that survives has the digits of its double.
+        #[test]
+        fn surviving_decimals_keep_their_digits(digits in "[0-9]{1,18}", point in 0..18_usize, exponent in -330_i64..330) {
+            let point = point.min(digits.len() - 1);
+            let (fraction, whole) = (&digits[point..], &digits[..point]);
+            let token = format!("{}.{fraction}e{exponent}", whole.parse::<u64>().unwrap_or(0));
+            if number_kind(&token) == NumberKind::Double {
+                let double: f64 = token.parse().unwrap();
+                prop_assert_eq!(digits_of(&format!("{double:?}")), digits_of(&token), "{}", token);
+            }
+        }
+    }
+}
