@@ -48,7 +48,7 @@ pub struct ConvertOptions {
     pub compression: Option<Compression>,
     /// How Parquet encodes values; default [`ParquetEncoding::DeltaLength`]. Only for Parquet.
     pub parquet_encoding: Option<ParquetEncoding>,
-    /// How JSON Lines hold JSON columns; default [`JsonColumns::Json`]. Only for JSON Lines.
+    /// The form of JSON columns; default [`JsonColumns::Value`] for JSON Lines, and [`JsonColumns::Text`] for the others.
     pub json_columns: Option<JsonColumns>,
     /// Whether CSV begins with a byte order mark, for spreadsheets; default no. Only for CSV.
     pub csv_bom: bool,

@@ -1,11 +1,11 @@
 //! The rows that are written, and how.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, process::Command};
 
 use overmind_export::demo::{Dataset, Options};
 use serde_json::Value;
 
-use super::{BILLING, is_failed_billing, lines_where, record, rows, world};
+use super::{BILLING, is_failed_billing, lines_where, record, world};
 use crate::support::{ID, Ran, World};
 
 #[test]
