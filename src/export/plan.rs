@@ -198,12 +198,12 @@ impl ExportPlan {
         let OutputPlan { target, record, encoding, rows_per_file, encode_threads, .. } =
             options.choice().plan()?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
-        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
-            require_lines(encoding)?;
-        }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
         let form = (options.json_columns, &options.nesting);
         let (encoding, nesting) = chosen_form(form, encoding, &columns)?;
+        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(encoding)?;
+        }
         check_splits(shaper.as_deref(), &target, encoding)?;
         Ok(Self {
             options,

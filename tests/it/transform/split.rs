@@ -406,6 +406,11 @@ fn wrong_splits_send_no_request() {
             2,
             "--split-by has no effect without --split or --sample",
         ),
+        (
+            &["-o", "a/", "--split", "a=0.5,b=0.5", "--json-columns", "nested"],
+            2,
+            "--split cannot be combined with nested JSON columns",
+        ),
         (&["-o", "a/", "--seed", "1"], 2, "--seed has no effect without --sample or --split"),
         (
             &["-o", "a/", "--split", "a=0.5,b=0.5", "--split-by", ".["],
