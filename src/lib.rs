@@ -140,8 +140,8 @@ pub use readback::{
     Batches, Check, ReadOptions, StatedFacts, Verification, read_manifest, verify, verify_with,
 };
 pub use record::{
-    Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenRange, WrittenSplit,
-    digest,
+    Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenCard, WrittenRange,
+    WrittenSplit, digest,
 };
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,

@@ -72,6 +72,10 @@ pub(super) struct ExportArgs {
     /// Write an empty file _SUCCESS into a directory; some programs read it as data
     #[arg(long, help_heading = "Output")]
     success_file: bool,
+    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
+    /// the directory
+    #[arg(long, help_heading = "Output")]
+    dataset_card: bool,
     /// Print what would be exported; write nothing
     #[arg(long, help_heading = "Output")]
     dry_run: bool,
@@ -182,6 +186,7 @@ impl From<ExportArgs> for ExportOptions {
             manifest: typed.manifest,
             record: typed.record,
             success_file: typed.success_file,
+            dataset_card: typed.dataset_card,
             max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
             encode_threads: typed.encode_threads,
             prefetch_bytes: typed.prefetch_bytes,

@@ -41,6 +41,7 @@ pub(super) fn empty_export() -> Manifest {
         snapshot: None,
         transform: None,
         ranges: Vec::new(),
+        card: None,
         splits: Vec::new(),
         parts: Vec::new(),
     }

@@ -22,7 +22,7 @@ pub(crate) mod progress;
 mod record_place;
 mod shaping;
 mod slot;
-mod splits;
+pub(crate) mod splits;
 mod summary;
 mod transformed;
 mod writer;

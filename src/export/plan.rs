@@ -94,6 +94,9 @@ pub struct ExportOptions {
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no. Some programs read it as data.
     pub success_file: bool,
+    /// Whether to write a dataset card, `README.md`, into a directory, for people and for Hugging Face; default no. The
+    /// parts are in its folder `data` then.
+    pub dataset_card: bool,
     /// Maximum number of passes, because the dataset may change during the export; default 3. To standard
     /// output it is always 1.
     pub max_passes: u32,
@@ -133,6 +136,7 @@ impl ExportOptions {
             manifest: false,
             record: None,
             success_file: false,
+            dataset_card: false,
             max_passes: 3,
             encode_threads: None,
             prefetch_bytes: stream.prefetch_bytes,
@@ -198,7 +202,7 @@ impl ExportPlan {
             require_lines(encoding)?;
         }
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
-        check_splits(shaper.as_deref(), &target)?;
+        check_splits(shaper.as_deref(), options.dataset_card, &target)?;
         Ok(Self {
             options,
             target,
@@ -305,7 +309,7 @@ impl ExportPlan {
             record: self.record.clone(),
             staging: self.staging.clone(),
             success_file: self.options.success_file,
-            layout: layout_of(self.shaper.as_deref()),
+            layout: layout_of(self.shaper.as_deref(), self.options.dataset_card),
             temp_dir: self.temp_dir(),
         }
     }
@@ -338,6 +342,7 @@ impl ExportPlan {
             "csv_bom": self.encoding.csv_bom(),
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,
+            "dataset_card": self.options.dataset_card,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! a snapshot.
 //! Writes no files.
 
+pub(crate) mod card;
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod manifest;
@@ -15,5 +16,5 @@ pub use self::{
     facts::digest,
     manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool},
     stamp::Stamp,
-    written::{WrittenRange, WrittenSplit},
+    written::{WrittenCard, WrittenRange, WrittenSplit},
 };
