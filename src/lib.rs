@@ -21,6 +21,7 @@
 //!   whole pages.
 //! - [`Export`] runs an [`ExportPlan`] to a file, a directory of parts, an object store, or standard output.
 //! - A [`Transform`] chooses the rows that an export writes, by jq expressions and samples.
+//! - [`Convert`] runs a [`ConvertPlan`]: it converts an export into another format, layout or place.
 //! - [`Sink`] is the trait of the output formats. Implement it to write somewhere else; [`write_pages`] sends
 //!   pages to it, and [`write_transformed`] the rows that a [`Transform`] keeps.
 //! - A [`Location`] is a local path or the URL of an object store. [`Batches`] reads an export from one.
@@ -88,6 +89,7 @@ mod client;
 mod clock;
 #[cfg(feature = "snapshots")]
 mod config;
+mod convert;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod destination;
@@ -124,6 +126,7 @@ pub use client::{
 pub use clock::{Clock, SystemClock};
 #[cfg(feature = "snapshots")]
 pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
+pub use convert::{Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
@@ -140,8 +143,8 @@ pub use readback::{
     Batches, Check, ReadOptions, StatedFacts, Verification, read_manifest, verify, verify_with,
 };
 pub use record::{
-    Completeness, Listed, Manifest, Part, SnapshotOf, Stamp, Tool, WrittenCard, WrittenRange,
-    WrittenSplit, digest,
+    Completeness, ConvertedFrom, EarlierTransform, Listed, Manifest, Part, SnapshotOf, Stamp, Tool,
+    WrittenCard, WrittenRange, WrittenSplit, digest,
 };
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,

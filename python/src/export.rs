@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Error, Export, ExportPlan, Summary, Target, read_manifest, serde_json,
+    Batches, Convert, ConvertPlan, Error, Export, ExportPlan, Summary, Target, read_manifest,
+    serde_json,
 };
 use pyo3::{
     prelude::*,
@@ -12,6 +13,7 @@ use pyo3::{
 };
 
 use crate::{
+    attach::detached,
     errors::raised,
     options::{Options, dataset_id},
     producers::place,
@@ -81,6 +83,46 @@ fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyD
     dict.set_item("requests", summary.requests)?;
     dict.set_item("retries", summary.retries)?;
     dict.set_item("received_bytes", summary.received_bytes)?;
+    dict.set_item("seconds", summary.seconds)?;
+    Ok(dict)
+}
+
+/// Converts an export to files. Returns the arguments of the class `Summary`.
+#[pyfunction]
+pub(crate) fn convert<'py>(
+    py: Python<'py>,
+    source: PathBuf,
+    output: PathBuf,
+    options: Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let options = Options::of_call(options);
+    if output.as_os_str() == "-" {
+        let why = "`output` is standard output: give a path, or use `open`".to_owned();
+        return Err(raised(py, &Error::Usage(why)));
+    }
+    let wanted = options.convert(source, output)?;
+    // The plan reads the metadata of the source.
+    let plan = detached(py, || ConvertPlan::new(wanted)).map_err(|error| raised(py, &error))?;
+    let job = Convert::new(plan);
+    let watch = options.watch_with(None, job.progress())?;
+    let summary =
+        run(py, "overmind-convert", &watch, move |stop| block_on(job.run_until(stop.requested())))?;
+    let dict = PyDict::new(py);
+    dict.set_item("dataset", summary.dataset.map(|id| id.to_string()))?;
+    dict.set_item("output", &summary.output)?;
+    dict.set_item("rows", summary.rows)?;
+    dict.set_item("rows_read", summary.rows_read)?;
+    dict.set_item("failed_rows", summary.failed_rows)?;
+    dict.set_item("transform", transform(py, summary.transform.as_ref())?)?;
+    dict.set_item("duplicate_rows", summary.duplicate_rows)?;
+    dict.set_item("replaced_rows", &summary.replaced_rows)?;
+    dict.set_item("count", summary.count)?;
+    let known = summary.dataset.map(|_| completeness(summary.completeness));
+    dict.set_item("completeness", known.unwrap_or("unknown"))?;
+    dict.set_item("digest", &summary.digest)?;
+    dict.set_item("source_digest", &summary.source_digest)?;
+    dict.set_item("files", summary.files)?;
+    dict.set_item("bytes", summary.bytes)?;
     dict.set_item("seconds", summary.seconds)?;
     Ok(dict)
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use overmind_export::{
-    ApiKey, Client, Config, Connection, DiffOptions, Error, ExportOptions, Job, Location, Progress,
-    Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
+    ApiKey, Client, Config, Connection, ConvertOptions, DiffOptions, Error, ExportOptions, Job,
+    Location, Progress, Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
     chrono::{DateTime, NaiveDate, NaiveDateTime, Utc},
     secrecy::SecretString,
     uuid::Uuid,
@@ -272,6 +272,34 @@ impl<'py> Options<'py> {
             options.max_passes = passes;
         }
         options.encode_threads = self.at_least("encode_threads", 1)?;
+        options.temp_dir = self.path("temp_dir")?;
+        Ok(options)
+    }
+
+    pub(crate) fn convert(&self, source: PathBuf, output: PathBuf) -> PyResult<ConvertOptions> {
+        let mut options = ConvertOptions::new(source, output);
+        options.source_record = self.path("source_record")?;
+        options.storage = self.storage()?;
+        options.format = self.parsed("format")?;
+        options.compression = self.parsed("compression")?;
+        options.parquet_encoding = self.parsed("parquet_encoding")?;
+        options.json_columns = self.parsed("json_columns")?;
+        options.csv_bom = self.flag("csv_bom")?.unwrap_or(false);
+        options.csv_safe = self.flag("csv_safe")?.unwrap_or(false);
+        options.columns = self.chosen_columns()?;
+        options.drop = self.dropped()?;
+        options.transform = self.transform()?;
+        if let Some(map) = self.get("map")? {
+            options.transform = options.transform.map(text("map", "an expression", &map)?);
+        }
+        options.rows_per_file = self.at_least("rows_per_file", 1)?;
+        options.overwrite = self.flag("overwrite")?.unwrap_or(false);
+        options.restart = self.flag("restart")?.unwrap_or(false);
+        options.manifest = self.flag("manifest")?.unwrap_or(false);
+        options.record = self.path("record")?;
+        options.success_file = self.flag("success_file")?.unwrap_or(false);
+        options.encode_threads = self.at_least("encode_threads", 1)?;
+        options.max_value_bytes = self.reading()?.max_value_bytes;
         options.temp_dir = self.path("temp_dir")?;
         Ok(options)
     }

@@ -32,8 +32,8 @@ impl ReadFacts {
     /// Returns what an export says about itself, such as the number of its rows.
     pub(crate) fn of_export(facts: Option<&StatedFacts>) -> Self {
         Self {
-            dataset: facts.map(|facts| facts.dataset.to_string()),
-            count: facts.map(|facts| facts.count),
+            dataset: facts.and_then(|facts| facts.dataset).map(|id| id.to_string()),
+            count: facts.and_then(|facts| facts.count),
             completeness: facts.map(|facts| facts.completeness),
             rows: facts.map_or(0, |facts| facts.rows),
             rows_read: facts.map(|facts| facts.rows_read),

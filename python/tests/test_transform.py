@@ -62,15 +62,16 @@ def test_every_call_gives_the_same_rows(tmp_path: Path, demo: oe.Demo, client: o
 def test_masked_values_are_null_and_counted(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
     options: dict[str, Any] = {"mask": (".persona", ".input.messages[].content"), "columns": ["persona", "input"]}
     rows = client.read(demo.dataset, **options)
-    assert all(row[0] is None and '"content":null' in row[1] for row in rows._inner.head(ROWS))
+    assert all(row[0] is None and '"content":null' in str(row[1]) for row in rows._inner.head(ROWS))
     summary = rows.summary
     assert summary.transform is not None and summary.transform["mask"] == list(options["mask"])
     assert summary.replaced_rows is not None and 0 < summary.replaced_rows[0] < summary.replaced_rows[1] == ROWS
     exported = client.export(demo.dataset, tmp_path / "rows.parquet", **options)
     assert (exported.digest, exported.replaced_rows) == (summary.digest, summary.replaced_rows)
-    for call in (client.read, lambda *given, **more: client.export(*given, tmp_path / "a.parquet", **more)):
-        with pytest.raises(oe.DataError, match="matches no value in"):
-            call(demo.dataset, mask=".persona,.tags.emial")
+    with pytest.raises(oe.DataError, match="matches no value in"):
+        client.read(demo.dataset, mask=".persona,.tags.emial")
+    with pytest.raises(oe.DataError, match="matches no value in"):
+        client.export(demo.dataset, tmp_path / "a.parquet", mask=".persona,.tags.emial")
     assert not (tmp_path / "a.parquet").exists()
 
 
@@ -204,7 +205,7 @@ def test_map_writes_lines(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> N
     assert len(lines) == summary.rows == summary.rows_read == ROWS
     assert set(lines[0]) == {"id", "roles"}
     assert oe.verify(path).ok
-    with pytest.raises(oe.UsageError, match="map writes JSON Lines, not Parquet"):
+    with pytest.raises(oe.UsageError, match="`map` writes JSON Lines, not Parquet"):
         client.export(demo.dataset, tmp_path / "rows.parquet", map=".id")
     with pytest.raises(TypeError, match="map"):
         client.read(demo.dataset, map=".id")  # type: ignore[call-arg]

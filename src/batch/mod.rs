@@ -146,6 +146,8 @@ pub(crate) enum ColumnSource {
     Row(Column),
     /// The index of the computed values.
     Computed(usize),
+    /// The index among the columns of a record batch.
+    Batch(usize),
 }
 
 impl From<Column> for BatchColumn {
@@ -158,6 +160,8 @@ enum ColumnBuilder {
     Order(Int64Builder),
     Text(StringBuilder, TextColumn),
     Computed(ValueBuilder, usize),
+    /// The index in the batch, and the column of the API with this name, whose values can be replaced.
+    Batch(ValueBuilder, usize, Option<TextColumn>),
 }
 
 /// The columns with strings.
@@ -179,15 +183,38 @@ impl ColumnBuilder {
             ColumnSource::Computed(index) => {
                 return Self::Computed(ValueBuilder::new(column.column.column_type()), index);
             }
+            ColumnSource::Batch(index) => {
+                let of_api = column.column.of_api().and_then(TextColumn::of);
+                let builder = ValueBuilder::new(column.column.column_type());
+                return Self::Batch(builder, index, of_api);
+            }
         };
-        match column {
-            Column::Id => text(TextColumn::Id),
-            Column::Order => Self::Order(Int64Builder::new()),
-            Column::Input => text(TextColumn::Input),
-            Column::ExpectedOutput => text(TextColumn::ExpectedOutput),
-            Column::Persona => text(TextColumn::Persona),
-            Column::Tags => text(TextColumn::Tags),
-            Column::AdditionalProperties => text(TextColumn::AdditionalProperties),
+        TextColumn::of(column).map_or_else(|| Self::Order(Int64Builder::new()), text)
+    }
+}
+
+impl TextColumn {
+    fn of(column: Column) -> Option<Self> {
+        Some(match column {
+            Column::Id => Self::Id,
+            Column::Order => return None,
+            Column::Input => Self::Input,
+            Column::ExpectedOutput => Self::ExpectedOutput,
+            Column::Persona => Self::Persona,
+            Column::Tags => Self::Tags,
+            Column::AdditionalProperties => Self::AdditionalProperties,
+        })
+    }
+
+    /// Returns the text of a row; `None` for the id, which is no text of the row.
+    fn text<'a>(self, row: &Row<'a>) -> Option<&'a str> {
+        match self {
+            Self::Id => None,
+            Self::Persona => row.persona,
+            Self::Input => row.input,
+            Self::ExpectedOutput => row.expected_output,
+            Self::Tags => row.tags,
+            Self::AdditionalProperties => row.additional_properties,
         }
     }
 }
@@ -243,19 +270,14 @@ impl BatchBuilder {
                 }
                 ColumnBuilder::Text(builder, column) => (builder, *column),
                 ColumnBuilder::Computed(builder, index) => {
-                    let missing = || Error::Internal("a computed column is missing".to_owned());
-                    let array = computed.0.get(*index).ok_or_else(missing)?;
-                    self.bytes += builder.push_from(array, computed.1)?;
+                    self.bytes += push_from(builder, computed, *index)?;
                     continue;
                 }
+                ColumnBuilder::Batch(..) => return Err(missing_column()),
             };
             let text = match column {
                 TextColumn::Id => Some(&*row.id.hyphenated().encode_lower(&mut id)),
-                TextColumn::Persona => row.persona,
-                TextColumn::Input => row.input,
-                TextColumn::ExpectedOutput => row.expected_output,
-                TextColumn::Tags => row.tags,
-                TextColumn::AdditionalProperties => row.additional_properties,
+                column => column.text(row),
             };
             let is_json = !matches!(column, TextColumn::Id | TextColumn::Persona);
             let before = builder.values_slice().len();
@@ -265,6 +287,35 @@ impl BatchBuilder {
                 Some(text) => builder.append_value(text),
             }
             self.bytes += builder.values_slice().len() - before;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Adds a row of a record batch. `batch` are the arrays of the batch, and the row's index in them. `computed` are the
+    /// same of the computed columns. `edited` is the row with its replacements, if there are any.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the arrays do not have the row, or have other types than the columns, and when a column
+    /// comes from a row of a page.
+    pub(crate) fn push_from_batch(
+        &mut self,
+        batch: (&[ArrayRef], usize),
+        computed: (&[ArrayRef], usize),
+        edited: Option<&Row<'_>>,
+    ) -> Result<()> {
+        for builder in &mut self.columns {
+            self.bytes += match builder {
+                ColumnBuilder::Batch(builder, index, column) => match (edited, column) {
+                    // The id of a row is never replaced.
+                    (Some(row), Some(column)) if !matches!(column, TextColumn::Id) => {
+                        builder.push_text(column.text(row))?
+                    }
+                    _ => push_from(builder, batch, *index)?,
+                },
+                ColumnBuilder::Computed(builder, index) => push_from(builder, computed, *index)?,
+                ColumnBuilder::Order(_) | ColumnBuilder::Text(..) => return Err(missing_column()),
+            };
         }
         self.rows += 1;
         Ok(())
@@ -284,6 +335,9 @@ impl BatchBuilder {
         let columns = self.columns.iter_mut().map(|builder| match builder {
             ColumnBuilder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
             ColumnBuilder::Computed(builder, _) => builder.finish(),
+            ColumnBuilder::Batch(builder, ..) => {
+                builder.finish_with_room(|bytes| room(bytes, self.size))
+            }
             ColumnBuilder::Text(builder, _) => {
                 let (rows, bytes) = (builder.len(), builder.values_slice().len());
                 let array = Arc::new(builder.finish());
@@ -294,6 +348,19 @@ impl BatchBuilder {
         let batch = RecordBatch::try_new(self.schema.clone(), columns.collect());
         batch.map(Some).map_err(|error| Error::Internal(format!("record batch: {error}")))
     }
+}
+
+/// Adds the value of a row of the array with this index. Returns its size in bytes.
+fn push_from(
+    builder: &mut ValueBuilder,
+    (arrays, row): (&[ArrayRef], usize),
+    index: usize,
+) -> Result<usize> {
+    builder.push_from(arrays.get(index).ok_or_else(missing_column)?, row)
+}
+
+fn missing_column() -> Error {
+    Error::Internal("a column of a batch is missing".to_owned())
 }
 
 /// Appends JSON text without the white space between its tokens.

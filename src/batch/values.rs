@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow_array::{
     Array, ArrayRef,
     builder::{
-        BooleanBuilder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+        ArrayBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+        TimestampMicrosecondBuilder,
     },
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
@@ -115,6 +116,16 @@ impl ValueBuilder {
         }
     }
 
+    /// Adds a text or null. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the values have another type.
+    pub(crate) fn push_text(&mut self, text: Option<&str>) -> Result<usize> {
+        let Self::Text(builder) = self else { return Err(unexpected()) };
+        builder.append_option(text);
+        Ok(text.map_or(0, str::len))
+    }
+
     /// Adds a value of an array that such a builder has made. Returns its size in bytes.
     ///
     /// # Errors
@@ -152,6 +163,16 @@ impl ValueBuilder {
         Ok(size_of::<i64>())
     }
 
+    /// Returns the values like [`finish`](Self::finish). `room` returns the bytes of texts to reserve for the next
+    /// values, from the bytes of these.
+    pub(crate) fn finish_with_room(&mut self, room: impl FnOnce(usize) -> usize) -> ArrayRef {
+        let Self::Text(builder) = self else { return self.finish() };
+        let (rows, bytes) = (builder.len(), builder.values_slice().len());
+        let array = Arc::new(builder.finish());
+        *builder = StringBuilder::with_capacity(rows, room(bytes));
+        array
+    }
+
     /// Returns the values, and empties the builder.
     pub(crate) fn finish(&mut self) -> ArrayRef {
         match self {
@@ -173,7 +194,7 @@ impl ValueBuilder {
 pub fn timestamp_text(micros: i64) -> String {
     match chrono::DateTime::from_timestamp_micros(micros) {
         Some(time) => time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
-        // A time so far away has no text of this form, and expressions make none.
+        // A time so far away has no text of this form, and `timestamp_of` refuses it.
         None => micros.to_string(),
     }
 }
@@ -185,9 +206,17 @@ pub fn timestamp_text(micros: i64) -> String {
 pub(crate) fn timestamp_of(text: &str) -> std::result::Result<i64, &'static str> {
     let time = chrono::DateTime::parse_from_rfc3339(text)
         .map_err(|_| "give a time with its offset, such as 2026-01-31T12:00:00Z")?;
-    match chrono::Timelike::nanosecond(&time) % 1000 {
-        0 => Ok(time.timestamp_micros()),
-        _ => Err("it is finer than a microsecond"),
+    let nanoseconds = chrono::Timelike::nanosecond(&time);
+    if nanoseconds >= 1_000_000_000 {
+        return Err("it is a leap second, which a timestamp does not have");
+    }
+    if nanoseconds % 1000 != 0 {
+        return Err("it is finer than a microsecond");
+    }
+    // The text of another year has another form, which no reader takes.
+    match chrono::Datelike::year(&time.to_utc()) {
+        0..=9999 => Ok(time.timestamp_micros()),
+        _ => Err("in UTC it is not in the years 0000 to 9999"),
     }
 }
 
@@ -219,6 +248,24 @@ mod tests {
             assert_eq!(ComputedValue::parse(text, kind), expected, "{text}");
         }
         assert_eq!(timestamp_of(&timestamp_text(1_769_860_800_000_001)), Ok(1_769_860_800_000_001));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn times_with_offsets_are_read_back(
+            year in proptest::sample::select(vec![0_u32, 1, 1969, 1970, 2026, 9998, 9999]),
+            (month, day, hour, minute) in (1_u32..=12, 1_u32..=28, 0_u32..24, 0_u32..60),
+            (offset, micros) in (-23_i32..=23, 0_u32..1_000_000),
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:59.{micros:06}{offset:+03}:00");
+            if let Ok(at) = timestamp_of(&text) {
+                let shown = timestamp_text(at);
+                proptest::prop_assert_eq!(timestamp_of(&shown), Ok(at));
+                proptest::prop_assert_eq!(timestamp_text(timestamp_of(&shown).unwrap()), shown);
+            } else {
+                proptest::prop_assert!(year == 0 && offset > 0 || year == 9999 && offset < 0);
+            }
+        }
     }
 
     #[test]

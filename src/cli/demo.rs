@@ -154,7 +154,10 @@ fn require_own(path: &Path) -> Result<()> {
     }
     let reader = readback::open(&Location::from(path), &ReadOptions::default());
     let facts = reader.ok().and_then(|reader| reader.facts);
-    if facts.is_some_and(|it| it.dataset == Dataset::generated(it.count, SEED).id) {
+    if facts.is_some_and(|it| {
+        it.dataset.is_some()
+            && it.dataset == it.count.map(|count| Dataset::generated(count, SEED).id)
+    }) {
         return Ok(());
     }
     Err(Error::Output {

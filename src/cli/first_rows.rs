@@ -22,6 +22,9 @@ use crate::{
     write_transformed,
 };
 
+/// Bytes of pages to prefetch: 256 KiB, about two pages.
+const FEW: usize = 256 << 10;
+
 /// What was read to find the rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FirstRows {
@@ -44,8 +47,11 @@ pub(super) async fn first_rows(
     sink: Box<dyn Sink>,
 ) -> Result<FirstRows> {
     let options = match plan.record() {
-        Some(_) => StreamOptions::default(),
-        None => first(rows),
+        // Few pages at a time: the first may have the rows.
+        Some(record) if record.leaves_out_rows() => {
+            StreamOptions { prefetch_bytes: FEW, ..StreamOptions::default() }
+        }
+        _ => first(rows),
     };
     let (count, enough) = (AtomicU64::new(0), Arc::<Enough>::default());
     let pages = client.dataset(dataset).query(query).options(options).pages();

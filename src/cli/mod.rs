@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod convert;
 mod datasets;
 mod demo;
 mod diff;
@@ -14,6 +15,7 @@ mod history;
 mod latest;
 mod lines;
 mod man;
+mod output;
 mod preview;
 mod progress;
 mod prune;
@@ -99,6 +101,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(Box<export::ExportArgs>),
+    Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
     Preview(Box<preview::PreviewArgs>),
     Verify(verify::VerifyArgs),
@@ -165,6 +168,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Diff(diff) => return diff.run(&global, &screen),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
+        Command::Convert(convert) => convert.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),
         Command::Verify(verify) => verify.run(&global, &screen),

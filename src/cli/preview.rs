@@ -45,7 +45,7 @@ pub(super) struct PreviewArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
     /// Print for the first rows that are read whether an export would keep them, and why not
-    #[arg(long, conflicts_with = "columns")]
+    #[arg(long, conflicts_with_all = ["columns", "drop"])]
     explain: bool,
     /// Print one JSON object per line, with whole values, instead of a table
     #[arg(long)]
@@ -91,7 +91,7 @@ impl PreviewArgs {
                     "filters select a dataset: leave them out for an export".to_owned(),
                 ));
             }
-            PreviewSource::Export(_) if !self.transform.only_columns() => {
+            PreviewSource::Export(_) if self.explain || !self.transform.only_columns() => {
                 return Err(Error::Usage(
                     "of an export, only columns can be chosen: leave the other options out"
                         .to_owned(),
@@ -141,9 +141,7 @@ impl PreviewArgs {
             Some(record) if record.map.is_some() => {
                 RowsFound::Lines { count: read.count, are_all: read.has_read_all }
             }
-            Some(record) if record.conditions.is_empty() && record.sample.is_none() => {
-                RowsFound::Of(Some(read.count))
-            }
+            Some(record) if !record.leaves_out_rows() => RowsFound::Of(Some(read.count)),
             Some(_) => RowsFound::Kept { count: read.count, are_all: read.has_read_all },
         };
         super::print(&render(rows, found, &columns, is_chosen))

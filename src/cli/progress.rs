@@ -90,6 +90,12 @@ impl Screen {
         Shown { view: view.clone(), task: tokio::spawn(view.run()) }
     }
 
+    /// Shows the progress of work without requests.
+    pub(super) fn show_reading(&self, progress: Arc<Progress>) -> Shown {
+        let view = self.view("", None, progress);
+        Shown { view: view.clone(), task: tokio::spawn(view.run()) }
+    }
+
     fn view(&self, name: &str, client: Option<Client>, progress: Arc<Progress>) -> View {
         let screen = self.clone();
         let bar = (self.shown && !self.json && has_cursor()).then(|| {
@@ -298,6 +304,7 @@ impl ProgressFields {
     fn position(&self, percent: bool) -> String {
         let rows = grouped(self.rows);
         match self.total {
+            None if self.rows > 0 => format!("{rows} rows"),
             None => "waiting for the first page".to_owned(),
             Some(total) if percent && total > 0 => {
                 let percent = 100.0 * self.rows as f64 / total as f64;

@@ -42,7 +42,11 @@ impl TransformKeys {
             computed: section.read("column", |item| {
                 item.each(|text| {
                     let column: ColumnText = text.parse().map_err(why)?;
-                    checked(Transform::new().computed(column.clone())).map(|()| column)
+                    // The position in the text of the key, not in the expression after the name.
+                    let before =
+                        text.split_once('=').map_or(0, |(name, _)| name.chars().count() + 1);
+                    let compiled = Shaper::compile(&Transform::new().computed(column.clone()));
+                    compiled.map_err(|error| why_after(error, before)).map(|_| column)
                 })
             })?,
             map: section.read("map", |item| {
@@ -172,10 +176,15 @@ fn checked(transform: Transform) -> Result<(), String> {
 }
 
 fn why(error: Error) -> String {
+    why_after(error, 0)
+}
+
+/// `skipped` is the number of characters of the text before the expression.
+fn why_after(error: Error, skipped: usize) -> String {
     match error {
         Error::Expression { expression, position, why, .. } => {
             let before = expression.get(..position).unwrap_or_default();
-            format!("{why}, at character {}", before.chars().count() + 1)
+            format!("{why}, at character {}", skipped + before.chars().count() + 1)
         }
         Error::Invalid { why, .. } => why,
         error => error.to_string(),

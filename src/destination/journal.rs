@@ -78,12 +78,16 @@ impl KeptPart {
 
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
-        let &Part { first_page, last_page, rows_read, failed, .. } = &self.part;
-        // A row can have any number of lines, and be written although an expression failed on it.
-        (1..=last_page).contains(&first_page)
-            && last_page < u64::MAX
+        /// No part has so many rows: 2^48.
+        const MOST_ROWS: u64 = 1 << 48;
+        let Part { first_page, last_page, rows_read, rows, failed, duplicates, .. } = self.part;
+        // The parts of a conversion have no pages.
+        let has_pages = (1..=last_page).contains(&first_page) && last_page < u64::MAX;
+        // A row on which an expression failed can be written, and a row can be mapped to any number of lines.
+        (has_pages || (first_page, last_page) == (0, 0))
+            && rows.max(rows_read) < MOST_ROWS
             && matches!(self.entry_bytes, 16 | 32)
-            && failed <= rows_read
+            && failed.max(duplicates) <= rows_read
     }
 }
 

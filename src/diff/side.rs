@@ -14,39 +14,23 @@ use crate::{
     location::Location,
     proof::Digest,
     readback::{
-        self, ReadOptions, Reader,
-        recorded_files::{RecordedFile, RecordedFiles},
+        self, ReadOptions,
+        checked_files::{ExportFile, RecordedRows},
+        recorded_files::RecordedFiles,
     },
     record::facts::digest,
-    text::grouped,
 };
 
 #[derive(Debug)]
 pub(super) struct Side {
     place: Location,
-    files: Vec<DataFile>,
+    files: Vec<ExportFile>,
     /// The columns of the API.
     columns: Option<Vec<Column>>,
     /// The names of the computed columns. They are not compared.
     computed: Vec<String>,
     rows: Option<u64>,
     options: ReadOptions,
-}
-
-/// A file of one side.
-#[derive(Debug)]
-enum DataFile {
-    /// A file that a manifest lists.
-    Recorded(RecordedFile),
-    /// A file without a manifest, and what its own metadata says.
-    Single(Location, Option<Recorded>),
-}
-
-/// The recorded content of a file, from the manifest or from the file's own metadata.
-#[derive(Debug, Clone)]
-struct Recorded {
-    rows: u64,
-    digest: String,
 }
 
 impl Side {
@@ -78,8 +62,7 @@ impl Side {
         }
         let mut reader = readback::open(place, &options)?;
         reader.require_export(place)?;
-        let recorded =
-            reader.facts.map(|facts| Recorded { rows: facts.rows, digest: facts.digest });
+        let recorded = reader.facts.as_ref().map(RecordedRows::from);
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
@@ -98,17 +81,18 @@ impl Side {
                 None => None,
             },
         };
-        let files = vec![DataFile::Single(place.clone(), recorded)];
+        let files = vec![ExportFile::Single(place.clone(), recorded)];
         Ok(Self { place: place.clone(), files, columns, computed, rows, options })
     }
 
     fn recorded(place: &Location, recorded: RecordedFiles, options: ReadOptions) -> Self {
-        let RecordedFiles { columns, rows, files, .. } = recorded;
+        let RecordedFiles { manifest, files } = recorded;
+        let (columns, rows) = (manifest.columns, manifest.rows);
         let of_api = columns.iter().filter_map(OutputColumn::of_api);
         let others = columns.iter().filter(|column| column.of_api().is_none());
         let computed = others.map(|column| column.name().to_owned()).collect();
         let (columns, rows) = (Some(of_api.collect()), Some(rows));
-        let files = files.into_iter().map(DataFile::Recorded).collect();
+        let files = files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect();
         Self { place: place.clone(), files, columns, computed, rows, options }
     }
 
@@ -170,36 +154,6 @@ impl Side {
     /// Returns the error of an export that changed between the two passes.
     pub(super) fn changed(&self) -> Error {
         damaged(&self.place, "it changed while it was compared".to_owned())
-    }
-}
-
-impl DataFile {
-    /// Returns the place of the file, its recorded content and its rows.
-    fn open(&self, options: &ReadOptions) -> Result<(&Location, Option<Recorded>, Reader)> {
-        Ok(match self {
-            Self::Recorded(file) => {
-                let part = &file.listed.part;
-                let recorded = Recorded { rows: part.rows, digest: part.digest.clone() };
-                (&file.place, Some(recorded), file.open(options)?)
-            }
-            Self::Single(place, recorded) => {
-                (place, recorded.clone(), readback::open(place, options)?)
-            }
-        })
-    }
-}
-
-impl Recorded {
-    fn check(&self, place: &Location, rows: u64, digest: Digest) -> Result<()> {
-        if rows != self.rows {
-            let why = format!("rows {}, recorded {}", grouped(rows), grouped(self.rows));
-            return Err(damaged(place, why));
-        }
-        let digest = digest.to_string();
-        if digest != self.digest {
-            return Err(damaged(place, format!("digest {digest}, recorded {}", self.digest)));
-        }
-        Ok(())
     }
 }
 

@@ -65,11 +65,11 @@ pub enum Error {
         why: String,
     },
     /// A transformation failed on a row.
-    #[error("page {page}, row {row} (id {id}): `{option}` {} {why}", text::quoted(expression, 60))]
+    #[error("{}row {row} (id {id}): `{option}` {} {why}", of_page(*page), text::quoted(expression, 60))]
     Row {
-        /// Number of the page, from 1.
+        /// Number of the page, from 1. 0 if the rows are not read from pages.
         page: u64,
-        /// Number of the row in the page, from 1.
+        /// Number of the row in the page, from 1. Without pages, among all rows.
         row: u64,
         /// Id of the row.
         id: uuid::Uuid,
@@ -466,6 +466,11 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Names a page before one of its rows, if the row is of a page.
+fn of_page(page: u64) -> String {
+    if page == 0 { String::new() } else { format!("page {page}, ") }
 }
 
 /// Allows `?` in your own [`Sink`](crate::Sink). The error becomes [`Error::Sink`].

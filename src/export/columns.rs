@@ -16,6 +16,17 @@ pub(crate) fn output_columns(
     drop: &[String],
     shaper: Option<&Shaper>,
 ) -> Result<Vec<BatchColumn>> {
+    let all = Column::ALL.into_iter().map(BatchColumn::from).collect();
+    output_columns_of(all, names, drop, shaper)
+}
+
+/// Returns the columns of the output like [`output_columns`], from the columns `all` of another source.
+pub(crate) fn output_columns_of(
+    mut all: Vec<BatchColumn>,
+    names: Option<&[String]>,
+    drop: &[String],
+    shaper: Option<&Shaper>,
+) -> Result<Vec<BatchColumn>> {
     if let Some(shaper) = shaper.filter(|shaper| shaper.maps()) {
         let Some(option) = names.map(|_| "columns").or((!drop.is_empty()).then_some("drop")) else {
             let lines = shaper.columns().enumerate();
@@ -28,7 +39,6 @@ pub(crate) fn output_columns(
         let why = format!("`map` writes its own lines, so `{option}` has no effect");
         return Err(Error::Usage(why));
     }
-    let mut all: Vec<BatchColumn> = Column::ALL.into_iter().map(BatchColumn::from).collect();
     for (index, column) in shaper.into_iter().flat_map(Shaper::columns).enumerate() {
         let computed =
             BatchColumn { column: column.clone(), source: ColumnSource::Computed(index) };

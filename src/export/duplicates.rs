@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Bytes of an id in the file of a part's ids.
-pub(super) const ID_ENTRY: u64 = 16;
+pub(crate) const ID_ENTRY: u64 = 16;
 /// Bytes of an id and of the hash of its row, if rows are compared. The hash is zero if the row was not the first one.
 pub(super) const HASH_ENTRY: u64 = ID_ENTRY + HASH_BYTES as u64;
 

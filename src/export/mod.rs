@@ -15,27 +15,23 @@ mod explained;
 mod first_seen;
 mod handover;
 mod into_sink;
+pub(crate) mod output_plan;
 pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
-mod record_place;
 mod shaping;
-mod slot;
+pub(crate) mod slot;
 pub(crate) mod splits;
+pub(crate) mod staging;
 mod summary;
 mod transformed;
 mod writer;
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
-use tokio::{select, time::timeout};
+use tokio::time::timeout;
 
-use self::slot::DestinationSlot;
 pub(crate) use self::summary::unchecked;
 pub use self::{
     explained::{RowExplanation, explain_rows},
@@ -45,6 +41,10 @@ pub use self::{
     summary::{DryRun, Summary},
     transformed::{TransformPlan, TransformedRows, write_transformed},
 };
+use self::{
+    slot::DestinationSlot,
+    staging::{GRACE, discard, probe, publish},
+};
 use crate::{
     client::{Client, Page},
     clock::{self, Clock, SystemClock},
@@ -52,12 +52,8 @@ use crate::{
     error::{Error, Result},
     location::Target,
     paginator::{full_page, rows_of},
-    record::manifest::Manifest,
     tasks,
 };
-
-/// How long an interrupted run waits for its current work: 5 s for the writer, then 5 s for the cleanup.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// An export that is ready to run.
 ///
@@ -184,7 +180,8 @@ impl Export {
         let begun = Instant::now();
         let started_at = now();
         let mut stop = pin!(stop);
-        let mut slot = DestinationSlot::new(self.probe(stop.as_mut()).await?);
+        // If the output cannot be written, the export sends no request.
+        let mut slot = DestinationSlot::new(probe(self.plan.wanted(), stop.as_mut()).await?);
         let to_stdout = self.plan.target == Target::Stdout;
         let passes = if to_stdout { 1 } else { self.plan.options.max_passes };
         for pass in 1.. {
@@ -195,7 +192,11 @@ impl Export {
                     if is_known {
                         blocking(move || discard(destination)).await?;
                     } else {
-                        self.publish(destination, &manifest, stop).await?;
+                        let (published, sidecar) = (manifest.clone(), self.plan.options.manifest);
+                        let stopped = publish(destination, published, sidecar, stop).await?;
+                        if let Some(error) = stopped {
+                            return Err(self.stopped(error, manifest.parts.len()));
+                        }
                     }
                     return Ok((self.summary(&manifest, bytes, begun.elapsed()), is_known));
                 }
@@ -215,39 +216,6 @@ impl Export {
             self.progress.note(format!("{error}; starting again from page 1"));
         }
         Err(Error::Internal("no pass ended".to_owned()))
-    }
-
-    /// Checks before page 1 whether the output can be written. If it cannot, the export sends no request.
-    async fn probe(&self, stop: Pin<&mut impl Future<Output = Error>>) -> Result<Destination> {
-        let wanted = self.plan.wanted();
-        let mut probing = pin!(blocking(move || Destination::probe(&wanted, false)));
-        select! {
-            probed = probing.as_mut() => probed,
-            error = stop => {
-                if let Ok(Ok(destination)) = timeout(GRACE, probing).await {
-                    drop(timeout(GRACE, blocking(move || Ok(destination.abandon()))).await);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn publish(
-        &self,
-        destination: Destination,
-        manifest: &Manifest,
-        stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<()> {
-        let (published, sidecar) = (manifest.clone(), self.plan.options.manifest);
-        let mut publishing = pin!(blocking(move || destination.publish(&published, sidecar)));
-        select! {
-            published = publishing.as_mut() => published,
-            error = stop => match timeout(GRACE, publishing).await {
-                // The publication was almost finished.
-                Ok(published) => published,
-                Err(_) => Err(self.stopped(error, manifest.parts.len())),
-            },
-        }
     }
 
     /// Keeps the finished parts for a later run. Returns the error that ended this run, with a hint about
@@ -270,13 +238,6 @@ impl Export {
     }
 }
 
-/// Deletes the staged files and releases the destination.
-fn discard(mut destination: Destination) -> Result<()> {
-    let forgotten = destination.forget();
-    destination.abandon();
-    forgotten
-}
-
 /// Deletes the staged files before another pass. If this fails, releases the destination.
 fn forget(mut destination: Destination) -> Result<Destination> {
     match destination.forget() {
@@ -294,6 +255,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tasks::blocking("a file operation", work).await?
 }
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     clock::text(SystemClock.now())
 }

@@ -1,16 +1,17 @@
 //! One pass: reads the whole dataset once, stages it, and describes it in a manifest. Never publishes.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use tokio::{select, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Export, GRACE,
+    Export,
     handover::{QUEUED_BATCHES, forward},
     now,
     plan::ExportPlan,
     slot::DestinationSlot,
+    staging::{GRACE, open},
     writer::{Finished, Writer},
 };
 use crate::{
@@ -45,7 +46,7 @@ impl Export {
         let plan = self.plan.fingerprint(self.client.base_url());
         let count = first.page().count();
         let header = Header { plan, count, started_at: started_at.to_owned() };
-        let kept = self.open(slot, &header, stop.as_mut()).await?;
+        let kept = open(slot, &header, options.restart, stop.as_mut()).await?;
         self.announce(first.page(), &kept);
         self.check_free_space(slot, first.page(), &kept).await?;
 
@@ -59,18 +60,20 @@ impl Export {
         let mut manifest = Manifest {
             format_version: FORMAT_VERSION,
             tool: Tool::this(),
-            base_url: self.client.base_url().to_owned(),
-            dataset: options.dataset,
-            query: options.query.clone(),
+            base_url: Some(self.client.base_url().to_owned()),
+            dataset: Some(options.dataset),
+            query: Some(options.query.clone()),
             started_at: header.started_at,
             finished_at: now(),
             completeness,
-            count,
+            count: Some(count),
             pages: finished.pages,
             rows_per_page,
             rows_read: finished.rows.read,
             rows: finished.rows.written,
             transform: self.plan.transform_record().cloned(),
+            earlier: Vec::new(),
+            converted_from: None,
             columns: self.plan.columns().cloned().collect(),
             format: self.plan.encoding.format(),
             compression: self.plan.encoding.compression().to_string(),
@@ -146,33 +149,6 @@ impl Export {
         let (staged, written) = written?;
         slot.put_back(staged);
         forwarded.and(written)
-    }
-
-    /// Takes the lock and the parts of an interrupted run. Reading these parts can take long.
-    async fn open(
-        &self,
-        slot: &mut DestinationSlot,
-        header: &Header,
-        stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<Vec<KeptPart>> {
-        let (mut staged, header) = (slot.take()?, header.clone());
-        let grace = if staged.stopper().has_lock() { GRACE } else { Duration::ZERO };
-        let restart = self.plan.options.restart;
-        let mut opening = Worker::start("opener", "opening the output", move || {
-            let kept = staged.resume(&header, restart);
-            let kept = kept.and_then(|kept| staged.open(&header).map(|()| kept));
-            (staged, kept)
-        })?;
-        let (opened, stopped) = select! {
-            opened = opening.join() => (opened, None),
-            error = stop => match timeout(grace, opening.join()).await {
-                Ok(opened) => (opened, Some(error)),
-                Err(_) => return Err(error),
-            },
-        };
-        let (staged, kept) = opened?;
-        slot.put_back(staged);
-        stopped.map_or(kept, Err)
     }
 
     fn stream_options(&self) -> StreamOptions {

@@ -3,7 +3,7 @@
 //! This module does not know a command line or a config file. It accesses only the output path, to see whether it is
 //! an existing directory, and the key of pseudonyms.
 
-use std::{path::PathBuf, sync::Arc, thread};
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,11 +16,10 @@ use crate::{
     export::{
         columns::output_columns,
         duplicates::{HASH_ENTRY, ID_ENTRY},
-        record_place::record_place,
+        output_plan::{OutputChoice, OutputPlan},
         splits::{check_splits, layout_of, splits_of},
     },
     location::{Location, StorageOptions, Target},
-    output,
     paginator::{self, PageRange, StreamOptions},
     record::{
         facts::Facts,
@@ -29,11 +28,6 @@ use crate::{
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
     transform::{Shaper, Transform, TransformRecord},
 };
-
-/// Default number of rows in a part of a directory.
-pub(crate) const ROWS_PER_FILE: u64 = 250_000;
-/// Maximum bytes of values in a part: 512 MiB. This bounds a part when rows are large.
-pub(crate) const BYTES_PER_FILE: u64 = 512 << 20;
 
 /// The options of an export. [`ExportPlan::new`] decides everything else.
 ///
@@ -145,6 +139,28 @@ impl ExportOptions {
     }
 }
 
+impl ExportOptions {
+    fn choice(&self) -> OutputChoice<'_> {
+        OutputChoice {
+            output: &self.output,
+            storage: &self.storage,
+            format: self.format,
+            compression: self.compression,
+            parquet_encoding: self.parquet_encoding,
+            json_columns: self.json_columns,
+            csv_bom: self.csv_bom,
+            csv_safe: self.csv_safe,
+            rows_per_file: self.rows_per_file,
+            encode_threads: self.encode_threads,
+            overwrite: self.overwrite,
+            manifest: self.manifest,
+            record: self.record.as_deref(),
+            success_file: self.success_file,
+            temp_dir: self.temp_dir.as_deref(),
+        }
+    }
+}
+
 /// The checked plan of an export.
 #[derive(Debug, Clone)]
 pub struct ExportPlan {
@@ -172,31 +188,12 @@ impl ExportPlan {
     /// together with others. [`Error::ConfigurationFile`] for a key of pseudonyms that cannot be used.
     pub fn new(options: ExportOptions) -> Result<Self> {
         options.query.validate()?;
-        let target = output::target(&options.output, &options.storage)?;
-        let encoding = encoding(&target, &options)?;
-        let positive = |what, value: u64| match value {
-            0 => Err(Error::invalid(what, "0", "it must be at least 1")),
-            value => Ok(value),
-        };
         paginator::check_sizes(options.page_size, options.limit)?;
-        positive("number of passes", options.max_passes.into())?;
-        let rows_per_file =
-            positive("number of rows per file", options.rows_per_file.unwrap_or(ROWS_PER_FILE))?;
-        let encode_threads =
-            options.encode_threads.map_or_else(|| Ok(default_threads()), checked_threads)?;
-        if options.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
-            return Err(Error::Usage(format!(
-                "`rows_per_file` needs a directory of parts, but {target} is not one: give a path that \
-                 ends in a slash"
-            )));
+        if options.max_passes == 0 {
+            return Err(Error::invalid("number of passes", "0", "it must be at least 1"));
         }
-        if options.manifest && target == Target::Stdout {
-            return Err(Error::Usage(
-                "`manifest` needs an output file: the manifest is written next to it".to_owned(),
-            ));
-        }
-        let asked = options.record.as_deref();
-        let record = record_place(asked, options.success_file, &target, &options.storage)?;
+        let OutputPlan { target, record, encoding, rows_per_file, encode_threads, .. } =
+            options.choice().plan()?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
             require_lines(encoding)?;
@@ -287,15 +284,16 @@ impl ExportPlan {
         Facts {
             format_version: FORMAT_VERSION,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-            dataset: self.options.dataset,
-            query: self.options.query.clone(),
+            dataset: Some(self.options.dataset),
+            query: Some(self.options.query.clone()),
             completeness: self.completeness(),
-            count,
+            count: Some(count),
             first_row,
             rows_read: part.read,
             rows: part.written,
             split: split.map(str::to_owned),
             transform: self.transform_record().cloned(),
+            earlier: Vec::new(),
             digest: part.digest.to_string(),
         }
     }
@@ -347,19 +345,6 @@ impl ExportPlan {
     }
 }
 
-/// Returns the number of threads for encoding and for transforming: one for each core, but at most 16.
-pub(super) fn default_threads() -> usize {
-    thread::available_parallelism().map_or(2, |cores| cores.get()).clamp(1, 16)
-}
-
-/// Refuses a number of threads that is too small or too large.
-pub(super) fn checked_threads(threads: usize) -> Result<usize> {
-    match threads {
-        1..=256 => Ok(threads),
-        _ => Err(Error::invalid("number of encode threads", threads.to_string(), "use 1 to 256")),
-    }
-}
-
 /// Refuses an encoding that cannot write the lines of a map.
 pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
     let form = match encoding.format() {
@@ -372,23 +357,6 @@ pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
     Err(Error::Usage(format!(
         "`map` writes JSON Lines, not {form}: name the output .jsonl, or give `format` jsonl"
     )))
-}
-
-fn encoding(target: &Target, options: &ExportOptions) -> Result<Encoding> {
-    let mut encoding = output::encoding(target, options.format, options.compression)?;
-    if let Some(parquet) = options.parquet_encoding {
-        encoding = encoding.with_parquet_encoding(parquet)?;
-    }
-    if let Some(json) = options.json_columns {
-        encoding = encoding.with_json_columns(json)?;
-    }
-    if options.csv_bom {
-        encoding = encoding.with_csv_bom(true)?;
-    }
-    if options.csv_safe {
-        encoding = encoding.with_csv_safe(true)?;
-    }
-    Ok(encoding)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use crate::{
 ///
 /// A run that stops does not wait forever for such a thread. The slot then stays empty, and nothing can be
 /// published: the thread releases the destination when it ends.
-pub(super) struct DestinationSlot(Option<Destination>);
+pub(crate) struct DestinationSlot(Option<Destination>);
 
 impl DestinationSlot {
-    pub(super) fn new(destination: Destination) -> Self {
+    pub(crate) fn new(destination: Destination) -> Self {
         Self(Some(destination))
     }
 
@@ -20,20 +20,20 @@ impl DestinationSlot {
     ///
     /// # Errors
     /// [`Error::Internal`] when another thread has it.
-    pub(super) fn take(&mut self) -> Result<Destination> {
+    pub(crate) fn take(&mut self) -> Result<Destination> {
         self.0.take().ok_or_else(in_use)
     }
 
     /// Takes the destination at the end of a run; `None` if a thread that did not stop in time still has it.
-    pub(super) fn into_inner(self) -> Option<Destination> {
+    pub(crate) fn into_inner(self) -> Option<Destination> {
         self.0
     }
 
-    pub(super) fn put_back(&mut self, destination: Destination) {
+    pub(crate) fn put_back(&mut self, destination: Destination) {
         self.0 = Some(destination);
     }
 
-    pub(super) fn get(&self) -> Result<&Destination> {
+    pub(crate) fn get(&self) -> Result<&Destination> {
         self.0.as_ref().ok_or_else(in_use)
     }
 }

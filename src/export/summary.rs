@@ -116,9 +116,9 @@ impl Export {
     pub(super) fn summary(&self, manifest: &Manifest, bytes: u64, elapsed: Duration) -> Summary {
         let meter = self.client.meter();
         Summary {
-            dataset: manifest.dataset,
+            dataset: self.plan.options.dataset,
             output: self.plan.target.to_string(),
-            count: manifest.count,
+            count: manifest.count.unwrap_or_default(),
             rows_read: manifest.rows_read,
             rows: manifest.rows,
             splits: manifest.splits.clone(),

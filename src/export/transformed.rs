@@ -11,7 +11,7 @@ use super::{
     columns::output_columns,
     duplicates::Duplicates,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
-    plan::{checked_threads, default_threads},
+    output_plan::{checked_threads, default_threads},
     shaping::{
         InterruptOnDrop, WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages,
     },
@@ -256,7 +256,7 @@ impl SinkWriter {
         }
         self.rows_read += page.len() as u64;
         if let Some(shaped) = shaped {
-            self.failed_rows += shaped.failed;
+            self.failed_rows += shaped.failed.len() as u64;
             self.duplicate_rows += shaped.duplicate_rows();
             for replaced in &shaped.replaced {
                 add_replaced(&mut self.replaced, replaced);

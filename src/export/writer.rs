@@ -16,8 +16,9 @@ use crate::{
     export::{
         duplicates::{Duplicates, entries},
         handover::WriterMessage,
+        output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
-        plan::{BYTES_PER_FILE, ExportPlan},
+        plan::ExportPlan,
         progress::Progress,
         shaping::{WriterInterrupt, computed_columns, ended_early, shape_pages, split_rows},
     },
@@ -178,7 +179,7 @@ impl Writer {
         let mut full = pages.bytes >= BYTES_PER_FILE;
         let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
         // An expression can fail before the split of the row is known. The first part has the rows that are left out.
-        let mut failed = shaped.map_or(0, |shaped| shaped.failed);
+        let mut failed = shaped.map_or(0, |shaped| shaped.failed.len() as u64);
         let mut duplicates = shaped.map_or(0, Shaped::duplicate_rows);
         let mut replaced = shaped.into_iter().flat_map(|shaped| &shaped.replaced);
         for (rows, written) in self.parts.open_rows().zip(written) {

@@ -11,6 +11,7 @@ macro_rules! links {
     () => {
         "[architecture]: crate::guide::architecture\n\
          [contributing]: crate::guide::contributing\n\
+         [converting]: crate::guide::converting\n\
          [diff-and-verify]: crate::guide::diff_and_verify\n\
          [exporting]: crate::guide::exporting\n\
          [json-columns]: crate::guide::json_columns\n\
@@ -32,6 +33,10 @@ pub mod exporting {}
 #[doc = links!()]
 #[doc = include_str!("shaping.md")]
 pub mod shaping {}
+
+#[doc = links!()]
+#[doc = include_str!("converting.md")]
+pub mod converting {}
 
 #[doc = links!()]
 #[doc = include_str!("python.md")]

@@ -31,6 +31,10 @@ impl Remote {
         match self.0 {}
     }
 
+    pub(crate) fn contains(&self, _other: &Self) -> bool {
+        match self.0 {}
+    }
+
     pub(super) fn child(&self, _name: &str) -> Self {
         match self.0 {}
     }

@@ -92,9 +92,11 @@ impl Batches {
             Some(record) if is_file => RecordedFiles::of_file(location, record)?,
             asked => RecordedFiles::of_directory(location, asked)?,
         };
-        let RecordedFiles { mut columns, files, facts, .. } = recorded;
+        let RecordedFiles { manifest, files } = recorded;
+        let facts = Some(StatedFacts::from(&manifest));
+        let mut columns = manifest.columns;
         columns.retain(|it| options.wants(it.name()));
-        let (facts, columns) = (Some(facts), Some(columns));
+        let columns = Some(columns);
         Ok(Self { files: files.into(), open: None, facts, columns, options })
     }
 

@@ -6,6 +6,7 @@
 
 mod arrow;
 pub(crate) mod batches;
+pub(crate) mod checked_files;
 mod checked_pages;
 mod count;
 mod csv;
@@ -159,8 +160,8 @@ pub(crate) struct FileChecksum {
 pub(crate) struct Foreign {
     /// The first error about a column that has an export's column name but a wrong type, or occurs twice.
     types: Option<String>,
-    /// The error about the first column with an unknown name.
-    names: Option<String>,
+    /// The unknown names.
+    names: Vec<String>,
     /// Whether the file has no column of an export at all.
     only: bool,
 }
@@ -168,22 +169,32 @@ pub(crate) struct Foreign {
 impl Reader {
     /// Refuses every column that no export has: unknown names and wrong types.
     pub(crate) fn require_export(&self, path: &Location) -> Result<()> {
-        let Foreign { types, names, .. } = &self.foreign;
-        match types.as_ref().or(names.as_ref()) {
-            Some(why) => Err(Error::Damaged { path: path.to_path(), why: why.clone() }),
+        let why = self.foreign.types.clone().or_else(|| self.foreign_name(|_| false));
+        match why {
+            Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
             None => Ok(()),
         }
+    }
+
+    /// Returns why the first column that no export has is wrong, unless its name is one of these.
+    pub(crate) fn foreign_name(&self, is_unused: impl Fn(&str) -> bool) -> Option<String> {
+        let other = self.foreign.names.iter().find(|name| !is_unused(name))?;
+        Some(unknown_column(other))
     }
 
     /// Refuses export columns of a wrong type, and files without any export column. Columns with unknown names are
     /// allowed.
     pub(crate) fn require_columns(&self, path: &Location) -> Result<()> {
-        let Foreign { types, names, only } = &self.foreign;
-        match types.as_ref().or(names.as_ref().filter(|_| *only)) {
-            Some(why) => Err(Error::Damaged { path: path.to_path(), why: why.clone() }),
+        let unknown = || self.foreign_name(|_| false).filter(|_| self.foreign.only);
+        match self.foreign.types.clone().or_else(unknown) {
+            Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
             None => Ok(()),
         }
     }
+}
+
+fn unknown_column(name: &str) -> String {
+    format!("it has a column {name:?}, which no export has")
 }
 
 /// The columns of a file to read.
@@ -204,8 +215,7 @@ impl ColumnChoice {
             let api = name.parse::<Column>().ok().map(OutputColumn::from);
             let column = api.or_else(|| computed.iter().find(|it| it.name() == name).cloned());
             let Some(column) = column else {
-                let why = || format!("it has a column {name:?}, which no export has");
-                foreign.names.get_or_insert_with(why);
+                foreign.names.push(name.clone());
                 continue;
             };
             let is_text = matches!(

@@ -8,9 +8,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use parquet::file::reader::Length;
 
-use super::{ReadOptions, Reader, RecordedLines, StatedFacts, open_recorded};
+use super::{ReadOptions, Reader, RecordedLines, open_recorded};
 use crate::{
-    batch::OutputColumn,
     error::{Error, Result},
     location::Location,
     record::{
@@ -25,10 +24,7 @@ use crate::{
 /// The files of an export with a record.
 #[derive(Debug)]
 pub(crate) struct RecordedFiles {
-    pub(crate) columns: Vec<OutputColumn>,
-    /// Number of rows of all files.
-    pub(crate) rows: u64,
-    pub(crate) facts: StatedFacts,
+    pub(crate) manifest: Manifest,
     pub(crate) files: Vec<RecordedFile>,
 }
 
@@ -132,8 +128,10 @@ impl RecordedFiles {
         if let Some(why) = manifest.wrong_splits() {
             return Err(damaged(export, why));
         }
-        let (facts, rows) = (StatedFacts::from(&manifest), manifest.rows);
-        Ok(Self { columns: manifest.columns, rows, facts, files })
+        if let Some(why) = manifest.unexplained_earlier() {
+            return Err(damaged(export, format!("its record says: {why}")));
+        }
+        Ok(Self { manifest, files })
     }
 }
 

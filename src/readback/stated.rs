@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     location::Location,
     record::{
+        earlier::EarlierTransform,
         facts::Facts,
         manifest::{Completeness, Manifest},
         place::{self, sidecar_name},
@@ -18,18 +19,20 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StatedFacts {
-    /// Id of the dataset.
-    pub dataset: Uuid,
+    /// Id of the dataset. `None` if unknown: the export was converted from a file that does not say it.
+    pub dataset: Option<Uuid>,
     /// Whether every row of the dataset was proven to have been read.
     pub completeness: Completeness,
-    /// Number of rows of the dataset, according to the API.
-    pub count: u64,
+    /// Number of rows of the dataset, according to the API. `None` if unknown.
+    pub count: Option<u64>,
     /// Number of rows that were read for the export.
     pub rows_read: u64,
     /// Number of rows of the export: those read, or those that its transformation kept.
     pub rows: u64,
     /// How these rows were chosen. `None` if all were written.
     pub transform: Option<TransformRecord>,
+    /// The transformations that were made before, the first one first, if the export was converted from another one.
+    pub earlier: Vec<EarlierTransform>,
     /// Digest of the rows' content.
     pub digest: String,
 }
@@ -43,6 +46,7 @@ impl From<&Manifest> for StatedFacts {
             rows_read: manifest.rows_read,
             rows: manifest.rows,
             transform: manifest.transform.clone(),
+            earlier: manifest.earlier.clone(),
             digest: manifest.digest.clone(),
         }
     }
@@ -57,6 +61,7 @@ impl From<&Facts> for StatedFacts {
             rows_read: facts.rows_read,
             rows: facts.rows,
             transform: facts.transform.clone(),
+            earlier: facts.earlier.clone(),
             digest: facts.digest.clone(),
         }
     }

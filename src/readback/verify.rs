@@ -419,6 +419,9 @@ impl Verifying {
                 self.problem(format!("{record} says of {}: {why}", listed.part.path));
             }
         }
+        if let Some(why) = manifest.unexplained_earlier() {
+            self.problem(format!("{record} says: {why}"));
+        }
         for (what, recorded, seen) in manifest.totals() {
             self.compare_counts(&record, what, recorded, seen);
         }

@@ -135,9 +135,11 @@ fn size_category(rows: u64) -> String {
 fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     let listed = manifest.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
     let name = listed.and_then(|listed| listed.name.clone());
-    let title = name.unwrap_or_else(|| manifest.dataset.to_string());
+    // An export of a dataset has its id.
+    let dataset = manifest.dataset.unwrap_or_default();
+    let title = name.unwrap_or_else(|| dataset.to_string());
     writeln!(card, "\n# {}\n", escaped(&title))?;
-    let Manifest { dataset, tool, .. } = manifest;
+    let tool = &manifest.tool;
     writeln!(
         card,
         "Exported from the dataset `{dataset}` by {} {}.",
@@ -153,7 +155,7 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
     writeln!(card, "\n## Provenance\n")?;
     writeln!(card, "- Completeness: {}", completeness(manifest))?;
-    let query = manifest.query.to_string();
+    let query = manifest.query.as_ref().map(ToString::to_string).unwrap_or_default();
     let filters = if query.is_empty() { "none".to_owned() } else { code(&query) };
     writeln!(card, "- Filters of the API: {filters}")?;
     writeln!(card, "- Digest of the rows: {}", code(&manifest.digest))?;
@@ -178,7 +180,7 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
 fn completeness(manifest: &Manifest) -> String {
     let (read, rows) = (grouped(manifest.rows_read), counted(manifest.rows, "row"));
-    let of = counted(manifest.count, "row");
+    let of = counted(manifest.count.unwrap_or_default(), "row");
     let claim = match manifest.completeness {
         Completeness::Proven => "proven: every row of the dataset was read exactly once",
         Completeness::Partial => "partial: only some rows of the dataset were read",

@@ -15,8 +15,8 @@ use crate::{
     location::Location,
     proof::{Digest, RowHasher},
     record::{
+        earlier::{EarlierTransform, RowNumbers, unexplained, unexplained_earlier},
         manifest::{Completeness, ListedPart, RecordLayout},
-        part::{RowNumbers, unexplained},
     },
     transform::TransformRecord,
 };
@@ -27,11 +27,15 @@ pub(crate) struct Facts {
     /// Version of the layout, the same as of the manifest.
     pub(crate) format_version: u32,
     pub(crate) tool: String,
-    pub(crate) dataset: Uuid,
-    pub(crate) query: Query,
+    /// `None` if unknown, like the next ones: the file was converted from one that does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dataset: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) query: Option<Query>,
     pub(crate) completeness: Completeness,
     /// Number of rows of the dataset.
-    pub(crate) count: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<u64>,
     /// Number of the file's first row among the rows that the export has read, from 0.
     pub(crate) first_row: u64,
     /// Number of rows that were read for the file.
@@ -44,6 +48,9 @@ pub(crate) struct Facts {
     /// How these rows were chosen from the rows read. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) transform: Option<TransformRecord>,
+    /// The transformations that were made before the rows were read, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) earlier: Vec<EarlierTransform>,
     /// Digest of the file's rows.
     pub(crate) digest: String,
 }
@@ -64,7 +71,10 @@ impl Facts {
 
     /// Returns why the file is not this part of an export; `None` if it is.
     pub(crate) fn difference(&self, listed: &ListedPart) -> Option<String> {
-        let ListedPart { part, first_row, dataset, count, transform, columns: _ } = listed;
+        let ListedPart { part, first_row, dataset, count, transform, earlier, columns: _ } = listed;
+        let dataset_of = |id: &Option<Uuid>| id.map_or("unknown".to_owned(), |id| id.to_string());
+        let count_of =
+            |count: &Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
         let differs = |what: &str, own: &dyn Display, recorded: &dyn Display| {
             Some(format!("its own {what} is {own}, recorded {recorded}"))
         };
@@ -72,7 +82,11 @@ impl Facts {
             return differs("digest", &self.digest, &part.digest);
         }
         if self.dataset != *dataset {
-            return differs("dataset", &self.dataset, dataset);
+            return differs("dataset", &dataset_of(&self.dataset), &dataset_of(dataset));
+        }
+        if self.count != *count {
+            let what = "number of rows of the dataset";
+            return differs(what, &count_of(&self.count), &count_of(count));
         }
         if self.split != part.split {
             let name = |split: &Option<String>| split.clone().unwrap_or_else(|| "none".to_owned());
@@ -81,8 +95,10 @@ impl Facts {
         if self.transform.as_ref() != transform.as_deref() {
             return Some("its own transformation is not the recorded one".to_owned());
         }
+        if *self.earlier != **earlier {
+            return Some("its own earlier transformations are not the recorded ones".to_owned());
+        }
         let numbers = [
-            ("number of rows of the dataset", self.count, *count),
             ("first row", self.first_row, *first_row),
             ("number of rows read", self.rows_read, part.rows_read),
             ("number of rows", self.rows, part.rows),
@@ -96,11 +112,21 @@ impl Facts {
         let numbers =
             RowNumbers { rows: self.rows, rows_read: self.rows_read, failed: 0, duplicates: 0 };
         unexplained(numbers, self.transform.as_ref())
+            .or_else(|| unexplained_earlier(&self.earlier, self.rows_read, false))
+    }
+
+    /// Returns the number of rows that there were to read for the whole export: those of the dataset, or those that the
+    /// last earlier transformation has kept. `None` if unknown.
+    fn rows_to_read(&self) -> Option<u64> {
+        self.earlier.last().map_or(self.count, |last| Some(last.rows))
     }
 
     /// Returns the computed columns that the file can have.
     pub(crate) fn computed(&self) -> Vec<OutputColumn> {
-        self.transform.as_ref().map(TransformRecord::output_columns).unwrap_or_default()
+        let earlier = self.earlier.iter().map(|earlier| &earlier.transform);
+        // A later column replaces an earlier one with its name.
+        let last_first = self.transform.iter().chain(earlier.rev());
+        last_first.flat_map(TransformRecord::output_columns).collect()
     }
 
     pub(crate) fn to_json(&self) -> Result<String> {
@@ -113,7 +139,9 @@ impl Facts {
     pub(crate) fn completeness_of_file(&self) -> Completeness {
         match self.completeness {
             // The file is one of several parts.
-            Completeness::Proven if self.rows_read < self.count => Completeness::Partial,
+            Completeness::Proven if Some(self.rows_read) < self.rows_to_read() => {
+                Completeness::Partial
+            }
             completeness => completeness,
         }
     }

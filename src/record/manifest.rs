@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use super::part::Part;
-pub(crate) use super::part::{ListedPart, PartRows, add_replaced};
+pub(crate) use super::{
+    origin::{ConvertedFrom, Listed, SnapshotOf},
+    part::{ListedPart, PartRows, add_replaced},
+};
 use crate::{
     batch::OutputColumn,
     client::Query,
@@ -17,7 +20,7 @@ use crate::{
     location::Location,
     proof::Digest,
     record::{
-        stamp::Stamp,
+        earlier::{EarlierTransform, rows_of_dataset, unexplained_earlier},
         written::{WrittenCard, WrittenRange, WrittenSplit},
     },
     sink::{Format, JsonColumns, ParquetEncoding},
@@ -69,12 +72,16 @@ pub struct Manifest {
     pub format_version: u32,
     /// The program that wrote the export.
     pub tool: Tool,
-    /// Base URL of the API.
-    pub base_url: String,
-    /// Id of the dataset.
-    pub dataset: Uuid,
+    /// Base URL of the API. `None` if unknown: the export was converted from a file without a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
+    /// Id of the dataset. `None` if unknown, like the query and the count: the export was converted from a file that
+    /// does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<Uuid>,
     /// The filters and the order of the rows.
-    pub query: Query,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<Query>,
     /// Start of the run that completed the export, RFC 3339, UTC.
     pub started_at: String,
     /// Time at which the last row was written, RFC 3339, UTC.
@@ -82,10 +89,11 @@ pub struct Manifest {
     /// Whether every row of the dataset is proven to have been read exactly once.
     pub completeness: Completeness,
     /// Number of rows of the dataset, according to the API.
-    pub count: u64,
-    /// Number of pages read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Number of pages read. 0 for a conversion.
     pub pages: u64,
-    /// Number of rows of a full page, as returned by the API.
+    /// Number of rows of a full page, as returned by the API. 0 for a conversion.
     pub rows_per_page: u64,
     /// Number of rows read.
     pub rows_read: u64,
@@ -94,6 +102,13 @@ pub struct Manifest {
     /// How the rows to write were chosen. `None` if all were.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
+    /// The transformations that were made before, the first one first: those of the export that was converted. Without
+    /// them, the rows read are those of the dataset; with them, those that the last one has kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierTransform>,
+    /// What was converted. `None` if the rows come from the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted_from: Option<ConvertedFrom>,
     /// The columns, in order.
     pub columns: Vec<OutputColumn>,
     /// The format of the parts.
@@ -118,7 +133,7 @@ pub struct Manifest {
     /// Job and time of the snapshot, if the export is a snapshot of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotOf>,
-    /// The ranges of pages, in the order of their rows. Each writer writes one range.
+    /// The ranges of pages, in the order of their rows. Each writer writes one range. Empty for a conversion.
     pub ranges: Vec<WrittenRange>,
     /// The dataset card. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,37 +143,6 @@ pub struct Manifest {
     pub splits: Vec<WrittenSplit>,
     /// The files, in the order of their rows: the rows of the first split come before those of the next one.
     pub parts: Vec<Part>,
-}
-
-/// Identifies an export as a snapshot of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SnapshotOf {
-    /// The job's name.
-    pub job: String,
-    /// Time at which the snapshot was started, as in its folder's name.
-    pub stamp: Stamp,
-    /// The dataset's entry in the API's list of datasets at that time, if the list was requested.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub listed: Option<Listed>,
-}
-
-/// A dataset's entry in the API's list of datasets.
-///
-/// Contains only the fields that show whether the dataset has changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Listed {
-    /// Name of the dataset.
-    pub name: Option<String>,
-    /// Version of the dataset.
-    pub version: Option<i64>,
-    /// Time at which the dataset was created, as text from the API.
-    pub created_at: Option<String>,
-    /// Number of rows of the dataset.
-    pub num_datapoints: Option<u64>,
-    /// Metadata of the dataset, as JSON text.
-    pub metadata: Option<String>,
 }
 
 /// The program that wrote an export.
@@ -186,7 +170,8 @@ pub enum Completeness {
     /// Every row of the dataset was read exactly once. The export contains them all, or those that its
     /// transformation kept.
     Proven,
-    /// Only a range of pages or a number of rows was requested. Nothing is known about the other rows.
+    /// Only a range of pages or a number of rows was requested, or the rows were converted from a file without a record.
+    /// Nothing is known about the other rows.
     Partial,
 }
 
@@ -224,11 +209,17 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Returns the id of the dataset; the nil UUID if it is unknown, which no snapshot's is.
+    pub(crate) fn dataset_or_nil(&self) -> Uuid {
+        self.dataset.unwrap_or_default()
+    }
+
     /// Returns the parts in order, each with the facts that its file must have.
     pub(crate) fn listed(&self) -> impl Iterator<Item = ListedPart> {
         let (mut first_row, mut split) = (0_u64, None);
         let transform = self.transform.clone().map(Arc::new);
         let columns: Arc<[OutputColumn]> = self.columns.as_slice().into();
+        let earlier: Arc<[EarlierTransform]> = self.earlier.as_slice().into();
         self.parts.iter().map(move |part| {
             // Each split has parts for all rows read.
             if split != part.split.as_ref() {
@@ -242,6 +233,7 @@ impl Manifest {
                 dataset: self.dataset,
                 count: self.count,
                 transform: transform.clone(),
+                earlier: earlier.clone(),
                 columns: columns.clone(),
             }
         })
@@ -268,15 +260,22 @@ impl Manifest {
     /// parts.
     pub(crate) fn totals(&self) -> [(&'static str, u64, u64); 3] {
         let rows = self.parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.rows));
+        let count = self.count.unwrap_or_default();
         let of_dataset = match self.completeness {
-            Completeness::Proven => self.rows_read,
-            Completeness::Partial => self.count,
+            Completeness::Proven => rows_of_dataset(&self.earlier, self.rows_read),
+            Completeness::Partial => count,
         };
         [
             ("rows", self.rows, rows),
             ("rows read", self.rows_read, self.rows_read_of_parts()),
-            ("rows of the dataset", self.count, of_dataset),
+            ("rows of the dataset", count, of_dataset),
         ]
+    }
+
+    /// Returns why the earlier transformations cannot have given the rows that were read.
+    pub(crate) fn unexplained_earlier(&self) -> Option<String> {
+        let is_whole = self.completeness == Completeness::Proven;
+        unexplained_earlier(&self.earlier, self.rows_read, is_whole)
     }
 
     /// Returns the digest that the digests of the parts join to; `None` if one of them is not a digest.

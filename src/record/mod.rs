@@ -3,9 +3,11 @@
 //! Writes no files.
 
 pub(crate) mod card;
+pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod layout;
 pub(crate) mod manifest;
+pub(crate) mod origin;
 mod part;
 pub(crate) mod place;
 pub(crate) mod splits;
@@ -13,8 +15,10 @@ pub(crate) mod stamp;
 pub(crate) mod written;
 
 pub use self::{
+    earlier::EarlierTransform,
     facts::digest,
-    manifest::{Completeness, Listed, Manifest, Part, SnapshotOf, Tool},
+    manifest::{Completeness, Manifest, Part, Tool},
+    origin::{ConvertedFrom, Listed, SnapshotOf},
     stamp::Stamp,
     written::{WrittenCard, WrittenRange, WrittenSplit},
 };

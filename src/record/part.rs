@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::earlier::{EarlierTransform, RowNumbers, unexplained};
 use crate::{
     batch::OutputColumn,
     proof::Digest,
@@ -21,9 +22,9 @@ pub struct Part {
     /// Name of the split whose rows the file has; `None` if the rows are not split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// Number of the first page in the file, from 1.
+    /// Number of the first page in the file, from 1. 0 for a conversion.
     pub first_page: u64,
-    /// Number of the last page in the file.
+    /// Number of the last page in the file. 0 for a conversion.
     pub last_page: u64,
     /// Number of rows that were read for the file. The parts of all splits that have the same pages were read for
     /// together, and have the same number.
@@ -100,53 +101,6 @@ pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
     }
 }
 
-/// The numbers of the rows of a file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RowNumbers {
-    pub(super) rows: u64,
-    pub(super) rows_read: u64,
-    pub(super) failed: u64,
-    pub(super) duplicates: u64,
-}
-
-/// Returns why a file cannot have these rows: without a transformation, every row that is read is written.
-pub(super) fn unexplained(
-    numbers: RowNumbers,
-    transform: Option<&TransformRecord>,
-) -> Option<String> {
-    let RowNumbers { rows, rows_read, failed, duplicates } = numbers;
-    let left_out = rows_read.checked_sub(rows);
-    let is_at_most = |some: u64, all: Option<u64>| all.is_some_and(|all| some <= all);
-    let is_explained = match transform {
-        // A row can have any number of lines.
-        Some(transform) if transform.map.is_some() => {
-            failed <= rows_read && duplicates <= rows_read
-        }
-        Some(transform) if transform.keeps_failed_rows() => {
-            is_at_most(duplicates, left_out) && failed <= rows_read
-        }
-        Some(_) => is_at_most(failed.saturating_add(duplicates), left_out),
-        None => left_out == Some(0) && failed == 0,
-    };
-    let compares = transform.is_some_and(|transform| transform.dedupe.is_some());
-    let by = match transform {
-        Some(_) => "",
-        None => ", and no transformation is recorded",
-    };
-    (!is_explained || duplicates > 0 && !compares).then(|| {
-        let failed = match failed {
-            0 => String::new(),
-            failed => format!(" and {} failed", counted(failed, "row")),
-        };
-        let equal = match duplicates {
-            0 => String::new(),
-            more => format!(" and {} equal to an earlier one", counted(more, "row")),
-        };
-        let read = counted(rows_read, "row");
-        format!("it has {} of {read} read{failed}{equal}{by}", grouped(rows))
-    })
-}
-
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -157,10 +111,11 @@ pub(crate) struct ListedPart {
     pub(crate) part: Part,
     /// Number of the part's first row among all rows read.
     pub(crate) first_row: u64,
-    pub(crate) dataset: Uuid,
+    pub(crate) dataset: Option<Uuid>,
     /// Number of rows of the dataset.
-    pub(crate) count: u64,
+    pub(crate) count: Option<u64>,
     pub(crate) transform: Option<Arc<TransformRecord>>,
+    pub(crate) earlier: Arc<[EarlierTransform]>,
     pub(crate) columns: Arc<[OutputColumn]>,
 }
 

@@ -88,7 +88,7 @@ impl Series {
             snapshot: stamp,
             path: format!("{}/{}", self.job, self.path(stamp)),
             as_of: text(as_of),
-            dataset: manifest.dataset,
+            dataset: manifest.dataset_or_nil(),
             rows: manifest.rows,
             rows_read: Some(manifest.rows_read),
             bytes: bytes_of(manifest),

@@ -85,8 +85,8 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
                 SeriesState::Complete(manifest) => {
                     let listed = manifest.snapshot.as_ref().and_then(|it| it.listed.as_ref());
                     shown.version = listed.and_then(|listed| listed.version);
-                    shown.dataset = Some(manifest.dataset);
-                    shown.other_dataset = !job.may_store(manifest.dataset);
+                    shown.dataset = manifest.dataset;
+                    shown.other_dataset = !job.may_store(manifest.dataset_or_nil());
                     shown.rows = Some(manifest.rows);
                     shown.bytes = Some(bytes_of(&manifest));
                     shown.complete = true;

@@ -137,7 +137,7 @@ type ExpiredSnapshot = Option<(Stamp, Box<Manifest>)>;
 fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSnapshot)>> {
     let entries = series.entries()?;
     let counts = |entry: &&SeriesEntry| match &entry.state {
-        SeriesState::Complete(manifest) => job.may_store(manifest.dataset),
+        SeriesState::Complete(manifest) => job.may_store(manifest.dataset_or_nil()),
         SeriesState::Incomplete | SeriesState::Foreign(_) => false,
     };
     let stamps: Vec<Stamp> = entries.iter().filter(counts).map(|entry| entry.stamp).collect();
@@ -151,8 +151,8 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSn
             why,
         };
         let manifest = match entry.state {
-            SeriesState::Complete(manifest) if !job.may_store(manifest.dataset) => {
-                let why = format!("is of dataset {}, not of the job's", manifest.dataset);
+            SeriesState::Complete(manifest) if !job.may_store(manifest.dataset_or_nil()) => {
+                let why = format!("is of dataset {}, not of the job's", manifest.dataset_or_nil());
                 return Ok((decision(RetentionAction::Leave, why), None));
             }
             SeriesState::Complete(manifest) => manifest,

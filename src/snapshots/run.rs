@@ -258,10 +258,10 @@ impl JobRun<'_> {
                 .await?
         };
         // The job named another dataset before. Equal rows do not make its snapshot one of this dataset.
-        before.last = before.last.filter(|(_, last)| self.job.may_store(last.dataset));
+        before.last = before.last.filter(|(_, last)| self.job.may_store(last.dataset_or_nil()));
         let is_still = |last: &Manifest| {
             self.job.unchanged == Unchanged::Metadata
-                && last.base_url == self.client.base_url()
+                && last.base_url.as_deref() == Some(self.client.base_url())
                 && is_still(last, chosen)
         };
         if let Some((stamp, manifest)) = before.last.clone().filter(|(_, last)| is_still(last)) {
@@ -445,7 +445,10 @@ impl Before {
                 && manifest.csv_bom == plan.encoding.csv_bom()
                 && manifest.csv_safe == plan.encoding.csv_safe()
                 && manifest.card.is_some() == plan.options.dataset_card
-                && manifest.query.ordering == plan.options.query.ordering
+                && manifest
+                    .query
+                    .as_ref()
+                    .is_some_and(|it| it.ordering == plan.options.query.ordering)
         });
         Ok(Self { last, left, newest })
     }
@@ -456,5 +459,5 @@ fn is_still(last: &Manifest, chosen: &Chosen) -> bool {
     let then = last.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
     let (Some(then), Some(now)) = (then, &chosen.listed) else { return false };
     let same = |listed: &Listed| (listed.num_datapoints, listed.metadata.clone());
-    last.dataset == chosen.id && now.num_datapoints.is_some() && same(then) == same(now)
+    last.dataset == Some(chosen.id) && now.num_datapoints.is_some() && same(then) == same(now)
 }

@@ -81,7 +81,7 @@ pub fn newest_snapshots(
         stamps.retain(|stamp| until.is_none_or(|until| *stamp <= until));
         for stamp in stamps.into_iter().rev() {
             if let SeriesState::Complete(manifest) = series.state(stamp)?
-                && dataset.is_none_or(|dataset| manifest.dataset == dataset)
+                && dataset.is_none_or(|dataset| manifest.dataset == Some(dataset))
             {
                 found.push(stored(&series, stamp, &manifest));
                 break;
@@ -100,7 +100,7 @@ fn stored(series: &Series, stamp: Stamp, manifest: &Manifest) -> StoredSnapshot 
     StoredSnapshot {
         stamp,
         location: series.target(stamp).to_string(),
-        dataset: manifest.dataset,
+        dataset: manifest.dataset_or_nil(),
         version: listed.and_then(|listed| listed.version),
         rows: manifest.rows,
         bytes: bytes_of(manifest),

@@ -219,22 +219,44 @@ fn convert(value: JqValue, kind: ColumnType) -> Result<ComputedValue, String> {
     }
 }
 
-/// Returns a whole number. Of the languages' numbers, those with a fraction part or an exponent can be whole, too.
+/// Returns a whole number of 64 bits. Numbers with a fraction part or an exponent can be whole, too: their digits decide.
 fn integer(number: &Num) -> Option<i64> {
     match number {
         Num::Int(int) => i64::try_from(*int).ok(),
         Num::BigInt(int) => i64::try_from(&**int).ok(),
-        Num::Float(float) => whole(*float),
-        Num::Dec(digits) => digits.parse().ok().or_else(|| whole(digits.parse().ok()?)),
+        // The bounds make the conversion exact. 2^53 itself can be the rounded result of a calculation.
+        Num::Float(float) => {
+            (float.fract() == 0.0 && float.abs() < EXACT as f64).then_some(*float as i64)
+        }
+        Num::Dec(digits) => whole(digits),
     }
 }
 
-fn whole(float: f64) -> Option<i64> {
-    // The bounds make the conversion exact.
-    (float.fract() == 0.0 && float.abs() <= EXACT as f64).then_some(float as i64)
+/// Returns the value of a decimal number that is whole, from its digits.
+fn whole(number: &str) -> Option<i64> {
+    let (number, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (is_negative, number) = match number.strip_prefix('-') {
+        Some(number) => (true, number),
+        None => (false, number),
+    };
+    let (before, after) = number.split_once('.').unwrap_or((number, ""));
+    let digits = format!("{before}{after}");
+    let significant = digits.trim_end_matches('0');
+    let zeros = (digits.len() - significant.len()) as i64 - after.len() as i64;
+    let significant = significant.trim_start_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    // An exponent out of range is that of no whole number of 64 bits.
+    let zeros = usize::try_from(exponent.parse::<i64>().ok()?.checked_add(zeros)?).ok()?;
+    if significant.len().saturating_add(zeros) > 19 {
+        return None;
+    }
+    let sign = if is_negative { "-" } else { "" };
+    format!("{sign}{significant}{}", "0".repeat(zeros)).parse().ok()
 }
 
-/// Returns the nearest floating-point number. An integer must be exact.
+/// Returns the nearest floating-point number. An integer must be exact, and only zero becomes zero.
 fn float(number: &Num) -> Option<f64> {
     match number {
         Num::Int(int) => {
@@ -243,7 +265,10 @@ fn float(number: &Num) -> Option<f64> {
         }
         Num::BigInt(_) => None,
         Num::Float(float) => float.is_finite().then_some(*float),
-        Num::Dec(digits) => digits.parse().ok().filter(|float: &f64| float.is_finite()),
+        Num::Dec(digits) => {
+            let float = digits.parse().ok().filter(|float: &f64| float.is_finite())?;
+            (float != 0.0 || whole(digits) == Some(0)).then_some(float)
+        }
     }
 }
 
@@ -274,6 +299,14 @@ mod tests {
             (ColumnType::Int, "9223372036854775807", ComputedValue::Int(i64::MAX)),
             (ColumnType::Int, "8 / 2", ComputedValue::Int(4)),
             (ColumnType::Int, "1e3", ComputedValue::Int(1000)),
+            (ColumnType::Int, "-0.0", ComputedValue::Int(0)),
+            (ColumnType::Int, "9007199254740993.0", ComputedValue::Int(9_007_199_254_740_993)),
+            (ColumnType::Int, "92233720368547758070e-1", ComputedValue::Int(i64::MAX)),
+            (ColumnType::Int, "-9223372036854775808.00", ComputedValue::Int(i64::MIN)),
+            (ColumnType::Int, "1e18", ComputedValue::Int(1_000_000_000_000_000_000)),
+            (ColumnType::Int, "0e999999999999", ComputedValue::Int(0)),
+            (ColumnType::Float, "0.000e5", ComputedValue::Float(0.0)),
+            (ColumnType::Float, "5e-324", ComputedValue::Float(5e-324)),
             (ColumnType::Float, "1", ComputedValue::Float(1.0)),
             (ColumnType::Float, "0.1", ComputedValue::Float(0.1)),
             (ColumnType::Bool, "1 == 1", ComputedValue::Bool(true)),
@@ -295,6 +328,13 @@ mod tests {
             (ColumnType::String, "\"a\", \"b\"", "several outputs: collect them with [...]"),
             (ColumnType::Int, "9223372036854775808", "is not an integer of 64 bits"),
             (ColumnType::Int, "1.5", "is not an integer of 64 bits"),
+            (ColumnType::Int, "1.00000000000000000001", "is not an integer of 64 bits"),
+            (ColumnType::Int, "0.99999999999999999999", "is not an integer of 64 bits"),
+            (ColumnType::Int, "1e-400", "is not an integer of 64 bits"),
+            (ColumnType::Int, "1e19", "is not an integer of 64 bits"),
+            (ColumnType::Int, "9223372036854775808.0", "is not an integer of 64 bits"),
+            (ColumnType::Int, "9007199254740992 + 0.0", "is not an integer of 64 bits"),
+            (ColumnType::Float, "1e-400", "does not fit a floating-point number"),
             (ColumnType::Int, "1e400", "is not an integer of 64 bits"),
             (ColumnType::Int, "\"1\"", "is a string, not an integer"),
             (ColumnType::Float, "9007199254740993", "does not fit a floating-point number"),
@@ -304,6 +344,9 @@ mod tests {
             (ColumnType::Bool, "0", "is a number, not a boolean"),
             (ColumnType::Timestamp, "\"2026-01-31\"", "give a time with its offset"),
             (ColumnType::Timestamp, "\"2026-01-31T12:00:00.0000001Z\"", "finer than a microsecond"),
+            (ColumnType::Timestamp, "\"9999-12-31T23:59:59-12:00\"", "years 0000 to 9999"),
+            (ColumnType::Timestamp, "\"0000-01-01T00:00:00+12:00\"", "years 0000 to 9999"),
+            (ColumnType::Timestamp, "\"2016-12-31T23:59:60Z\"", "a leap second"),
             (ColumnType::Timestamp, "0", "is a number, not a string with a time"),
             (ColumnType::String, ".id | error", "Row"),
         ] {

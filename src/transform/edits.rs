@@ -143,6 +143,15 @@ impl EditedRow {
         }
     }
 
+    /// Counts the row for each path that led to a value. `rows` has a number for each path of the transformation.
+    pub(crate) fn count_paths(&self, rows: &mut [u64]) {
+        for path in self.paths.iter() {
+            if let Some(rows) = rows.get_mut(path) {
+                *rows += 1;
+            }
+        }
+    }
+
     /// Returns the bytes that the replacements add to the row.
     pub(super) fn added(&self, row: &Row<'_>) -> usize {
         let edited = self.of(*row);

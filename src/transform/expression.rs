@@ -160,7 +160,6 @@ impl Expression {
         Ok(printed)
     }
 
-    #[cfg(test)]
     pub(super) fn fields(&self) -> &FieldsRead {
         &self.fields
     }

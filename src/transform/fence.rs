@@ -214,6 +214,7 @@ fn unknown_name(name: &str) -> String {
         "lower" => Some("ascii_downcase".to_owned()),
         "upper" => Some("ascii_upcase".to_owned()),
         field if FIELDS.contains(&field) => Some(format!(".{field}")),
+        _ if name.len() < 4 => None,
         _ => {
             let likeness = |known: &&str| strsim::jaro_winkler(name, known);
             let known = ALLOWED.iter().map(|known| (likeness(known), *known));

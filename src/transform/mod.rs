@@ -33,10 +33,12 @@ mod options;
 mod paths;
 mod places;
 mod pseudonyms;
+mod recorded;
 mod regexes;
 mod rewrite;
 mod row_value;
 mod sample;
+mod shaped;
 mod shaper;
 mod split_options;
 mod splits;
@@ -50,12 +52,13 @@ mod value;
 pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},
-    shaper::TransformRecord,
+    recorded::TransformRecord,
     splits::SplitRecord,
 };
 pub(crate) use self::{
     options::ColumnText,
+    shaped::Shaped,
     shaper::Shaper,
     splits::{SplitsText, is_split_name},
-    stage::{RowBlock, Shaped, Stage, StageLimits},
+    stage::{RowBlock, Stage, StageLimits},
 };

@@ -2,21 +2,22 @@
 
 use std::{borrow::Cow, sync::atomic::AtomicBool, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    computed::{ComputedColumn, ComputedColumnRecord, LineMap},
+    columns::FieldsRead,
+    computed::{ComputedColumn, LineMap},
     dedupe::{RowKey, null_hash},
     edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
+    recorded::TransformRecord,
     sample::Sample,
-    splits::{SplitKey, SplitRecord, Splits},
+    splits::{SplitKey, Splits},
 };
 use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
     client::Row,
     error::{Error, Result, human},
+    text::quoted,
 };
 
 /// The expression language. It decides which rows an expression keeps, so records and fingerprints hold it.
@@ -24,78 +25,6 @@ use crate::{
 /// `fence` is our own number. Raise it when a function of ours gives other results, or when other expressions are
 /// valid.
 pub(super) const LANGUAGE: &str = "jaq-core 3.1.2, jaq-std 3.0.4, jaq-json 2.0.3, fence 3";
-
-/// How the rows of an export were chosen and changed, as the manifest and the files record it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TransformRecord {
-    /// The expression language and its version, if there are expressions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub language: Option<String>,
-    /// The conditions. A row was kept if all of them hold.
-    #[serde(rename = "where", default, skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<String>,
-    /// The computed columns.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<ComputedColumnRecord>,
-    /// The expression whose outputs are the lines that were written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map: Option<String>,
-    /// The expression by which rows were compared: only the first of equal rows was kept.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dedupe: Option<String>,
-    /// What was done with a row on which an expression failed, if there are expressions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_error: Option<OnError>,
-    /// The fraction of the rows to keep, as a decimal number.
-    // A text, because not every reader of JSON returns the same floating-point number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sample: Option<String>,
-    /// The splits of the rows, in their order.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub split: Vec<SplitRecord>,
-    /// The expression for the key of a row, which decides about the sample and the split. `None` is `.input`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split_by: Option<String>,
-    /// The seed of the sample and of the split.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
-    /// The paths whose values were replaced by null, each in its shortest form.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub mask: Vec<String>,
-    /// The paths whose values were replaced by pseudonyms, each in its shortest form.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub pseudonymise: Vec<String>,
-    /// A check value of the key of the pseudonyms: another key has another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pseudonym_key: Option<String>,
-}
-
-impl TransformRecord {
-    /// Whether a row on which an expression failed can be kept: a computed column or a key of the row is then null.
-    pub(crate) fn keeps_failed_rows(&self) -> bool {
-        let has_keys = self.dedupe.is_some() || self.split_by.is_some();
-        self.on_error == Some(OnError::Null) && (has_keys || !self.columns.is_empty())
-    }
-
-    /// Whether every row that is read gives one row of the export.
-    pub(crate) fn keeps_every_row(&self) -> bool {
-        let is_whole = self.conditions.is_empty() && self.sample.is_none() && self.dedupe.is_none();
-        is_whole && self.map.is_none() && self.on_error != Some(OnError::Skip)
-    }
-
-    /// Returns the number of paths whose values were replaced.
-    pub(crate) fn replaced_paths(&self) -> usize {
-        self.mask.len() + self.pseudonymise.len()
-    }
-
-    /// Returns the computed columns. A record of another program can have columns that no export has: those are left
-    /// out.
-    pub(crate) fn output_columns(&self) -> Vec<OutputColumn> {
-        let column = |it: &ComputedColumnRecord| OutputColumn::computed(&*it.name, it.column_type);
-        self.columns.iter().filter_map(|it| column(it).ok()).collect()
-    }
-}
 
 /// The options with expressions, for messages.
 const EXPRESSIONS: &str = "`where`, `column`, `map`, `dedupe` or `split_by`";
@@ -255,6 +184,32 @@ impl Shaper {
     /// Returns the fractions of the splits, in their order.
     pub(crate) fn fractions(&self) -> impl Iterator<Item = f64> {
         self.splits.iter().flat_map(Splits::fractions)
+    }
+
+    /// Refuses an expression that names a field which the rows do not have. `why` says it of a name. A field that an
+    /// expression reads only with the whole row is null.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for the first such expression, and for a sample of rows without inputs.
+    pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
+        let columns = self.columns.iter().map(|column| &column.expression);
+        let columns = columns.chain(self.dedupe.iter().map(|key| &key.expression));
+        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
+        let columns = columns.chain(self.key.expression());
+        for expression in self.conditions.iter().chain(columns) {
+            let FieldsRead::Named(names) = expression.fields() else { continue };
+            if let Some(why) = names.iter().find_map(|name| why(name)) {
+                let (option, text) = (expression.option(), quoted(expression.text(), 60));
+                return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
+            }
+        }
+        let is_by_input = self.sample.is_some() && self.key.expression().is_none();
+        match why("input").filter(|_| is_by_input) {
+            Some(why) => {
+                Err(Error::Usage(format!("`sample` chooses rows by their inputs, and {why}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether rows are compared, so that only the first of equal ones is kept.

@@ -18,14 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::ArrayRef;
 use uuid::Uuid;
 
 use super::{
     budget::STACK,
-    edits::EditedRow,
-    explain::Explanation,
     expression::EvaluationFailure,
+    shaped::Shaped,
     shaper::{ShapedRow, Shaper},
 };
 use crate::{
@@ -36,6 +34,11 @@ use crate::{
 
 /// Most bytes of the computed values of a block, and of what replacements add to its rows: 256 MiB.
 const MOST_COMPUTED: usize = 256 << 20;
+
+/// Bytes of computed values in the blocks that nobody has taken yet, above which only the oldest block goes on: 64 MiB.
+const MOST_UNTAKEN: usize = 64 << 20;
+/// Bytes of computed values that a thread counts together: 64 KiB.
+const COUNTED_TOGETHER: usize = 64 << 10;
 
 /// How long an evaluation may continue after it was asked to stop: 1 s. Only a single long operation does not see the
 /// request.
@@ -48,61 +51,14 @@ const POLL: Duration = Duration::from_millis(50);
 pub(crate) trait RowBlock: Send + 'static {
     /// Number of the block, for errors.
     fn number(&self) -> u64;
+    /// Number of the first row among those of the blocks with this number, for errors.
+    fn first_row(&self) -> u64 {
+        1
+    }
     /// The memory of the block, in bytes.
     fn size(&self) -> usize;
     /// The rows, in order.
     fn rows(&self) -> impl Iterator<Item = Row<'_>>;
-}
-
-/// A block, and which of its rows are kept.
-#[derive(Debug)]
-pub(crate) struct Shaped<B> {
-    pub(crate) block: B,
-    /// One value for each row.
-    pub(crate) kept: Vec<bool>,
-    /// The number of the split of each row that is kept.
-    pub(crate) splits: Vec<usize>,
-    /// Number of rows on which an expression failed.
-    pub(crate) failed: u64,
-    /// The computed columns, each with one value for each row that is kept, or with the lines of all of them.
-    pub(crate) columns: Vec<ArrayRef>,
-    /// Number of lines of each row, if rows are mapped to lines; otherwise empty.
-    pub(crate) lines: Vec<usize>,
-    /// For each row that is kept, the row with its replacements, if there are any. Empty without replacements.
-    pub(crate) edited: Vec<Option<Box<EditedRow>>>,
-    /// For each split, and once without splits: for each path of the replacements, the number of rows in which it has
-    /// replaced a value.
-    pub(crate) replaced: Vec<Vec<u64>>,
-    /// Whether rows are compared.
-    pub(crate) compares: bool,
-    /// For each row that is kept, the hash by which it is compared with earlier rows. Empty if rows are not compared.
-    pub(crate) hashes: Vec<u128>,
-    /// For each row that is kept, whether it is left out after all, because it equals an earlier row. Empty until
-    /// [`leave_out`](Self::leave_out).
-    pub(crate) duplicates: Vec<bool>,
-    /// What becomes of each row, if the stage only explains it. No row is kept then.
-    pub(crate) explanations: Vec<Explanation>,
-}
-
-impl<B> Shaped<B> {
-    /// Leaves out rows that equal an earlier row: there is one value for each row that is kept.
-    pub(crate) fn leave_out(&mut self, duplicates: Vec<bool>) {
-        let rows = self.edited.iter().zip(&self.splits).zip(&duplicates);
-        for ((edited, split), _) in rows.filter(|(_, is_duplicate)| **is_duplicate) {
-            let Some(replaced) = self.replaced.get_mut(*split) else { continue };
-            for path in edited.iter().flat_map(|it| it.paths().iter()) {
-                if let Some(rows) = replaced.get_mut(path) {
-                    *rows = rows.saturating_sub(1);
-                }
-            }
-        }
-        self.duplicates = duplicates;
-    }
-
-    /// Returns the number of rows that were left out because they equal an earlier row.
-    pub(crate) fn duplicate_rows(&self) -> u64 {
-        self.duplicates.iter().filter(|is_duplicate| **is_duplicate).count() as u64
-    }
 }
 
 /// The largest content of a stage.
@@ -139,6 +95,8 @@ struct StageShared<B> {
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
+    /// Wakes the threads that wait until a block is taken: one was taken, or the stage is closed.
+    taken: Condvar,
     /// Wakes the watching thread: the stage is closed.
     ended: Condvar,
     /// Nobody needs a result any more. Unlike the request of a slot, it is never taken back.
@@ -149,6 +107,12 @@ struct StageShared<B> {
 
 struct StageQueue<B> {
     submitted: u64,
+    /// Number of blocks that were taken.
+    taken: u64,
+    /// Bytes of computed values in the blocks that were not taken.
+    computed: usize,
+    #[cfg(test)]
+    most_computed: usize,
     blocks: VecDeque<(u64, B)>,
 }
 
@@ -197,8 +161,16 @@ impl<B: RowBlock> Stage<B> {
         let shared = Arc::new(StageShared {
             shaper,
             explains,
-            queue: Mutex::new(StageQueue { submitted: 0, blocks: VecDeque::new() }),
+            queue: Mutex::new(StageQueue {
+                submitted: 0,
+                taken: 0,
+                computed: 0,
+                #[cfg(test)]
+                most_computed: 0,
+                blocks: VecDeque::new(),
+            }),
             filled: Condvar::new(),
+            taken: Condvar::new(),
             ended: Condvar::new(),
             is_closed: AtomicBool::new(false),
             slots: (0..limits.threads.max(1)).map(|_| EvaluationSlot::default()).collect(),
@@ -268,6 +240,8 @@ impl<B: RowBlock> Stage<B> {
             if let Some(done) = self.early.remove(&self.taken) {
                 self.taken += 1;
                 self.sizes.pop_front();
+                let computed = done.as_ref().map_or(0, |shaped| shaped.computed);
+                self.shared.forget(self.taken, computed);
                 return done.map(Some);
             }
             match self.done.recv_timeout(if is_stopped() { Duration::ZERO } else { POLL }) {
@@ -292,6 +266,7 @@ impl<B> Drop for Stage<B> {
         queue.blocks.clear();
         drop(queue);
         self.shared.filled.notify_all();
+        self.shared.taken.notify_all();
         self.shared.ended.notify_all();
         for slot in &self.shared.slots {
             // A thread that begins a row has either seen that the stage is closed, or is stopped here.
@@ -309,6 +284,29 @@ impl<B> StageShared<B> {
 
     fn is_closed(&self) -> bool {
         self.is_closed.load(Relaxed)
+    }
+
+    /// Counts bytes of computed values of a block. While there are too many, waits until the block is the oldest: that
+    /// one never waits, so the others always go on.
+    fn count(&self, block: u64, bytes: usize) {
+        let mut queue = self.queue();
+        queue.computed = queue.computed.saturating_add(bytes);
+        #[cfg(test)]
+        {
+            queue.most_computed = queue.most_computed.max(queue.computed);
+        }
+        while queue.computed > MOST_UNTAKEN && block != queue.taken && !self.is_closed() {
+            queue = self.taken.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Counts a block that was taken, and its bytes no longer.
+    fn forget(&self, taken: u64, computed: usize) {
+        let mut queue = self.queue();
+        queue.taken = taken;
+        queue.computed = queue.computed.saturating_sub(computed);
+        drop(queue);
+        self.taken.notify_all();
     }
 }
 
@@ -341,17 +339,18 @@ impl<B: RowBlock> StageShared<B> {
     }
 
     fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
-        let (mut kept, mut splits, mut failed) = (Vec::new(), Vec::new(), 0);
+        let (mut kept, mut splits, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let no_rows = vec![0; self.shaper.replaced_paths()];
         let mut replaced = vec![no_rows; self.shaper.splits().count().max(1)];
         let (mut edited, mut computed) = (Vec::new(), 0_usize);
-        let (mut lines, mut explanations, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut lines, mut explanations) = (Vec::new(), Vec::new());
+        let (mut hashes, mut counted) = (Vec::new(), 0_usize);
         for (index, row) in block.rows().enumerate() {
             if self.is_closed() {
                 return Err(Error::Internal("the transformation is closed".to_owned()));
             }
-            let place = (block.number(), index as u64 + 1, row.id);
+            let place = (block.number(), block.first_row() + index as u64, row.id);
             if self.shaper.has_expressions() {
                 slot.begin(number, place, &self.is_closed);
             }
@@ -371,7 +370,9 @@ impl<B: RowBlock> StageShared<B> {
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
             };
             kept.push(verdict.is_kept);
-            failed += u64::from(verdict.has_failed);
+            if verdict.has_failed {
+                failed.push(index);
+            }
             if verdict.is_kept {
                 computed += next.values.iter().map(ComputedValue::size).sum::<usize>();
                 computed += next.edited.as_ref().map_or(0, |edited| edited.added(&row));
@@ -381,6 +382,10 @@ impl<B: RowBlock> StageShared<B> {
                     return Err(self.shaper.error(place, last, EvaluationFailure::Row(why)));
                 }
                 splits.push(verdict.split);
+                if computed - counted >= COUNTED_TOGETHER {
+                    self.count(number, computed - counted);
+                    counted = computed;
+                }
                 if self.shaper.maps() {
                     lines.resize(kept.len() - 1, 0);
                     lines.push(next.values.len());
@@ -402,6 +407,7 @@ impl<B: RowBlock> StageShared<B> {
                 }
             }
         }
+        self.count(number, computed - counted);
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
         let duplicates = Vec::new();
         Ok(Shaped {
@@ -416,6 +422,7 @@ impl<B: RowBlock> StageShared<B> {
             compares: self.shaper.compares(),
             hashes,
             duplicates,
+            computed,
             explanations,
         })
     }

@@ -348,7 +348,7 @@ fn errors_are_short() {
     let long: &'static str = format!("\"{}\"", "x".repeat(1_000_000)).leak();
     let row = Row { input: Some(long), ..EMPTY };
     let why = failure(".input | .a", row);
-    assert_eq!(why, format!("cannot index \"{}…\" with \"a\"", "x".repeat(40)));
+    assert_eq!(why, format!("cannot index \"{}… with \"a\"", "x".repeat(39)));
     let why = failure("error(\"y\" * 1000)", row);
     assert_eq!(why, format!("{}…", "y".repeat(160)));
     assert_eq!(failure("error(\"my own\")", row), "my own");

@@ -27,6 +27,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
             "record",
             "location",
             "export",
+            "convert",
             "diff",
             "cli",
             "fuzzing",
@@ -41,14 +42,15 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 7] = [
+const FORBIDDEN: [(&str, &[&str]); 8] = [
     ("transform", &["paginator", "proof", "sink", "destination", "record", "export", "files"]),
     ("client", &["paginator", "batch", "sink", "destination", "export"]),
     ("paginator", &["batch", "sink", "destination", "export"]),
     ("batch", &["paginator", "transform", "sink", "destination", "export"]),
     ("sink", &["client", "paginator", "destination", "export", "net"]),
     ("destination", &["client", "paginator", "batch", "export"]),
-    ("export", &["config", "snapshots", "schedule", "cli", "demo"]),
+    ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert"]),
+    ("convert", &["config", "snapshots", "schedule", "cli", "demo", "net"]),
 ];
 
 /// Modules that only these modules may use.

@@ -14,6 +14,7 @@ mod ahead;
 mod architecture;
 mod card;
 mod contract;
+mod convert;
 #[cfg(unix)]
 mod crafted;
 mod csv;

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._async import AsyncClient, AsyncStream
     from ._checks import Diff, Difference, Verification, diff, verify
-    from ._client import Client, Dataset, Export, datasets, export, open, read, scan, stream
+    from ._client import Client, Dataset, Export, convert, datasets, export, open, read, scan, stream
     from ._demo import Demo, demo
     from ._errors import (
         AuthenticationError,
@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from ._options import (
         ClientOptions,
         ConnectionOptions,
+        ConvertOptions,
         DiffOptions,
         FileOptions,
         FilterOptions,
         JobOptions,
         OpenOptions,
+        OutputOptions,
         RowOptions,
         SnapshotOptions,
         StoreOptions,
@@ -57,12 +59,13 @@ if TYPE_CHECKING:
 _NAMES = {
     "_async": "AsyncClient AsyncStream",
     "_checks": "Diff Difference Verification diff verify",
-    "_client": "Client Dataset Export datasets export open read scan stream",
+    "_client": "Client Dataset Export convert datasets export open read scan stream",
     "_demo": "Demo demo",
     "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
     "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
     "_native": "__version__",
-    "_options": "ClientOptions ConnectionOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions RowOptions "
+    "_options": "ClientOptions ConnectionOptions ConvertOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions "
+    "OutputOptions RowOptions "
     "SnapshotOptions StoreOptions TransformOptions",
     "_progress": "Progress",
     "_snapshots": "JobResult Snapshot SnapshotResult open_snapshot snapshot snapshots",
@@ -80,6 +83,7 @@ __all__ = [  # noqa: F822
     "ClientOptions",
     "ConfigurationError",
     "ConnectionOptions",
+    "ConvertOptions",
     "DataError",
     "Dataset",
     "Demo",
@@ -98,6 +102,7 @@ __all__ = [  # noqa: F822
     "NotFoundError",
     "OpenOptions",
     "OutputError",
+    "OutputOptions",
     "Progress",
     "ReadWriteError",
     "RowOptions",
@@ -114,6 +119,7 @@ __all__ = [  # noqa: F822
     "UsageError",
     "Verification",
     "__version__",
+    "convert",
     "datasets",
     "demo",
     "diff",

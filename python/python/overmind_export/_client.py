@@ -12,10 +12,12 @@ from . import _native, _signals
 from ._options import (
     ClientOptions,
     ConnectionOptions,
+    ConvertOptions,
     DatasetsCall,
     ExportCall,
     FileOptions,
     FilterOptions,
+    HasLocation,
     JobOptions,
     OpenOptions,
     Path,
@@ -24,6 +26,7 @@ from ._options import (
     checked,
     dataset_id,
     names_of,
+    place,
     without_secrets,
     with_options,
 )
@@ -378,6 +381,36 @@ def export(dataset: str | UUID | Dataset, output: Path, **options: Unpack[Export
     """
     client, given = _split("export", options, ExportCall)
     return client.export(dataset, output, **cast("FileOptions", given))
+
+
+@with_options(ConvertOptions, progress="auto")
+def convert(source: Path | HasLocation, output: Path, **options: Unpack[ConvertOptions]) -> Summary:
+    """Converts an export to another format, layout or place, without the API: all or nothing.
+
+    Parameters
+    ----------
+    source : str, os.PathLike or Export
+        A directory of parts, a single file, or the URL of either. The file can also be one of another program, with columns
+        of an export.
+    output : str or os.PathLike
+        As for :func:`export`.
+    **options
+        The flags of ``overmind-export convert`` with underscores, and the options of :func:`read` that choose rows and
+        columns.
+
+    Examples
+    --------
+    >>> import overmind_export as oe, tempfile, pathlib
+    >>> with oe.demo(rows=1000) as demo, tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "rows.parquet")
+    ...     exported = oe.export(demo.dataset, path, base_url=demo.url, api_key="demo")
+    ...     converted = oe.convert(path, pathlib.Path(folder, "rows.csv"))
+    >>> converted.digest == exported.digest
+    True
+    """
+    given = {"progress": "auto"} | checked("convert", options, ConvertOptions)
+    given |= {"progress": display(given["progress"])}
+    return Summary(**_native.convert(place(source), output, given))
 
 
 class Export:

@@ -151,8 +151,8 @@ class RowOptions(FilterOptions, TransformOptions, total=False):
     and once at the end of a call that succeeds."""
 
 
-class FileOptions(RowOptions, total=False):
-    """How to write an export. The names are those of the command's flags."""
+class OutputOptions(TypedDict, total=False):
+    """How to write files. The names are those of the command's flags."""
 
     format: Format | None
     compression: str | None
@@ -166,16 +166,32 @@ class FileOptions(RowOptions, total=False):
     manifest: bool | None
     record: Path | None
     success_file: bool | None
-    dataset_card: bool | None
-    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
-    split: Mapping[str, float] | None
-    """Writes a folder of files for each split, such as ``{"train": 0.9, "test": 0.1}``."""
-    max_passes: int | None
     encode_threads: int | None
     temp_dir: Path | None
     storage_options: Mapping[str, str] | None
     map: str | None
     """Writes the outputs of this jq expression instead of rows, each as a line of JSON Lines."""
+
+
+class FileOptions(RowOptions, OutputOptions, total=False):
+    """How to write an export."""
+
+    dataset_card: bool | None
+    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
+    split: Mapping[str, float] | None
+    """Writes a folder of files for each split, such as ``{"train": 0.9, "test": 0.1}``."""
+    max_passes: int | None
+
+
+class ConvertOptions(TransformOptions, OutputOptions, total=False):
+    """How to convert an export."""
+
+    source_record: Path | None
+    """Where the record of the source is, if it is not next to it."""
+    max_value_bytes: int | None
+    """Largest value to accept in the source, after decompression. Default: 64 MiB."""
+    progress: ProgressOption
+    """As for :class:`RowOptions`."""
 
 
 class ReadCall(RowOptions, ConnectionOptions, total=False):

@@ -367,8 +367,8 @@ def _result(folder: str, line: dict[str, Any]) -> JobResult:
 
 
 def _dataset_result(folder: str, line: dict[str, Any]) -> SnapshotResult:
-    names = ("dataset", "name", "version", "status", "unchanged_by", "rows", "rows_read", "failed_rows")
-    names = (*names, "bytes", "digest")
+    rows = ("rows", "rows_read", "failed_rows", "bytes", "digest")
+    names = ("dataset", "name", "version", "status", "unchanged_by", *rows)
     stored = line["path"] is not None
     return SnapshotResult(
         taken=_taken(line["snapshot"]) if stored else None,

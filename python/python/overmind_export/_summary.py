@@ -37,6 +37,8 @@ class Summary:
     replaced_rows : list of int or None
         Rows in which each path of ``mask`` and then of ``pseudonymise`` has replaced a value, in the order of the paths
         in ``transform``.
+    source_digest : str or None
+        Of a conversion: the digest of the rows that were read. Without a transformation, it is ``digest``.
     pages, requests, retries, received_bytes : int or None
         Pages read, requests sent (retries included), retries, and bytes of pages after decompression.
     files, bytes, kept_rows : int or None
@@ -64,6 +66,7 @@ class Summary:
     transform: dict[str, Any] | None = None
     duplicate_rows: int | None = None
     replaced_rows: list[int] | None = None
+    source_digest: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dictionary."""

@@ -439,7 +439,11 @@ impl Prefix {
         let Some(lock) = self.lock.take() else { return 0 };
         let lost = lock.check().is_err();
         let Some(staged) = self.staged.take() else {
-            // This run never resumed: the parts of earlier runs stay untouched.
+            // After `forget`, only control objects are left. Best effort: the next run removes them.
+            if self.attempt > 0 && !lost {
+                drop(self.clear(&lock));
+            }
+            // Otherwise, this run never resumed: the parts of earlier runs stay untouched.
             drop(lock.release());
             return 0;
         };

@@ -181,6 +181,11 @@ impl Remote {
         (self.bucket(), &self.path) == (other.bucket(), &other.path)
     }
 
+    /// Whether a place is this one, or below it in the same bucket.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        self.bucket() == other.bucket() && other.path.prefix_matches(&self.path)
+    }
+
     /// The connection and the path, for use on the stores' runtime.
     pub(crate) fn target(&self) -> Result<(Arc<dyn Backend>, Path)> {
         Ok((self.store.backend()?, self.path.clone()))

@@ -3,9 +3,12 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::transform::{
-    OnError, Transform,
-    tests::{EMPTY, ROW},
+use crate::{
+    batch::ColumnType,
+    transform::{
+        OnError, Transform,
+        tests::{EMPTY, ROW},
+    },
 };
 
 /// A search that compares 10^14 bytes: it takes no step, so it cannot be stopped.
@@ -106,7 +109,7 @@ fn first_failed_row_is_named() {
         let mut skipping = stage(&transform.clone().on_error(on_error), 4);
         skipping.submit(Rows(3, vec![bad, ROW, bad]));
         let shaped = taken(&mut skipping).unwrap();
-        assert_eq!((shaped.kept, shaped.failed), (vec![false, true, false], 2));
+        assert_eq!((shaped.kept, shaped.failed), (vec![false, true, false], vec![0, 2]));
     }
 }
 
@@ -204,4 +207,25 @@ fn closed_stage_evaluates_no_further_row() {
         }
     }
     assert!(EVALUATED.load(Relaxed) > 0);
+}
+
+#[test]
+fn computed_values_that_wait_are_bounded() {
+    let transform = Transform::new().column("big", ColumnType::String, "\"x\" * 1000000");
+    let (threads, blocks) = (8, 16);
+    let mut stage = stage(&transform, threads);
+    for number in 0..blocks {
+        stage.submit(Rows(number, vec![ROW; 20]));
+    }
+    // Without the bound, the threads go on until all blocks are finished.
+    while stage.shared.queue().computed < MOST_UNTAKEN {
+        thread::yield_now();
+    }
+    for _ in 0..blocks {
+        assert_eq!(taken(&mut stage).unwrap().columns[0].len(), 20);
+    }
+    let queue = stage.shared.queue();
+    let most = MOST_UNTAKEN + (threads + 20) * 1_000_000;
+    assert!(queue.most_computed <= most, "{} bytes", queue.most_computed);
+    assert_eq!(queue.computed, 0);
 }

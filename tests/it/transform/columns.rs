@@ -183,7 +183,7 @@ fn on_error_decides_about_failed_columns() {
     let failed = world.export(&[&["-o", "a.jsonl"], &column[..]].concat());
     assert_eq!(failed.code, Some(65));
     assert!(failed.stderr.contains("page 1, row 8 (id 00000000-"), "{}", failed.stderr);
-    assert!(failed.stderr.contains("): --column \".order / "), "{}", failed.stderr);
+    assert!(failed.stderr.contains("): --column \"n=.order / "), "{}", failed.stderr);
     assert_eq!(world.entries(), Vec::<String>::new());
     for (action, rows) in [("null", 20), ("skip", 19)] {
         let more = ["-o", "a.jsonl", "--manifest", "--overwrite", "--on-error", action, "--json"];

@@ -170,3 +170,24 @@ fn other_action_on_errors_is_not_resumed() {
     run("null", &["--restart"]).ok();
     assert_eq!(record(&world, "rows")["transform"]["on_error"], "null");
 }
+
+#[test]
+fn parts_with_failed_rows_or_more_lines_are_resumed() {
+    let column =
+        ["--column", r#"n:int=if .order % 2 == 0 then "x" else 1 end"#, "--on-error", "null"];
+    let map = ["--format", "jsonl", "--map", ".order, .order, .order"];
+    for (transform, rows) in [(column, 300), (map, 900)] {
+        let faults = Faults::none().on(9, FaultAttempt::Always, Fault::status(503));
+        let world = World::with_rows(
+            Options { faults, latency: LATENCY, ..Options::default() },
+            super::rows(300),
+        );
+        let run = || world.export(&[&ARGUMENTS[..], &transform].concat());
+        assert_eq!(run().code, Some(69));
+        world.server.set_faults(Faults::none());
+        let ran = run().ok();
+        assert!(ran.stderr.contains("resuming: "), "{}", ran.stderr);
+        assert_eq!(record(&world, "rows")["rows"], rows);
+        Ran::of(world.command().args(["verify", "rows"])).ok();
+    }
+}

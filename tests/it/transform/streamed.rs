@@ -8,7 +8,7 @@ use std::{
 use futures::{StreamExt, stream};
 use overmind_export::{
     Client, Column, ColumnType, Error, OnError, Result, Sink, Transform, TransformPlan, Written,
-    arrow_array::{RecordBatch, cast::AsArray, types::Int64Type},
+    arrow_array::{Array, RecordBatch, cast::AsArray, types::Int64Type},
     schema, write_pages, write_transformed,
 };
 use tokio::runtime::Runtime;
@@ -176,4 +176,34 @@ fn wrong_plans_are_refused() {
     let plan = TransformPlan::new(&Transform::new(), None, &[]).unwrap();
     assert!(plan.clone().threads(0).unwrap_err().to_string().contains("use 1 to 256"));
     assert!(plan.threads(257).is_err());
+}
+
+#[test]
+fn rows_are_masked_and_compared_in_any_sink() {
+    let (world, runtime) = (world(900), Runtime::new().unwrap());
+    let names = ["order", "persona"].map(str::to_owned);
+    let run = |transform: Transform| {
+        let plan = TransformPlan::new(&transform, Some(&names), &[]).unwrap();
+        let (ended, ends) = mpsc::channel();
+        let sink = Collecting { ended: Some(ended), ..Collecting::default() };
+        let batches = sink.batches.clone();
+        let pages = client(&world).dataset(ID).pages();
+        let done = runtime.block_on(write_transformed(pages, &plan, Box::new(sink)));
+        let batches = batches.lock().unwrap().clone();
+        (done, batches, ends.iter().collect::<Vec<_>>())
+    };
+    let transform = Transform::new().dedupe(".order % 7").mask(".persona");
+    let (done, batches, ends) = run(transform.clone());
+    let done = done.unwrap();
+    assert_eq!((done.rows_read, done.duplicate_rows, done.written.rows), (900, 893, 7));
+    // Of the orders 0 to 6, 0 and 5 have no persona.
+    assert_eq!((done.replaced_rows, ends), (vec![5], vec!["finished"]));
+    let orders = batches[0].column(0).as_primitive::<Int64Type>().values().to_vec();
+    assert_eq!(orders, (0..7).collect::<Vec<_>>());
+    assert_eq!(batches[0].column(1).null_count(), 7);
+    // A misspelled path is known after the last row.
+    let (done, batches, ends) = run(transform.mask(".tags.emial"));
+    let error = done.unwrap_err();
+    assert!(matches!(error, Error::UnmatchedPath { delivered: true, rows: 7, .. }), "{error}");
+    assert_eq!((batches.len(), ends), (1, vec!["aborted"]));
 }

@@ -1,0 +1,133 @@
+//! Checks the rows of a source that no record vouches for.
+
+use std::{borrow::Cow, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, StringArray, builder::StringBuilder, cast::AsArray,
+};
+use serde::de::IgnoredAny;
+use uuid::Uuid;
+
+use crate::{
+    batch::{Column, ColumnType, OutputColumn},
+    client::compact::compact,
+    error::{Error, Result},
+    location::Location,
+    proof::{DEFAULT_LIMIT_BYTES, IdSet},
+    text::{counted, grouped, quoted},
+};
+
+/// Longest part of a wrong value in a message, in characters.
+const SHOWN: usize = 60;
+
+/// In an export, null and a missing value are the same.
+const NULL: &str = "null";
+
+/// What to check of each row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowChecks {
+    /// JSON columns must be JSON. White space between tokens is dropped, and JSON null becomes null.
+    pub(super) json: bool,
+    /// Ids must be UUIDs.
+    pub(super) ids: bool,
+    /// Ids must be distinct.
+    pub(super) distinct: bool,
+}
+
+/// Returns the ids of a batch; none if it has no such column. `first_row` is the number of its first row, from 1.
+///
+/// # Errors
+/// [`Error::Damaged`] for the first id that is not a UUID.
+pub(super) fn ids(batch: &RecordBatch, place: &Location, first_row: u64) -> Result<Vec<Uuid>> {
+    let texts = batch.column_by_name(Column::Id.name()).and_then(|ids| ids.as_string_opt::<i32>());
+    let Some(texts) = texts else { return Ok(Vec::new()) };
+    let id = |(row, text): (usize, Option<&str>)| {
+        let row = grouped(first_row + row as u64);
+        match text.map(Uuid::try_parse) {
+            Some(Ok(id)) => Ok(id),
+            None => Err(damaged(place, format!("row {row} has no id"))),
+            Some(Err(_)) => {
+                let id = quoted(text.unwrap_or_default(), SHOWN);
+                Err(damaged(place, format!("row {row}: its id {id} is not a UUID")))
+            }
+        }
+    };
+    texts.iter().enumerate().map(id).collect()
+}
+
+/// Checks the JSON columns of a batch, and gives them the form of an export: no white space between tokens, no JSON null.
+///
+/// # Errors
+/// [`Error::Damaged`] for the first value that is not JSON.
+pub(super) fn with_json(
+    batch: RecordBatch,
+    columns: &[OutputColumn],
+    place: &Location,
+    first_row: u64,
+) -> Result<RecordBatch> {
+    let mut changed = None;
+    for (index, column) in columns.iter().enumerate() {
+        let texts = batch.columns().get(index).and_then(|array| array.as_string_opt::<i32>());
+        let Some(texts) = texts.filter(|_| column.column_type() == ColumnType::Json) else {
+            continue;
+        };
+        let mut is_compact = true;
+        for (row, text) in texts.iter().enumerate() {
+            let Some(text) = text else { continue };
+            if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+                let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
+                let why = format!("row {row}: its {column} {text} is not JSON: {error}");
+                return Err(damaged(place, why));
+            }
+            is_compact &= matches!(compact(text), Cow::Borrowed(text) if text != NULL);
+        }
+        if !is_compact {
+            let arrays = changed.get_or_insert_with(|| batch.columns().to_vec());
+            arrays[index] = compacted(texts);
+        }
+    }
+    let Some(arrays) = changed else { return Ok(batch) };
+    let made = RecordBatch::try_new(batch.schema(), arrays);
+    made.map_err(|error| Error::Internal(format!("record batch: {error}")))
+}
+
+fn compacted(texts: &StringArray) -> ArrayRef {
+    let mut builder = StringBuilder::with_capacity(texts.len(), 0);
+    let texts = texts.iter().map(|text| text.map(compact).filter(|text| text != NULL));
+    texts.for_each(|text| builder.append_option(text));
+    Arc::new(builder.finish())
+}
+
+/// The distinct ids of a source.
+pub(super) struct DistinctIds {
+    ids: IdSet,
+    rows: u64,
+}
+
+impl DistinctIds {
+    pub(super) fn new(temp_dir: &std::path::Path) -> Self {
+        Self { ids: IdSet::spilling(DEFAULT_LIMIT_BYTES, temp_dir.to_owned()), rows: 0 }
+    }
+
+    pub(super) fn add(&mut self, ids: &[Uuid], temp_dir: &std::path::Path) -> Result<()> {
+        self.rows += ids.len() as u64;
+        ids.iter()
+            .try_for_each(|id| self.ids.insert(*id))
+            .map_err(Error::io("sort ids in", temp_dir))
+    }
+
+    /// # Errors
+    /// [`Error::Damaged`] when an id came twice: no export has such rows.
+    pub(super) fn check(self, place: &Location, temp_dir: &std::path::Path) -> Result<()> {
+        let distinct = self.ids.finish().map_err(Error::io("sort ids in", temp_dir))?.distinct;
+        if distinct == self.rows {
+            return Ok(());
+        }
+        let (rows, distinct) = (counted(self.rows, "row"), grouped(distinct));
+        Err(damaged(place, format!("its {rows} have only {distinct} distinct ids")))
+    }
+}
+
+pub(super) fn damaged(place: &Location, why: String) -> Error {
+    Error::Damaged { path: place.to_path(), why }
+}

@@ -1,0 +1,106 @@
+//! Reads the rows of the source on a thread of its own, and checks them.
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+
+use arrow_array::{Array, RecordBatch};
+
+use super::{
+    block::BatchBlock,
+    checks::{DistinctIds, RowChecks, damaged, ids, with_json},
+    source::ConvertSource,
+};
+use crate::{
+    batch::{Column, OutputColumn},
+    error::Result,
+    location::Location,
+    proof::Digest,
+    readback::ReadOptions,
+    record::facts::digest,
+    text::grouped,
+};
+
+/// The rows of the source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SourceRows {
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
+}
+
+/// Reads the rows of a source.
+pub(super) struct SourceReader {
+    pub(super) source: Arc<ConvertSource>,
+    pub(super) options: ReadOptions,
+    pub(super) checks: RowChecks,
+    pub(super) temp_dir: PathBuf,
+}
+
+impl SourceReader {
+    /// Passes the rows to `visit` in order, until it returns [`ControlFlow::Break`]: then the result is `None`.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](crate::Error::Damaged) when a file cannot be read or does not match its record, and when a row
+    /// fails a check. [`Error::Interrupted`](crate::Error::Interrupted) when the stop flag of the options is set.
+    pub(super) fn read(
+        &self,
+        mut visit: impl FnMut(BatchBlock) -> ControlFlow<()>,
+    ) -> Result<Option<SourceRows>> {
+        let mut all = SourceRows::default();
+        let mut distinct = self.checks.distinct.then(|| DistinctIds::new(&self.temp_dir));
+        for file in &self.source.files {
+            let (place, recorded, reader) = file.open(&self.options)?;
+            // Names that the source does not list are refused when it is opened.
+            reader.require_columns(place)?;
+            let mut of_file = SourceRows::default();
+            for batch in reader.batches {
+                self.options.go_on()?;
+                let batch = batch?;
+                let rows = batch.num_rows() as u64;
+                require_columns(&batch, &self.source.columns, place)?;
+                of_file.digest.join(digest(&batch)?, rows);
+                let block = self.block(batch, place, all.rows + of_file.rows + 1)?;
+                of_file.rows += rows;
+                if let Some(distinct) = &mut distinct {
+                    distinct.add(&block.ids, &self.temp_dir)?;
+                }
+                if visit(block).is_break() {
+                    return Ok(None);
+                }
+            }
+            if let Some(recorded) = recorded {
+                recorded.check(place, of_file.rows, of_file.digest)?;
+            }
+            all.rows += of_file.rows;
+            all.digest.join(of_file.digest, of_file.rows);
+        }
+        if let Some(distinct) = distinct {
+            distinct.check(&self.source.place, &self.temp_dir)?;
+        }
+        Ok(Some(all))
+    }
+
+    fn block(&self, batch: RecordBatch, place: &Location, first_row: u64) -> Result<BatchBlock> {
+        let null = batch.column_by_name(Column::Id.name()).filter(|ids| ids.null_count() > 0);
+        if let Some(row) = null.and_then(|ids| (0..ids.len()).find(|row| ids.is_null(*row))) {
+            let row = grouped(first_row + row as u64);
+            return Err(damaged(place, format!("row {row} has no id")));
+        }
+        let ids = if self.checks.ids { ids(&batch, place, first_row)? } else { Vec::new() };
+        let batch = match self.checks.json {
+            true => with_json(batch, &self.source.columns, place, first_row)?,
+            false => batch,
+        };
+        Ok(BatchBlock { first_row, batch, ids })
+    }
+}
+
+/// Refuses a batch with other columns than those of the source.
+fn require_columns(batch: &RecordBatch, columns: &[OutputColumn], place: &Location) -> Result<()> {
+    let schema = batch.schema_ref();
+    let found =
+        schema.fields().iter().map(|field| (field.name().as_str(), field.data_type().clone()));
+    let expected = columns.iter().map(|it| (it.name(), it.column_type().data_type()));
+    match found.eq(expected) {
+        true => Ok(()),
+        false => Err(damaged(place, "its rows do not all have the same columns".to_owned())),
+    }
+}

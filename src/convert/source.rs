@@ -1,0 +1,222 @@
+//! The source of a conversion: its files, its columns, and what it states about itself.
+
+use std::{path::Path, sync::Arc};
+
+use arrow_schema::Schema;
+use uuid::Uuid;
+
+use super::checks::damaged;
+use crate::{
+    batch::{Column, OutputColumn},
+    client::Query,
+    error::{Error, Result},
+    location::Location,
+    readback::{
+        self, ReadOptions, Reader,
+        checked_files::{ExportFile, RecordedRows},
+        recorded_files::RecordedFiles,
+    },
+    record::{
+        earlier::EarlierTransform,
+        facts::Facts,
+        manifest::{Completeness, ConvertedFrom, Manifest},
+        place::{self, sidecar_name},
+    },
+    sink::{Encoding, Format},
+};
+
+/// An export, or a file with the columns of an export.
+#[derive(Debug)]
+pub(super) struct ConvertSource {
+    pub(super) place: Location,
+    pub(super) files: Vec<ExportFile>,
+    pub(super) format: Format,
+    /// All columns that are read, in the source's order.
+    pub(super) columns: Arc<[OutputColumn]>,
+    /// Number of rows, if it is stated.
+    pub(super) rows: Option<u64>,
+    pub(super) origin: RowOrigin,
+}
+
+/// Where the rows of the source come from, as it states.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RowOrigin {
+    pub(super) base_url: Option<String>,
+    pub(super) dataset: Option<Uuid>,
+    pub(super) query: Option<Query>,
+    pub(super) count: Option<u64>,
+    pub(super) is_proven: bool,
+    pub(super) earlier: Vec<EarlierTransform>,
+    finished_at: Option<String>,
+    snapshot: Option<crate::record::manifest::SnapshotOf>,
+    /// Whether the source states its rows and their digest.
+    pub(super) is_recorded: bool,
+}
+
+impl RowOrigin {
+    pub(super) fn completeness(&self) -> Completeness {
+        if self.is_proven { Completeness::Proven } else { Completeness::Partial }
+    }
+}
+
+impl From<&Manifest> for RowOrigin {
+    fn from(manifest: &Manifest) -> Self {
+        let rows = (manifest.rows_read, manifest.rows);
+        let earlier = with_own(&manifest.earlier, manifest.transform.as_ref(), rows);
+        Self {
+            base_url: manifest.base_url.clone(),
+            dataset: manifest.dataset,
+            query: manifest.query.clone(),
+            count: manifest.count,
+            is_proven: manifest.completeness == Completeness::Proven,
+            earlier,
+            finished_at: Some(manifest.finished_at.clone()),
+            snapshot: manifest.snapshot.clone(),
+            is_recorded: true,
+        }
+    }
+}
+
+impl From<&Facts> for RowOrigin {
+    fn from(facts: &Facts) -> Self {
+        let rows = (facts.rows_read, facts.rows);
+        Self {
+            dataset: facts.dataset,
+            query: facts.query.clone(),
+            count: facts.count,
+            is_proven: facts.completeness_of_file() == Completeness::Proven,
+            earlier: with_own(&facts.earlier, facts.transform.as_ref(), rows),
+            is_recorded: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the transformations of the source and of what it was converted from.
+fn with_own(
+    earlier: &[EarlierTransform],
+    own: Option<&crate::transform::TransformRecord>,
+    (rows_read, rows): (u64, u64),
+) -> Vec<EarlierTransform> {
+    let own =
+        own.map(|transform| EarlierTransform { rows_read, rows, transform: transform.clone() });
+    earlier.iter().cloned().chain(own).collect()
+}
+
+impl ConvertSource {
+    /// Opens an export and reads its metadata. Of JSON Lines without a record, it also reads the first rows.
+    ///
+    /// `options` names the place of the record, if the caller chose one. A column of a file without a record may be
+    /// unknown if `is_unused` returns true for its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Store`] when the source does not exist or cannot be read, [`Error::Damaged`] when it is
+    /// not an export, does not match its record, or has columns that no export has.
+    pub(super) fn open(
+        place: &Location,
+        options: &ReadOptions,
+        is_unused: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
+        let is_directory = match place.as_local() {
+            Some(_) => !readback::is_single_file(place)?,
+            None => place.is_directory()?,
+        };
+        if !is_directory && place.as_local().is_none() && !place.is_file()? {
+            return Err(Error::Store {
+                action: "read",
+                url: place.to_string(),
+                hint: None,
+                source: "no object and no prefix with this name exists".into(),
+            });
+        }
+        let asked = options.record.as_ref();
+        let recorded = match is_directory {
+            true => Some(RecordedFiles::of_directory(place, asked)?),
+            false => RecordedFiles::find_of_file(place, asked)?,
+        };
+        match recorded {
+            Some(recorded) => Ok(Self::recorded(place, recorded)),
+            None => Self::file(place, options, is_unused),
+        }
+    }
+
+    fn recorded(place: &Location, recorded: RecordedFiles) -> Self {
+        let RecordedFiles { manifest, files } = recorded;
+        Self {
+            place: place.clone(),
+            files: files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect(),
+            format: manifest.format,
+            columns: manifest.columns.as_slice().into(),
+            rows: Some(manifest.rows),
+            origin: RowOrigin::from(&manifest),
+        }
+    }
+
+    fn file(
+        place: &Location,
+        options: &ReadOptions,
+        is_unused: impl Fn(&str) -> bool,
+    ) -> Result<Self> {
+        let mut reader = readback::open(place, options)?;
+        reader.require_columns(place)?;
+        if let Some(why) = reader.foreign_name(&is_unused) {
+            return Err(damaged(place, why));
+        }
+        let columns = columns(&mut reader)?;
+        let of_file = Encoding::of_path(Path::new(&place.name())).map(Encoding::format);
+        let is_known = |column: &OutputColumn| {
+            column.of_api().is_some()
+                || reader.computed.contains(column)
+                || is_unused(column.name())
+        };
+        if let Some(unknown) = columns.iter().find(|column| !is_known(column)) {
+            let why = format!(
+                "it has the column {unknown}, and no record says what it is: leave it out with `drop`, or give the \
+                 record with `source_record`"
+            );
+            return Err(damaged(place, why));
+        }
+        let facts = reader.facts.as_ref();
+        let recorded = facts.map(RecordedRows::from);
+        Ok(Self {
+            place: place.clone(),
+            format: of_file.unwrap_or(Format::JsonLines),
+            columns: columns.into(),
+            rows: recorded.as_ref().map(|recorded| recorded.rows).or(reader.rows),
+            origin: facts.map(RowOrigin::from).unwrap_or_default(),
+            files: vec![ExportFile::Single(place.clone(), recorded)],
+        })
+    }
+
+    /// Returns the places where the record of the source may be.
+    pub(super) fn records(place: &Location, asked: Option<&Location>) -> Vec<Location> {
+        let sidecar = place.sibling(&sidecar_name(&place.name()));
+        asked.cloned().into_iter().chain(place::next_to(place)).chain([sidecar]).collect()
+    }
+
+    /// Returns what the record of a conversion says of the source.
+    pub(super) fn converted_from(&self, rows: u64, digest: String) -> ConvertedFrom {
+        ConvertedFrom {
+            format: self.format,
+            rows,
+            digest,
+            is_recorded: self.origin.is_recorded,
+            finished_at: self.origin.finished_at.clone(),
+            snapshot: self.origin.snapshot.clone(),
+        }
+    }
+}
+
+/// Returns the columns of a file. In JSON Lines only the rows name them; without a row, it has all columns of the API.
+fn columns(reader: &mut Reader) -> Result<Vec<OutputColumn>> {
+    let of_schema = |schema: &Schema| -> Vec<OutputColumn> {
+        schema.fields().iter().filter_map(|field| OutputColumn::of_field(field)).collect()
+    };
+    if let Some(schema) = &reader.schema {
+        return Ok(of_schema(schema));
+    }
+    match reader.batches.next() {
+        Some(batch) => Ok(of_schema(batch?.schema_ref())),
+        None => Ok(Column::ALL.into_iter().map(OutputColumn::from).collect()),
+    }
+}

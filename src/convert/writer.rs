@@ -1,0 +1,243 @@
+//! Writes the rows of a conversion: transforms them, cuts batches and parts. The cuts depend only on the rows.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use arrow_array::ArrayRef;
+
+use super::{block::BatchBlock, plan::ConvertPlan};
+use crate::{
+    batch::BatchBuilder,
+    destination::{Destination, KeptPart},
+    error::{Error, Result},
+    export::{
+        Progress,
+        duplicates::{Duplicates, ID_ENTRY},
+        output_plan::BYTES_PER_FILE,
+        parts::{PartsPlan, PartsWriter, batch_size},
+    },
+    location::Target,
+    paginator::StreamOptions,
+    record::manifest::{Part, PartRows},
+    transform::{Shaped, Stage, StageLimits, TransformRecord},
+};
+
+/// How often a waiting writer looks whether the run is stopped.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What the reader sends.
+pub(super) enum ReadMessage {
+    Block(BatchBlock),
+    /// All rows were read and checked.
+    End,
+}
+
+/// The staged output.
+pub(super) struct Converted {
+    pub(super) rows: PartRows,
+    pub(super) parts: Vec<Part>,
+}
+
+pub(super) struct ConvertWriter {
+    plan: ConvertPlan,
+    builder: BatchBuilder,
+    parts: PartsWriter,
+    /// Bytes of values before the open part.
+    bytes_before: u64,
+    progress: Arc<Progress>,
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl ConvertWriter {
+    pub(super) fn new(
+        plan: ConvertPlan,
+        destination: Destination,
+        progress: Arc<Progress>,
+        is_stopped: Arc<AtomicBool>,
+    ) -> Self {
+        let output = &plan.output;
+        let builder = BatchBuilder::new(&plan.columns, batch_size(output.encoding.format()));
+        let parts = PartsPlan {
+            target: output.target.clone(),
+            encoding: output.encoding,
+            schema: builder.schema(),
+            encode_threads: output.encode_threads,
+            has_manifest: output.has_manifest(),
+            splits: Vec::new(),
+        };
+        let parts = PartsWriter::new(parts, destination, Vec::new(), progress.clone());
+        Self { plan, builder, parts, bytes_before: 0, progress, is_stopped }
+    }
+
+    pub(super) fn into_destination(self) -> Destination {
+        self.parts.into_destination()
+    }
+
+    /// Writes the blocks until the end message. Without it, returns an error.
+    pub(super) fn run(&mut self, messages: &Receiver<ReadMessage>) -> Result<Converted> {
+        let result = self.write(messages);
+        if result.is_err()
+            && let Some(failure) = self.parts.abort()
+        {
+            return Err(failure);
+        }
+        result
+    }
+
+    fn write(&mut self, messages: &Receiver<ReadMessage>) -> Result<Converted> {
+        match self.plan.shaper.clone() {
+            None => {
+                while let Some(block) = self.next(messages)? {
+                    self.block(&block, None)?;
+                }
+            }
+            Some(shaper) => {
+                let bytes = StreamOptions::default().prefetch_bytes;
+                let limits = StageLimits { threads: self.plan.output.encode_threads, bytes };
+                let mut stage = Stage::start(shaper, limits)?;
+                let mut duplicates = Duplicates::new(self.plan.output.temp_dir.clone());
+                while let Some(block) = self.next(messages)? {
+                    while !stage.has_room(&block) {
+                        self.oldest(&mut stage, &mut duplicates)?;
+                    }
+                    stage.submit(block);
+                }
+                while !stage.is_empty() {
+                    self.oldest(&mut stage, &mut duplicates)?;
+                }
+            }
+        }
+        self.finish()
+    }
+
+    /// Waits for the next block; `None` after the last.
+    fn next(&self, messages: &Receiver<ReadMessage>) -> Result<Option<BatchBlock>> {
+        loop {
+            match messages.recv_timeout(POLL) {
+                Ok(ReadMessage::Block(block)) => return Ok(Some(block)),
+                Ok(ReadMessage::End) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) if !self.is_stopped.load(Relaxed) => {}
+                Err(_) => return Err(ended_early()),
+            }
+        }
+    }
+
+    /// Writes the oldest block of the transformation.
+    fn oldest(&mut self, stage: &mut Stage<BatchBlock>, duplicates: &mut Duplicates) -> Result<()> {
+        let is_stopped = self.is_stopped.clone();
+        let mut shaped = stage.take(|| is_stopped.load(Relaxed))?.ok_or_else(ended_early)?;
+        duplicates.decide(&mut shaped)?;
+        self.block(&shaped.block, Some(&shaped))
+    }
+
+    /// Writes the rows of a block: all, or those that the transformation keeps, with their replacements. A row can also
+    /// be mapped to any number of lines.
+    fn block(&mut self, block: &BatchBlock, shaped: Option<&Shaped<BatchBlock>>) -> Result<()> {
+        let computed: &[ArrayRef] = shaped.map_or(&[], |shaped| &shaped.columns);
+        let mut failed = shaped.map_or(&[][..], |shaped| &shaped.failed).iter().peekable();
+        let (mut kept, mut written) = (0, 0);
+        for row in 0..block.batch.num_rows() {
+            let is_kept = shaped.is_none_or(|shaped| shaped.kept.get(row) == Some(&true));
+            let lines = shaped.and_then(|shaped| shaped.lines.get(row).copied());
+            let computed_lines = if is_kept { lines.unwrap_or(1) } else { 0 };
+            let is_duplicate =
+                is_kept && shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
+            let lines = if is_duplicate { 0 } else { computed_lines };
+            // A row that is left out after the last one of a part counts for that part.
+            if lines > 0 && self.is_full() {
+                self.close_part()?;
+            }
+            if self.parts.open_rows().next().is_none() {
+                self.open_part()?;
+            }
+            let edited = shaped.filter(|_| is_kept && !is_duplicate);
+            let edited = edited.and_then(|it| it.edited.get(kept)?.as_deref());
+            if let Some(rows) = self.parts.open_rows().next() {
+                rows.read += 1;
+                rows.written += lines as u64;
+                rows.duplicates += u64::from(is_duplicate);
+                rows.failed += u64::from(failed.next_if_eq(&&row).is_some());
+                if let Some(edited) = edited {
+                    edited.count_paths(&mut rows.replaced);
+                }
+            }
+            kept += usize::from(is_kept);
+            let edited = edited.map(|edited| edited.of(block.row(row)));
+            for line in 0..lines {
+                let columns = block.batch.columns();
+                let computed = (computed, written + line);
+                self.builder.push_from_batch((columns, row), computed, edited.as_ref())?;
+                if self.builder.is_full() {
+                    self.flush()?;
+                }
+            }
+            written += computed_lines;
+        }
+        self.progress.add_rows(block.batch.num_rows() as u64);
+        Ok(())
+    }
+
+    fn open_part(&mut self) -> Result<()> {
+        self.parts.open()?;
+        let paths = self.plan.transform_record().map_or(0, TransformRecord::replaced_paths);
+        if let Some(rows) = self.parts.open_rows().next() {
+            rows.replaced = vec![0; paths];
+        }
+        Ok(())
+    }
+
+    /// Whether the open part takes no further row.
+    fn is_full(&mut self) -> bool {
+        let bytes = self.builder.pushed_bytes() - self.bytes_before;
+        let Some(rows) = self.parts.open_rows().next() else { return false };
+        let is_full = rows.written >= self.plan.output.rows_per_file || bytes >= BYTES_PER_FILE;
+        is_full && matches!(self.plan.output.target, Target::Directory(_))
+    }
+
+    fn finish(&mut self) -> Result<Converted> {
+        // A source without rows also gives a file, with the schema.
+        if self.parts.open_rows().next().is_none() && self.parts.len() == 0 {
+            self.open_part()?;
+        }
+        self.close_part()?;
+        if let Some(shaper) = &self.plan.shaper {
+            let rows = self.parts.rows();
+            shaper.check_replaced(rows.written, &rows.replaced)?;
+        }
+        let (parts, rows) = self.parts.finished();
+        Ok(Converted { rows, parts })
+    }
+
+    /// Passes the builder's rows to the sink.
+    fn flush(&mut self) -> Result<()> {
+        self.builder.finish()?.map_or(Ok(()), |batch| self.parts.write(0, batch))
+    }
+
+    fn close_part(&mut self) -> Result<()> {
+        self.flush()?;
+        let plan = &self.plan;
+        let closed = self.parts.close(0..=0, |first, rows, _| plan.facts(first, rows))?;
+        let Some(part) = closed.into_iter().next() else { return Ok(()) };
+        self.bytes_before = self.builder.pushed_bytes();
+        // A store can publish only recorded parts.
+        self.parts.destination().keep(KeptPart {
+            part,
+            has_next: false,
+            last_order: None,
+            entry_bytes: ID_ENTRY,
+            // No run resumes a conversion.
+            ids: PathBuf::new(),
+        })
+    }
+}
+
+fn ended_early() -> Error {
+    Error::Internal("the reader ended early".to_owned())
+}

@@ -1,0 +1,112 @@
+//! What the record of a conversion says, and sources that are not what their record says.
+
+use std::fs;
+
+use super::{convert, export, record, run, world};
+use crate::{support::ID, transform};
+
+#[test]
+fn record_has_the_facts_of_the_source() {
+    let world = world(transform::rows(500));
+    export(&world, &["-o", "a/", "--ordering", "-order"]);
+    let before = record(&world, "a");
+    let summary = convert(&world, &["a/", "-o", "b.jsonl", "--manifest"]);
+    let after = record(&world, "b.jsonl");
+    for field in
+        ["base_url", "dataset", "query", "count", "completeness", "rows", "digest", "columns"]
+    {
+        assert_eq!(before[field], after[field], "{field}");
+        assert!(!after[field].is_null(), "{field}");
+    }
+    let from = &after["converted_from"];
+    assert_eq!((&from["format"], &from["digest"]), (&"parquet".into(), &before["digest"]));
+    assert_eq!(
+        (&from["is_recorded"], &from["finished_at"]),
+        (&true.into(), &before["finished_at"])
+    );
+    assert_eq!((after["pages"].as_u64(), after["ranges"].as_array().unwrap().len()), (Some(0), 0));
+    assert_eq!(summary["dataset"], ID.to_string());
+    // A single file states the same, except for the address.
+    export(&world, &["-o", "c.arrow", "--limit", "10"]);
+    convert(&world, &["c.arrow", "-o", "d/"]);
+    let record = record(&world, "d");
+    assert_eq!((&record["completeness"], &record["count"]), (&"partial".into(), &500.into()));
+    assert_eq!(
+        (&record["base_url"], &record["dataset"]),
+        (&serde_json::Value::Null, &before["dataset"])
+    );
+}
+
+#[test]
+fn damaged_source_publishes_nothing() {
+    let world = world(transform::rows(1200));
+    for file in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.csv"] {
+        export(&world, &["-o", file, "--manifest", "--overwrite", "--compression", "none"]);
+        let mut bytes = world.read(file);
+        // A value of another row that stays well formed.
+        let at = memchr(&bytes, b"q1100").unwrap();
+        bytes[at + 4] = b'7';
+        fs::write(world.path(file), bytes).unwrap();
+        for out in ["out.parquet", "out/", "out.csv"] {
+            let ran = run(&world, &[file, "-o", out]);
+            assert_eq!(ran.code, Some(65), "{file} {}", ran.stderr);
+            let why =
+                if file.contains("jsonl") || file.contains("csv") { "SHA-256" } else { "digest" };
+            assert!(ran.stderr.contains(&format!("{file}: {why}")), "{}", ran.stderr);
+        }
+        assert!(
+            world.entries().iter().all(|name| name.starts_with("rows.")),
+            "{:?}",
+            world.entries()
+        );
+    }
+}
+
+fn memchr(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).position(|window| window == text)
+}
+
+#[test]
+fn wrong_sources_are_named() {
+    let world = world(transform::rows(600));
+    export(&world, &["-o", "a/", "--rows-per-file", "200"]);
+    fs::create_dir(world.path("none")).unwrap();
+    fs::write(world.path("notes.txt"), "x").unwrap();
+    fs::write(world.path("bad.parquet"), "x").unwrap();
+    let mut told = String::new();
+    for source in ["missing.parquet", "missing/", "none", "notes.txt", "bad.parquet", "-"] {
+        told += &run(&world, &[source, "-o", "out.jsonl"]).told(&world);
+    }
+    fs::remove_file(world.path("a/part-00001.parquet")).unwrap();
+    told += &run(&world, &["a/", "-o", "out.jsonl"]).told(&world);
+    insta::assert_snapshot!(told, @"
+    exit 74
+    error: cannot read missing.parquet
+      cause: No such file or directory (os error 2)
+    exit 74
+    error: cannot read missing/
+      cause: No such file or directory (os error 2)
+    exit 65
+    error: none: it has no record: there is no none.manifest.json; if its record is elsewhere, give its place
+    exit 65
+    error: notes.txt: it cannot be read: its extension is unknown
+    exit 65
+    error: bad.parquet: it cannot be read: it is too short
+    exit 74
+    error: cannot read -
+      cause: No such file or directory (os error 2)
+    exit 65
+    error: a/: part-00001.parquet is missing
+    ");
+    assert!(!world.path("out.jsonl").exists());
+}
+
+#[test]
+fn record_elsewhere_is_given() {
+    let world = world(transform::rows(100));
+    export(&world, &["-o", "a/", "--record", "r.json"]);
+    assert_eq!(run(&world, &["a/", "-o", "b.csv"]).code, Some(65));
+    convert(&world, &["a/", "--source-record", "r.json", "-o", "b/", "--record", "s.json"]);
+    assert!(world.path("s.json").exists());
+    convert(&world, &["b/", "--source-record", "s.json", "-o", "c.csv"]);
+}
