@@ -146,7 +146,7 @@ pub use readback::{
 };
 pub use record::{
     Completeness, ConvertedFrom, EarlierTransform, Listed, Manifest, Part, SnapshotOf, Stamp, Tool,
-    WrittenRange, WrittenSplit, digest,
+    WrittenCard, WrittenRange, WrittenSplit, digest,
 };
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,

@@ -270,6 +270,7 @@ impl<'py> Options<'py> {
         options.manifest = self.flag("manifest")?.unwrap_or(false);
         options.record = self.path("record")?;
         options.success_file = self.flag("success_file")?.unwrap_or(false);
+        options.dataset_card = self.flag("dataset_card")?.unwrap_or(false);
         if let Some(passes) = self.at_least("max_passes", 1)? {
             options.max_passes = passes;
         }

@@ -38,6 +38,10 @@ pub(super) struct ExportArgs {
     dataset: Uuid,
     #[command(flatten)]
     output: OutputArguments,
+    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
+    /// the directory
+    #[arg(long, help_heading = "Output")]
+    dataset_card: bool,
     #[command(flatten)]
     nesting: NestingArguments,
     /// Rows to request per page; the API allows at most 100
@@ -132,6 +136,7 @@ impl From<ExportArgs> for ExportOptions {
             manifest: output.manifest,
             record: output.record,
             success_file: output.success_file,
+            dataset_card: typed.dataset_card,
             max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
             encode_threads: output.encode_threads,
             prefetch_bytes: typed.prefetch_bytes,

@@ -54,6 +54,8 @@ pub struct Job {
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no.
     pub csv_safe: bool,
+    /// Whether each snapshot has a dataset card, `README.md`; default no.
+    pub dataset_card: bool,
     /// How to choose the rows to store, and columns to compute; default all rows, and no columns.
     pub transform: Transform,
     /// The names of the columns, in this order; default all.

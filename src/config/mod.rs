@@ -216,7 +216,9 @@ fn job(
     // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
     let keys = own.or(defaults);
-    encoding(&keys).and_then(|encoding| keys.transform.check(encoding)).map_err(|error| {
+    let has_card = keys.dataset_card.unwrap_or_default();
+    let checked = encoding(&keys).and_then(|encoding| keys.transform.check(encoding, has_card));
+    checked.map_err(|error| {
         // The command would turn a name in backticks into its flag.
         section.wrong(error.to_string().replace('`', ""))
     })?;
@@ -292,6 +294,7 @@ fn job(
         json_columns: keys.json_columns,
         csv_bom: keys.csv_bom.unwrap_or_default(),
         csv_safe: keys.csv_safe.unwrap_or_default(),
+        dataset_card: keys.dataset_card.unwrap_or_default(),
         transform: keys.transform.transform(&resolve),
         columns: keys.transform.columns,
         drop: keys.transform.drop.unwrap_or_default(),

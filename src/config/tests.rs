@@ -129,7 +129,7 @@ fn unknown_key_error_names_line_and_nearest_key() {
     line 5: unknown key "time_zone" in [[job]] "nightly": did you mean "timezone"?
     line 5: unknown key "hourly" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
     line 5: unknown key "zz" in keep of [[job]] "nightly": the keys are last, daily, weekly, monthly
-    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, where, column, map, sample, split, split_by, seed, dedupe, mask, pseudonymise, pseudonym_key_file, on_error, expression_timeout, columns, drop, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
+    line 6: unknown key "zz" in [[job]] "nightly": the keys are name, dataset, select, dataset_name, agent, generator_model, search, source, version, version_min, version_max, ordering, root, link, storage, format, compression, parquet_encoding, json_columns, csv_bom, csv_safe, dataset_card, where, column, map, sample, split, split_by, seed, dedupe, mask, pseudonymise, pseudonym_key_file, on_error, expression_timeout, columns, drop, page_size, rows_per_file, max_passes, temp_dir, unchanged, keep, schedule, timezone, catch_up, jitter, on_result
     line 2: unknown key "api_key" in [api]: did you mean "api_key_file"?
     "#);
 }

@@ -6,7 +6,7 @@ use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
     error::{Error, Result},
-    export::{columns::output_columns, plan::require_lines},
+    export::{columns::output_columns, plan::require_lines, splits::check_card},
     sink::Encoding,
     transform::{ColumnText, OnError, Shaper, SplitsText, Transform},
 };
@@ -149,10 +149,13 @@ impl TransformKeys {
     }
 
     /// Checks the keys with each other, and compiles the expressions. Does not read the key of pseudonyms.
-    pub(super) fn check(&self, encoding: Encoding) -> Result<()> {
+    pub(super) fn check(&self, encoding: Encoding, has_card: bool) -> Result<()> {
         let shaper = Shaper::check(&self.transform(|file| PathBuf::from(file)))?;
         if self.map.is_some() {
             require_lines(encoding)?;
+        }
+        if has_card {
+            check_card(shaper.as_ref())?;
         }
         let drop = self.drop.as_deref().unwrap_or_default();
         output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())

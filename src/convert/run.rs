@@ -218,6 +218,7 @@ impl Convert {
             digest: written.rows.digest.to_string(),
             snapshot: None,
             ranges: Vec::new(),
+            card: None,
             splits: Vec::new(),
             parts: written.parts,
         }

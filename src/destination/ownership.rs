@@ -9,7 +9,8 @@ use crate::{
     files::{FileKind, FileStatus, Folder, read_bounded},
     location::Location,
     record::{
-        layout::{folder_and_name, folders_of, is_folder_name, is_part_path},
+        card::is_export_path,
+        layout::{folder_and_name, folders_of, is_folder_name},
         manifest::{Manifest, SUCCESS, is_desktop_file},
     },
     text::grouped,
@@ -150,20 +151,20 @@ pub(super) fn manifest(folder: &Folder, name: impl AsRef<OsStr>) -> Result<Manif
 /// folder holds only the export that the manifest describes.
 pub(super) fn foreign(folder: &Folder, manifest: &Manifest) -> io::Result<Option<String>> {
     for (shown, found) in folder.paths(&folders_of(manifest))? {
-        let listed = manifest.parts.iter().find(|part| part.path == shown);
+        let listed = manifest.files().find(|(path, ..)| *path == shown);
         let known = is_control(&shown) || listed.is_some();
         let objection = if !known {
             "which its manifest does not list".to_owned()
         } else if found.kind != FileKind::File {
             format!("which is {}", found.kind.noun())
-        } else if let Some(part) = listed {
-            if !is_part_path(&part.path) {
+        } else if let Some((path, bytes, _)) = listed {
+            if !is_export_path(path) {
                 "which is not named like a part".to_owned()
-            } else if part.bytes != found.size {
+            } else if bytes != found.size {
                 format!(
                     "which has {} bytes, but its manifest records {}",
                     grouped(found.size),
-                    grouped(part.bytes)
+                    grouped(bytes)
                 )
             } else {
                 continue;
@@ -187,7 +188,7 @@ pub(super) fn remove_export(
     let folder = place.open_folder(name)?;
     let folders = folders_of(manifest);
     let is_ours =
-        |path: &str| is_control(path) || manifest.parts.iter().any(|part| part.path == path);
+        |path: &str| is_control(path) || manifest.files().any(|(listed, ..)| listed == path);
     for (path, _) in folder.paths(&folders)?.iter().filter(|(path, _)| is_ours(path)) {
         let (inner, name) = folder_and_name(path);
         folder.open_below(inner)?.remove(name)?;

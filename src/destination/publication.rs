@@ -28,6 +28,7 @@ use crate::{
     files::{FileKind, Folder, read_bounded},
     location::Location,
     record::{
+        card::{self, CARD},
         layout::folders_of,
         manifest::{Manifest, SUCCESS},
     },
@@ -73,6 +74,11 @@ impl Directory {
         if success_file {
             let path = data.path().join(SUCCESS);
             data.write_durably(SUCCESS, b"").map_err(Error::io("write", path))?;
+        }
+        if manifest.card.is_some() {
+            let path = data.path().join(CARD);
+            let written = data.write_durably(CARD, card::text(manifest).as_bytes());
+            written.map_err(Error::io("write", path))?;
         }
         step()?;
         for folder in folders_of(manifest) {
@@ -363,18 +369,15 @@ fn is_whole(folder: &Folder, manifest: &Manifest) -> bool {
         let found = folder.find_below(name).ok().flatten();
         found.is_some_and(|found| found.kind == FileKind::File)
     };
-    manifest.parts.iter().all(|part| is_there(&part.path))
+    manifest.files().all(|(path, ..)| is_there(path))
         && matches!(ownership::foreign(folder, manifest), Ok(None))
 }
 
 /// Whether every part has its recorded bytes.
 fn has_digests(folder: &Folder, manifest: &Manifest) -> bool {
-    manifest.parts.iter().all(|part| {
-        let checksum = PartChecksum::Sha256(part.sha256.clone());
-        folder
-            .read_below(&part.path)
-            .and_then(|mut file| checksum.matches(&mut file))
-            .unwrap_or(false)
+    manifest.files().all(|(path, _, sha256)| {
+        let checksum = PartChecksum::Sha256(sha256.to_owned());
+        folder.read_below(path).and_then(|mut file| checksum.matches(&mut file)).unwrap_or(false)
     })
 }
 

@@ -26,7 +26,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 mod shaping;
 pub(crate) mod slot;
-mod splits;
+pub(crate) mod splits;
 pub(crate) mod staging;
 mod summary;
 mod transformed;

@@ -18,15 +18,16 @@ use super::{
     writer::{Finished, Writer},
 };
 use crate::{
-    destination::{Drafts, Header, KeptPart},
+    destination::{Drafts, Header, KeptPart, examine},
     error::{Error, Result},
     nested::NestRules,
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
     record::{
+        card,
         manifest::{FORMAT_VERSION, Manifest, Part, Tool},
         splits::written_splits,
-        written::WrittenRange,
+        written::{WrittenCard, WrittenRange},
     },
     tasks::{Worker, stopped},
 };
@@ -68,7 +69,7 @@ impl Export {
             None => (finished, self.plan.given_types().map(<[_]>::to_vec)),
         };
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             format_version: FORMAT_VERSION,
             tool: Tool::this(),
             base_url: Some(self.client.base_url().to_owned()),
@@ -96,9 +97,16 @@ impl Export {
             digest: finished.rows.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
             ranges: ranges(&finished),
+            card: None,
             splits: written_splits(&finished.parts),
             parts: finished.parts,
         };
+        if options.dataset_card {
+            let text = card::text(&manifest);
+            let examined = examine(&mut text.as_bytes());
+            let examined = examined.map_err(|error| Error::Internal(format!("card: {error}")))?;
+            manifest.card = Some(WrittenCard { bytes: examined.bytes, sha256: examined.sha256 });
+        }
         Ok((manifest, bytes))
     }
 

@@ -91,6 +91,9 @@ pub struct ExportOptions {
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no. Some programs read it as data.
     pub success_file: bool,
+    /// Whether to write a dataset card, `README.md`, into a directory, for people and for Hugging Face; default no. The
+    /// parts are in its folder `data` then.
+    pub dataset_card: bool,
     /// Maximum number of passes, because the dataset may change during the export; default 3. To standard
     /// output it is always 1.
     pub max_passes: u32,
@@ -131,6 +134,7 @@ impl ExportOptions {
             manifest: false,
             record: None,
             success_file: false,
+            dataset_card: false,
             max_passes: 3,
             encode_threads: None,
             prefetch_bytes: stream.prefetch_bytes,
@@ -204,7 +208,7 @@ impl ExportPlan {
         if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
             require_lines(encoding)?;
         }
-        check_splits(shaper.as_deref(), &target, encoding)?;
+        check_splits((shaper.as_deref(), options.dataset_card), &target, encoding)?;
         Ok(Self {
             options,
             target,
@@ -320,7 +324,7 @@ impl ExportPlan {
             record: self.record.clone(),
             staging: self.staging.clone(),
             success_file: self.options.success_file,
-            layout: layout_of(self.shaper.as_deref()),
+            layout: layout_of(self.shaper.as_deref(), self.options.dataset_card),
             in_drafts: self.has_drafts(),
             temp_dir: self.temp_dir(),
         }
@@ -355,6 +359,7 @@ impl ExportPlan {
             "csv_bom": self.encoding.csv_bom(),
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,
+            "dataset_card": self.options.dataset_card,
         })
     }
 }

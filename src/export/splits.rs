@@ -1,9 +1,12 @@
-//! The splits of an export: their folders, and the outputs that can have them.
+//! The splits and the dataset card of an export: their folders, and the outputs that can have them.
 
 use crate::{
     error::{Error, Result},
     location::Target,
-    record::layout::PartLayout,
+    record::{
+        card::{DATA, is_hub_name},
+        layout::PartLayout,
+    },
     sink::Encoding,
     transform::Shaper,
 };
@@ -16,16 +19,42 @@ pub(crate) fn splits_of(shaper: Option<&Shaper>) -> Vec<(String, f64)> {
 }
 
 /// Returns the folders of the parts.
-pub(crate) fn layout_of(shaper: Option<&Shaper>) -> PartLayout {
-    PartLayout::of_splits(shaper.into_iter().flat_map(Shaper::splits))
+pub(crate) fn layout_of(shaper: Option<&Shaper>, has_card: bool) -> PartLayout {
+    let within = if has_card { DATA } else { "" };
+    PartLayout::of_splits(within, shaper.into_iter().flat_map(Shaper::splits))
 }
 
-/// Refuses splits for an output that is not a directory, and for nested columns, whose types are those of all rows.
+/// Refuses splits whose names a dataset card cannot have.
+pub(crate) fn check_card(shaper: Option<&Shaper>) -> Result<()> {
+    match shaper.into_iter().flat_map(Shaper::splits).find(|name| !is_hub_name(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let why = "with `dataset_card`, a name has letters, digits and _, and is not all: Hugging Face allows no other";
+            Err(Error::invalid("split", name, why))
+        }
+    }
+}
+
+/// Refuses splits and a dataset card for an output that is not a directory, and for nested columns, whose types are those
+/// of all rows.
 pub(crate) fn check_splits(
-    shaper: Option<&Shaper>,
+    (shaper, has_card): (Option<&Shaper>, bool),
     target: &Target,
     encoding: Encoding,
 ) -> Result<()> {
+    if has_card && !matches!(target, Target::Directory(_)) {
+        return Err(Error::Usage(format!(
+            "`dataset_card` describes a directory of parts, but {target} is not one: give a path that ends in a slash"
+        )));
+    }
+    if has_card {
+        check_card(shaper)?;
+    }
+    if has_card && encoding.is_nested() {
+        let why =
+            "`dataset_card` cannot be combined with nested JSON columns: leave out one of the two";
+        return Err(Error::Usage(why.to_owned()));
+    }
     let has_splits = shaper.is_some_and(|shaper| shaper.splits().next().is_some());
     if has_splits && encoding.is_nested() {
         let why = "`split` cannot be combined with nested JSON columns: leave out one of the two";

@@ -2,6 +2,7 @@
 //!
 //! Never repairs and never changes anything.
 
+mod card;
 mod unrecorded;
 
 use std::{collections::BTreeSet, io, path::Path};
@@ -19,6 +20,7 @@ use crate::{
     location::Location,
     readback::{self, ReadOptions, Reader},
     record::{
+        card::CARD,
         layout::{folder_and_name, folders_of, is_inside, is_part_path},
         manifest::{ListedPart, Manifest, SUCCESS, is_desktop_file, is_part_name},
         place::{self, sidecar_name},
@@ -141,7 +143,8 @@ impl Verifying {
         let parts = manifest.parts.iter().map(|part| part.path.as_str());
         // `_SUCCESS` is allowed, because an option requests it. The root of a bucket contains its record.
         let known = [record.as_str(), SUCCESS].into_iter().filter(|name| is_file(name));
-        let expected: BTreeSet<&str> = parts.chain(known).collect();
+        let card = manifest.card.as_ref().map(|_| CARD);
+        let expected: BTreeSet<&str> = parts.chain(known).chain(card).collect();
         let mut is_other = false;
         for name in names.iter().filter(|name| !expected.contains(name.as_str())) {
             self.problem(match name.as_str() {
@@ -168,6 +171,9 @@ impl Verifying {
                 self.found.unread.push("the parts after it were not read".to_owned());
                 break;
             }
+        }
+        if let Some(card) = &manifest.card {
+            self.card(&location.child(CARD), card)?;
         }
         if self.is_other && self.options.record.is_none() {
             let why = "does not describe these parts; if their record is elsewhere, name it with `record`";

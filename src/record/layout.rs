@@ -3,6 +3,7 @@
 //! ```text
 //! part-00000.parquet, part-00001.parquet …                 no split
 //! train/part-00000.parquet, test/part-00000.parquet …      a split: a group of pages has a part in each folder
+//! data/part-00000.parquet, data/train/part-00000.parquet   with a dataset card, which is in the directory itself
 //! ```
 //!
 //! Paths are relative to the directory, and have slashes.
@@ -27,10 +28,19 @@ impl Default for PartLayout {
 }
 
 impl PartLayout {
-    /// A folder for each of these splits; the directory itself if there is none.
-    pub(crate) fn of_splits<'a>(splits: impl IntoIterator<Item = &'a str>) -> Self {
-        let folders: Vec<_> = splits.into_iter().map(str::to_owned).collect();
-        if folders.is_empty() { Self::default() } else { Self { folders } }
+    /// A folder for each of these splits; the directory itself if there is none. They are in the folder `within`, if it is
+    /// not empty.
+    pub(crate) fn of_splits<'a>(within: &str, splits: impl IntoIterator<Item = &'a str>) -> Self {
+        let path = |split: &'a str| match within {
+            "" => split.to_owned(),
+            within => joined(within, split),
+        };
+        let folders: Vec<_> = splits.into_iter().map(path).collect();
+        if folders.is_empty() {
+            Self { folders: vec![within.to_owned()] }
+        } else {
+            Self { folders }
+        }
     }
 
     /// Returns the number of parts that a group of pages has.
@@ -110,10 +120,13 @@ mod tests {
 
     #[test]
     fn parts_of_a_group_are_in_all_folders() {
-        let layout = PartLayout::of_splits(["train", "test"]);
+        let layout = PartLayout::of_splits("", ["train", "test"]);
         let place = |index| layout.place(index);
         assert_eq!([place(0), place(1), place(2)], [(0, "train"), (0, "test"), (1, "train")]);
-        assert_eq!(PartLayout::of_splits([]).place(3), (3, ""));
+        assert_eq!(PartLayout::of_splits("", []), PartLayout::default());
+        assert_eq!(PartLayout::default().place(3), (3, ""));
+        assert_eq!(PartLayout::of_splits("data", []).place(3), (3, "data"));
+        assert_eq!(PartLayout::of_splits("data", ["a", "b"]).place(3), (1, "data/b"));
         assert!(PartLayout::default().folders().is_empty());
         let nested = with_parents(["data/train", "data/test", ""]);
         assert_eq!(nested.into_iter().collect::<Vec<_>>(), ["data", "data/test", "data/train"]);

@@ -23,7 +23,7 @@ use crate::{
     proof::Digest,
     record::{
         earlier::{EarlierTransform, rows_of_dataset, unexplained_earlier},
-        written::{WrittenRange, WrittenSplit},
+        written::{WrittenCard, WrittenRange, WrittenSplit},
     },
     sink::{Format, JsonColumns, ParquetEncoding},
     transform::TransformRecord,
@@ -112,6 +112,9 @@ pub struct Manifest {
     pub snapshot: Option<SnapshotOf>,
     /// The ranges of pages, in the order of their rows. Each writer writes one range. Empty for a conversion.
     pub ranges: Vec<WrittenRange>,
+    /// The dataset card. `None` if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<WrittenCard>,
     /// The splits, in the order in which they were asked for. Empty if the rows are not split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub splits: Vec<WrittenSplit>,

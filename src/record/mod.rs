@@ -2,6 +2,7 @@
 //! a snapshot.
 //! Writes no files.
 
+pub(crate) mod card;
 pub(crate) mod earlier;
 pub(crate) mod facts;
 pub(crate) mod layout;
@@ -20,5 +21,5 @@ pub use self::{
     manifest::{Completeness, Manifest, Part, Tool},
     origin::{ConvertedFrom, Listed, SnapshotOf},
     stamp::Stamp,
-    written::{WrittenRange, WrittenSplit},
+    written::{WrittenCard, WrittenRange, WrittenSplit},
 };

@@ -81,6 +81,7 @@ impl Manifest {
             self.parts.iter().filter_map(|part| Some((part, path(part)?))).collect();
         let parts = inside.into_iter().map(|(part, path)| Part { path, ..part.clone() });
         self.parts = parts.collect();
+        self.card = None;
         if self.parts.is_empty() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What was written: the ranges of pages, and the splits.
+//! What was written: the ranges of pages, the splits, and the dataset card.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,4 +26,14 @@ pub struct WrittenSplit {
     pub rows: u64,
     /// Digest of the rows' content.
     pub digest: String,
+}
+
+/// The dataset card of an export: `README.md` in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WrittenCard {
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
 }

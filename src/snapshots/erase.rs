@@ -20,7 +20,8 @@ use crate::{
     files::Folder,
     location::{Location, PlaceEntry},
     record::{
-        layout::{folder_and_name, folders_of, is_part_path},
+        card::is_export_path,
+        layout::{folder_and_name, folders_of},
         manifest::{Manifest, SUCCESS, is_desktop_file},
         stamp::Stamp,
     },
@@ -46,7 +47,7 @@ impl Series {
                 return Some(format!("holds {name:?}, which is {}, not a file", entry.kind));
             };
             match listed {
-                Some(_) if !is_part_path(name) => {
+                Some(_) if !is_export_path(name) => {
                     Some(format!("holds {name:?}, which is not the name of a part"))
                 }
                 Some(bytes) if *bytes != size => Some(format!(
@@ -149,9 +150,9 @@ fn is_in_place(error: &io::Error) -> bool {
     )
 }
 
-/// Returns the sizes of the manifest's parts in bytes, by name.
+/// Returns the sizes of the manifest's files in bytes, by path.
 fn sizes(manifest: &Manifest) -> HashMap<&str, u64> {
-    manifest.parts.iter().map(|part| (part.path.as_str(), part.bytes)).collect()
+    manifest.files().map(|(path, bytes, _)| (path, bytes)).collect()
 }
 
 /// Returns whether retention may delete this entry.
@@ -160,7 +161,7 @@ fn sizes(manifest: &Manifest) -> HashMap<&str, u64> {
 /// never deletes anything that is not a regular file.
 fn is_ours(entry: &PlaceEntry, parts: &HashMap<&str, u64>) -> bool {
     let name = entry.name.as_str();
-    let is_part = || is_part_path(name) && parts.get(name).copied() == entry.size;
+    let is_part = || is_export_path(name) && parts.get(name).copied() == entry.size;
     entry.size.is_some() && (is_control(name) || is_part())
 }
 

@@ -362,6 +362,7 @@ pub(super) fn plan(
         drop: job.drop.clone(),
         page_size: job.page_size.unwrap_or(defaults.page_size),
         rows_per_file: job.rows_per_file,
+        dataset_card: job.dataset_card,
         max_passes: job.max_passes.unwrap_or(defaults.max_passes),
         temp_dir: job.temp_dir.clone(),
         ..defaults
@@ -443,6 +444,7 @@ impl Before {
                 && manifest.json_columns == plan.encoding.json_columns()
                 && manifest.csv_bom == plan.encoding.csv_bom()
                 && manifest.csv_safe == plan.encoding.csv_safe()
+                && manifest.card.is_some() == plan.options.dataset_card
                 && manifest
                     .query
                     .as_ref()

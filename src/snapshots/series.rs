@@ -19,7 +19,7 @@ use crate::{
     location::{Location, PlaceEntry, StorageOptions},
     record::{
         layout::{folders_of, is_folder_name},
-        manifest::{Manifest, Part},
+        manifest::Manifest,
         place::{self, FoundRecord},
         stamp::Stamp,
     },
@@ -266,8 +266,7 @@ impl Series {
         let entries = self.target(stamp).entries_in(&folders_of(manifest))?;
         let sizes = entries.iter().map(|entry| (entry.name.as_str(), entry.size));
         let sizes: HashMap<&str, Option<u64>> = sizes.collect();
-        let is_there = |part: &Part| sizes.get(&*part.path) == Some(&Some(part.bytes));
-        Ok(manifest.parts.iter().all(is_there))
+        Ok(manifest.files().all(|(path, bytes, _)| sizes.get(path) == Some(&Some(bytes))))
     }
 }
 

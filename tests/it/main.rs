@@ -12,6 +12,7 @@
 
 mod ahead;
 mod architecture;
+mod card;
 mod contract;
 mod convert;
 #[cfg(unix)]

@@ -179,6 +179,8 @@ class OutputOptions(TypedDict, total=False):
 class FileOptions(RowOptions, OutputOptions, total=False):
     """How to write an export."""
 
+    dataset_card: bool | None
+    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
     split: Mapping[str, float] | None
     """Writes a folder of files for each split, such as ``{"train": 0.9, "test": 0.1}``."""
     max_passes: int | None

@@ -5,7 +5,7 @@
 //! 2. The uploads of the parts are completed. Until then, no part is visible.
 //! 3. The record replaces the one that the run has seen, or takes a free name. Readers that use the record see
 //!    the new export from now on.
-//! 4. `_SUCCESS` is written, if it was asked for.
+//! 4. The dataset card and `_SUCCESS` are written, if they were asked for.
 //! 5. Superseded parts and control objects are removed, the commit last.
 //!
 //! A commit that cannot be finished is undone, which removes the parts that it made visible. There are two
@@ -31,6 +31,7 @@ use crate::{
     error::{Error, Result, causes},
     location::{Backend, Location, Remote, is_lost_upload},
     record::{
+        card::{self, CARD, is_export_path},
         layout::{folder_and_name, is_part_path, with_parents},
         manifest::{Manifest, Part, SUCCESS},
         place,
@@ -53,6 +54,9 @@ struct Commit {
     /// Parts of the replaced export.
     superseded: BTreeSet<String>,
     success_file: bool,
+    /// The dataset card, byte for byte. `None` if the export has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    card: Option<String>,
 }
 
 /// A commit that has been read or created, with its parsed record.
@@ -91,9 +95,9 @@ impl BegunCommit {
     ) -> Result<Self> {
         let record = String::from_utf8(manifest.to_json()?)
             .map_err(|error| Error::Internal(format!("the record is not text: {error}")))?;
-        let new: BTreeSet<&str> = manifest.parts.iter().map(|part| part.path.as_str()).collect();
-        let old = seen.record.iter().flat_map(|record| &record.manifest.parts);
-        let old = old.map(|part| part.path.clone()).filter(|name| !new.contains(name.as_str()));
+        let new: BTreeSet<&str> = manifest.files().map(|(path, ..)| path).collect();
+        let old = seen.record.iter().flat_map(|record| record.manifest.files());
+        let old = old.map(|(path, ..)| path).filter(|name| !new.contains(name)).map(str::to_owned);
         let commit = Commit {
             record,
             record_bucket: places.record.bucket().to_owned(),
@@ -101,6 +105,7 @@ impl BegunCommit {
             replaces: seen.record.as_ref().map(|record| record.sha256.clone()),
             superseded: old.collect(),
             success_file,
+            card: manifest.card.as_ref().map(|_| card::text(manifest)),
         };
         let name = commit_name(lock.token());
         let place = places.control.child(&name);
@@ -256,8 +261,12 @@ impl BegunCommit {
         Ok(watch.put(place, Bytes::copy_from_slice(bytes), &condition)?.is_some())
     }
 
-    /// Writes `_SUCCESS`, or removes the one of the replaced export.
+    /// Writes the card and `_SUCCESS`, or removes the `_SUCCESS` of the replaced export.
     fn mark(&self, places: &PrefixPlaces, watch: &LeaseWatch) -> Result<()> {
+        if let Some(card) = &self.commit.card {
+            let bytes = Bytes::copy_from_slice(card.as_bytes());
+            watch.put(&places.target.child(CARD), bytes, &Condition::Any)?;
+        }
         let place = places.target.child(SUCCESS);
         match self.commit.success_file {
             true => watch.put(&place, Bytes::new(), &Condition::Any).map(drop),
@@ -295,7 +304,8 @@ impl BegunCommit {
     fn remove_superseded(&self, target: &Remote) -> Result<()> {
         let new: BTreeSet<&str> = self.parts.iter().map(|part| part.path.as_str()).collect();
         let old = self.commit.superseded.iter();
-        let old = old.filter(|name| is_part_path(name) && !new.contains(name.as_str()));
+        let is_old = |name: &&String| is_export_path(name) && !new.contains(name.as_str());
+        let old = old.filter(is_old).filter(|name| self.commit.card.is_none() || *name != CARD);
         target.remove_all(old.cloned())
     }
 

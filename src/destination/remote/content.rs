@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::{
+        card::is_export_path,
         layout::{PartLayout, folder_and_name, folders_of, is_part_path, joined, with_parents},
         manifest::{Manifest, SUCCESS, is_desktop_file},
         place,
@@ -202,21 +203,22 @@ impl PrefixContent {
     fn wrong_part(&self) -> Option<(String, &'static str)> {
         let hint =
             "only objects of an earlier export are replaced: move the object, or give another URL";
-        self.record.iter().flat_map(|record| &record.manifest.parts).find_map(|part| {
-            let name = &part.path;
-            if !is_part_path(name) {
-                return Some((
-                    format!("its record lists {name:?}, which is not a part of an export"),
-                    "no export wrote that record, or it was changed since: give another URL",
-                ));
-            }
-            // A missing part is accepted: no object would be removed.
-            let meta = self.objects.get(name)?;
-            (meta.size != part.bytes).then(|| {
-                let (size, bytes) = (grouped(meta.size), grouped(part.bytes));
-                (format!("holds {name:?} with {size} bytes, but its record says {bytes}"), hint)
-            })
-        })
+        self.record.iter().flat_map(|record| record.manifest.files()).find_map(
+            |(name, bytes, _)| {
+                if !is_export_path(name) {
+                    return Some((
+                        format!("its record lists {name:?}, which is not a part of an export"),
+                        "no export wrote that record, or it was changed since: give another URL",
+                    ));
+                }
+                // A missing part is accepted: no object would be removed.
+                let meta = self.objects.get(name)?;
+                (meta.size != bytes).then(|| {
+                    let (size, bytes) = (grouped(meta.size), grouped(bytes));
+                    (format!("holds {name:?} with {size} bytes, but its record says {bytes}"), hint)
+                })
+            },
+        )
     }
 
     /// Whether an unfinished run wrote this object.
@@ -236,8 +238,8 @@ impl PrefixContent {
     }
 
     pub(super) fn is_listed(&self, name: &str) -> bool {
-        let mut parts = self.record.iter().flat_map(|record| &record.manifest.parts);
-        parts.any(|part| part.path == name)
+        let mut files = self.record.iter().flat_map(|record| record.manifest.files());
+        files.any(|(path, ..)| path == name)
     }
 
     /// Whether a run has begun to publish here and was interrupted.

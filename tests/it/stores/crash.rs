@@ -19,17 +19,17 @@ pub(super) const OUTPUT: &str = "s3://bucket/rows/";
 pub(super) const ARGUMENTS: [&str; 6] =
     ["-o", OUTPUT, "--page-size", "25", "--rows-per-file", "100"];
 
-pub(super) struct Place {
-    pub(super) world: World,
-    pub(super) store: Store,
+pub(crate) struct Place {
+    pub(crate) world: World,
+    pub(crate) store: Store,
 }
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { world: World::generated(Options::default(), ROWS), store: Store::start() }
     }
 
-    pub(super) fn export(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn export(&self, arguments: &[&str]) -> Ran {
         let mut command = self.store.command(&self.world);
         Ran::of(command.args(["export", &ID.to_string()]).args(arguments))
     }
@@ -41,7 +41,7 @@ impl Place {
     }
 
     /// Kills a run with SIGKILL when it sends the n-th request of this kind. That request is not served.
-    pub(super) fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
+    pub(crate) fn kill_at(&self, arguments: &[&str], request: &str, nth: u32) {
         self.store.rule(request, Fate::HeldAt(nth));
         let mut run = self.start(arguments);
         self.store.wait_until_held();

@@ -19,4 +19,4 @@ mod tls;
 mod uploads;
 mod verify;
 
-pub(crate) use self::crash::control_objects;
+pub(crate) use self::crash::{Place, control_objects};

@@ -1,0 +1,168 @@
+//! `--dataset-card`: the card, the layout of its directory, and what `verify`, a resumed run and a store make of it.
+
+use std::{fs, time::Duration};
+
+use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
+use serde_json::Value;
+
+use crate::{
+    stores::Place,
+    support::{Ran, World, entries, sha256},
+    tree::{content, tree},
+};
+
+const CARD: [&str; 6] = ["--dataset-card", "--page-size", "25", "--rows-per-file", "60", "-q"];
+const SPLIT: [&str; 2] = ["--split", "train=0.8,test=0.2"];
+
+fn export(world: &World, arguments: &[&str]) -> Ran {
+    world.export(&[&["-o", "out/"], &CARD[..], arguments].concat())
+}
+
+fn record(world: &World) -> Value {
+    serde_json::from_slice(&world.read("out.manifest.json")).unwrap()
+}
+
+fn card(world: &World) -> String {
+    String::from_utf8(world.read("out/README.md")).unwrap()
+}
+
+#[test]
+fn card_names_files_types_and_provenance() {
+    let world = World::generated(Options::default(), 300);
+    let where_ = ["--where", "\"``` | <b>\" != .id", "--columns", "id,input,at", "--column"];
+    export(&world, &[&SPLIT[..], &where_, &["at:timestamp=null"]].concat()).ok();
+    assert_eq!(entries(&world.path("out")), ["README.md", "data"]);
+    assert_eq!(entries(&world.path("out/data")), ["test", "train"]);
+    let (text, record) = (card(&world), record(&world));
+    let front = "---\nconfigs:\n- config_name: default\n  data_files:\n\
+                 \x20 - split: \"train\"\n    path: \"data/train/part-*\"\n\
+                 \x20 - split: \"test\"\n    path: \"data/test/part-*\"\n\
+                 dataset_info:\n  features:\n  - name: \"id\"\n    dtype: string\n\
+                 \x20 - name: \"input\"\n    dtype: string\n\
+                 \x20 - name: \"at\"\n    dtype: timestamp[us, tz=UTC]\nsize_categories:\n- n<1K\n---\n";
+    assert!(text.starts_with(front), "{text}");
+    assert!(text.contains("proven: every row of the dataset was read exactly once"), "{text}");
+    assert!(text.contains(record["digest"].as_str().unwrap()), "{text}");
+    assert!(text.contains(&format!("| train | {} |", record["splits"][0]["rows"])), "{text}");
+    // An expression cannot end the block of code that it is in.
+    assert!(text.contains("\n````json\n{") && text.contains("\n}\n````\n"), "{text}");
+    assert_eq!(record["card"]["sha256"], sha256(text.as_bytes()));
+    for path in ["out", "out/data", "out/data/train"] {
+        Ran::of(world.command().args(["verify", path])).ok();
+    }
+    // Equal exports have equal cards.
+    let first = content(&world.path("out"));
+    export(&world, &[&SPLIT[..], &where_, &["at:timestamp=null", "--overwrite"]].concat()).ok();
+    assert!(content(&world.path("out")) == first);
+}
+
+#[test]
+fn card_without_a_split_has_all_rows_in_train() {
+    let world = World::generated(Options::default(), 130);
+    for format in ["jsonl", "csv"] {
+        export(&world, &["--format", format, "--overwrite"]).ok();
+        let text = card(&world);
+        assert!(text.contains("  - split: \"train\"\n    path: \"data/part-*\"\n"), "{text}");
+        assert_eq!(text.contains("dataset_info"), format == "csv");
+        assert_eq!(entries(&world.path("out/data")).len(), 2);
+        Ran::of(world.command().args(["verify", "out", "out/data"])).ok();
+    }
+    // A split without rows is not loaded.
+    export(&world, &[&SPLIT[..], &["--where", ".order == 7", "--overwrite"]].concat()).ok();
+    assert_eq!(card(&world).matches("- split: ").count(), 1);
+    assert!(card(&world).contains("| 0 | 1 |"), "{}", card(&world));
+}
+
+#[test]
+fn verify_and_overwrite_notice_a_changed_card() {
+    let world = World::generated(Options::default(), 100);
+    export(&world, &[]).ok();
+    let text = card(&world);
+    let verify = || Ran::of(world.command().args(["verify", "out"]));
+    fs::write(world.path("out/README.md"), text.replace("proven", "well proven")).unwrap();
+    assert!(verify().stdout.contains("README.md: bytes"), "{:?}", verify());
+    fs::write(world.path("out/README.md"), text.replace("proven", "PROVEN")).unwrap();
+    assert!(verify().stdout.contains("README.md: SHA-256"), "{:?}", verify());
+    fs::write(world.path("out/README.md"), "mine").unwrap();
+    let refused = export(&world, &["--overwrite"]);
+    assert_eq!(refused.code, Some(73));
+    assert!(refused.stderr.contains("holds \"README.md\""), "{}", refused.stderr);
+    fs::remove_file(world.path("out/README.md")).unwrap();
+    assert!(verify().stdout.contains("README.md is missing"), "{:?}", verify());
+    // Without a card, a README is a file of somebody else.
+    world.export(&["-o", "out/", "--overwrite"]).ok();
+    assert_eq!(entries(&world.path("out")), ["part-00000.parquet"]);
+    fs::write(world.path("out/README.md"), text).unwrap();
+    assert!(verify().stdout.contains("README.md is not in the manifest"), "{:?}", verify());
+    assert_eq!(export(&world, &["--overwrite"]).code, Some(73));
+}
+
+#[test]
+fn interrupted_run_with_a_card_is_resumed() {
+    let truth = World::generated(Options::default(), 1000);
+    export(&truth, &SPLIT).ok();
+    let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
+    let latency = Duration::from_millis(30);
+    let world = World::generated(Options { faults, latency, ..Options::default() }, 1000);
+    let more = ["--concurrency", "1", "--max-retries", "0"];
+    assert_eq!(export(&world, &[&SPLIT[..], &more].concat()).code, Some(69));
+    world.server.set_faults(Faults::none());
+    export(&world, &SPLIT).ok();
+    assert!(tree(&world.path("out")) == tree(&truth.path("out")));
+    assert_eq!(world.entries(), ["out", "out.manifest.json"]);
+}
+
+#[test]
+fn wrong_cards_send_no_request() {
+    let world = World::generated(Options::default(), 10);
+    for (arguments, why) in [
+        (
+            &["-o", "a.parquet", "--dataset-card"][..],
+            "--dataset-card describes a directory of parts",
+        ),
+        (&["-o", "-", "--dataset-card"], "--dataset-card describes a directory of parts"),
+        (
+            &["-o", "a/", "--dataset-card", "--split", "a-b=0.5,c=0.5"],
+            "with --dataset-card, a name has",
+        ),
+        (&["-o", "a/", "--dataset-card", "--split", "all=0.5,c=0.5"], "is not all: Hugging Face"),
+        (
+            &["-o", "a/", "--dataset-card", "--json-columns", "nested"],
+            "--dataset-card cannot be combined with nested JSON columns",
+        ),
+    ] {
+        let ran = world.export(arguments);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    }
+    assert_eq!(world.server.stats().requests, 0);
+}
+
+#[test]
+fn card_in_a_store_is_published_and_replaced() {
+    let place = Place::new();
+    let arguments = [&["-o", "s3://bucket/rows/"], &CARD[..], &SPLIT].concat();
+    let keys = || -> Vec<String> {
+        let keys = place.store.keys().into_iter().filter(|key| key.starts_with("rows"));
+        keys.map(|key| key.split("part-").next().unwrap().to_owned()).collect()
+    };
+    let verify =
+        || Ran::of(place.store.command(&place.world).args(["verify", "s3://bucket/rows/"]));
+    // Killed between the record and the card.
+    place.kill_at(&arguments, "PUT /bucket/rows/README.md", 1);
+    assert!(verify().stdout.contains("README.md is missing"));
+    let finished = place.export(&arguments);
+    assert!(finished.stderr.contains("the publication of an interrupted run"), "{finished:?}");
+    verify().ok();
+    assert!(keys().contains(&"rows/README.md".to_owned()), "{:?}", keys());
+    let overwrite = ["-o", "s3://bucket/rows/", "--overwrite"];
+    place.export(&overwrite).ok();
+    assert_eq!(keys(), ["rows.manifest.json", "rows/"]);
+    verify().ok();
+    place.export(&[&arguments[..], &["--overwrite"]].concat()).ok();
+    verify().ok();
+    // A card that somebody has changed is not replaced.
+    place.store.put("rows/README.md", b"mine");
+    let refused = place.export(&overwrite);
+    assert!(refused.stderr.contains("holds \"README.md\" with 4 bytes"), "{}", refused.stderr);
+}
