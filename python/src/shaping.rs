@@ -81,7 +81,7 @@ impl Options<'_> {
     }
 
     /// Returns one text, or a list of them. `what` says what they are.
-    fn texts(&self, name: &str, what: &str) -> PyResult<Vec<String>> {
+    pub(crate) fn texts(&self, name: &str, what: &str) -> PyResult<Vec<String>> {
         let Some(value) = self.get(name)? else { return Ok(Vec::new()) };
         if value.is_instance_of::<PyString>() {
             return Ok(vec![text(name, what, &value)?]);
