@@ -62,6 +62,7 @@ impl PartLayout {
     }
 
     /// Returns the folders, with those that they are in. The directory itself is left out.
+    #[cfg(any(feature = "clouds", test))]
     pub(crate) fn folders(&self) -> BTreeSet<&str> {
         with_parents(self.folders.iter().map(String::as_str))
     }

@@ -1,5 +1,6 @@
 //! Exports to object stores. The tests use a real S3 server in this process, over real sockets.
 
+mod cards;
 mod commit;
 mod conformance;
 mod control;
