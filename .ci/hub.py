@@ -48,12 +48,22 @@ def plain(name: str, value: object) -> object:
     if name == "at":
         return str(value).replace("T", " ")[:19]
     if name in ("input", "expected_output", "tags", "additional_properties"):
-        return None if value is None else pruned(json.loads(value) if isinstance(value, str) else value)
+        return pruned(parsed(value) if isinstance(value, str) else value)
     return value
 
 
+def parsed(text: str) -> object:
+    """The value of a JSON text. The loader gives a string of JSON Lines as it is, which is not always JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def pruned(value: object) -> object:
-    """Without nulls in objects: the loader gives each object all keys."""
+    """Without nulls in objects: the loader gives each object all keys. Numbers of JSON Lines lose their last digit in it."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
     if isinstance(value, dict):
         return {key: pruned(inner) for key, inner in value.items() if inner is not None}
     return [pruned(inner) for inner in value] if isinstance(value, list) else value

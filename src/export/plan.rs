@@ -203,9 +203,13 @@ impl ExportPlan {
             options.choice().plan()?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
-        let form = (options.json_columns, &options.nesting);
+        // The loader of cards takes the types of JSON Lines from the card only if JSON columns are text.
+        let is_mapped = shaper.as_ref().is_some_and(|shaper| shaper.maps());
+        let of_card = options.dataset_card && encoding.format() == Format::JsonLines && !is_mapped;
+        let of_card = of_card.then_some(JsonColumns::Text);
+        let form = (options.json_columns.or(of_card), &options.nesting);
         let (encoding, nesting) = chosen_form(form, encoding, &columns)?;
-        if shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+        if is_mapped {
             require_lines(encoding)?;
         }
         check_splits((shaper.as_deref(), options.dataset_card), &target, encoding)?;

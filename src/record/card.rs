@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     batch::{ColumnType, OutputColumn},
-    sink::Format,
+    sink::{Format, JsonColumns},
     text::{counted, grouped},
     transform::TransformRecord,
 };
@@ -102,11 +102,12 @@ fn front_matter(manifest: &Manifest) -> String {
     yaml
 }
 
-/// Returns the columns and their types as Hugging Face names them. `None` for JSON Lines.
+/// Returns the columns and their types as Hugging Face names them. `None` for JSON Lines with JSON values.
 fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str)>> {
-    let is_csv = match manifest.format {
+    let is_text = match manifest.format {
         Format::Parquet | Format::Arrow => false,
         Format::Csv => true,
+        Format::JsonLines if manifest.json_columns == Some(JsonColumns::Text) => true,
         Format::JsonLines => return None,
     };
     let feature = |column: &OutputColumn| match column.column_type() {
@@ -114,7 +115,7 @@ fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str)>> {
         ColumnType::Int => "int64",
         ColumnType::Float => "float64",
         ColumnType::Bool => "bool",
-        ColumnType::Timestamp if is_csv => "string",
+        ColumnType::Timestamp if is_text => "string",
         ColumnType::Timestamp => "timestamp[us, tz=UTC]",
     };
     Some(manifest.columns.iter().map(|column| (column.name(), feature(column))).collect())
