@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -250,13 +250,19 @@ impl Drop for Store {
     }
 }
 
+/// Adds the objects in a folder. A running command can remove one while this looks at it.
 fn collect(folder: &Path, prefix: &str, found: &mut BTreeMap<String, Vec<u8>>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(folder) {
+        Err(error) if gone(&error) && !prefix.is_empty() => return,
+        entries => entries.unwrap(),
+    };
+    for entry in entries.map(Result::unwrap) {
         let name = format!("{prefix}{}", entry.file_name().into_string().unwrap());
-        if entry.file_type().unwrap().is_dir() {
-            collect(&entry.path(), &format!("{name}/"), found);
-        } else {
-            found.insert(name, fs::read(entry.path()).unwrap());
+        match fs::read(entry.path()) {
+            Ok(bytes) => drop(found.insert(name, bytes)),
+            Err(error) if gone(&error) => {}
+            Err(_) => collect(&entry.path(), &format!("{name}/"), found),
         }
     }
 }
