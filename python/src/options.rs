@@ -257,9 +257,6 @@ impl<'py> Options<'py> {
         options.columns = self.chosen_columns()?;
         options.drop = self.dropped()?;
         options.transform = self.transform()?;
-        if let Some(map) = self.get("map")? {
-            options.transform = options.transform.map(text("map", "an expression", &map)?);
-        }
         options.page_size = stream.page_size;
         options.pages = stream.pages;
         options.limit = stream.limit;
@@ -292,9 +289,6 @@ impl<'py> Options<'py> {
         options.columns = self.chosen_columns()?;
         options.drop = self.dropped()?;
         options.transform = self.transform()?;
-        if let Some(map) = self.get("map")? {
-            options.transform = options.transform.map(text("map", "an expression", &map)?);
-        }
         options.rows_per_file = self.at_least("rows_per_file", 1)?;
         options.overwrite = self.flag("overwrite")?.unwrap_or(false);
         options.restart = self.flag("restart")?.unwrap_or(false);

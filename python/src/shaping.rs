@@ -61,6 +61,10 @@ impl Options<'_> {
                 transform = transform.column(name, column_type, expression);
             }
         }
+        // Calls that return columns do not accept this option.
+        if let Some(map) = self.get("map")? {
+            transform = transform.map(text("map", "an expression", &map)?);
+        }
         Ok(transform)
     }
 

@@ -205,7 +205,7 @@ impl TextColumn {
         })
     }
 
-    /// Returns the text of a row; `None` for the id, which is no text of the row.
+    /// Returns the text of the row for this column; `None` for the id, which the row holds as a UUID.
     fn text<'a>(self, row: &Row<'a>) -> Option<&'a str> {
         match self {
             Self::Id => None,

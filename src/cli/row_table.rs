@@ -32,7 +32,7 @@ const COLUMNS: [TableColumn<'static>; Column::ALL.len()] = [
     TableColumn::new(Column::AdditionalProperties.name(), Fit::Json).left_out(1),
 ];
 
-/// How many rows there are beside those of a table.
+/// The line below a table says this: how many rows the dataset has, and which of them the table shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RowsFound {
     /// All rows, if their number is known.

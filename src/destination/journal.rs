@@ -78,7 +78,7 @@ impl KeptPart {
 
     /// Whether the part's numbers of pages and rows are plausible. Another program may have written the journal.
     pub(super) fn is_sound(&self) -> bool {
-        /// No part has so many rows: 2^48.
+        /// A part has fewer rows: 2^48.
         const MOST_ROWS: u64 = 1 << 48;
         let Part { first_page, last_page, rows_read, rows, failed, duplicates, .. } = self.part;
         // The parts of a conversion have no pages.

@@ -10,7 +10,7 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Invalid`] for a name that is unknown or given twice, for a computed column that is left out, and for no column.
-/// [`Error::Usage`] when there are both names to write and names to drop, and for names beside mapped lines.
+/// [`Error::Usage`] when the caller gives both names to write and names to drop, or gives names together with a map.
 pub(crate) fn output_columns(
     names: Option<&[String]>,
     drop: &[String],

@@ -6,10 +6,10 @@
 //!                        (join, in any order)  └─ rules of the caller
 //! ```
 //!
-//! A value never loses information. A node whose values no type holds stays JSON text with its original tokens: an
-//! integer beyond 64 bits, a decimal that is not that of a double, a number beside a string, the same name twice. So
-//! does an object that is used as a map, because each of its keys would become a column. Null and a missing member are
-//! the same. This module knows no files, formats or columns of the API.
+//! A value never loses information. If no type holds the values of a node, the node stays JSON text with its original
+//! tokens. Examples are an integer beyond 64 bits, a decimal that a double would change, a number beside a string, and
+//! the same name twice. An object that is used as a map stays text, too: each of its keys would become a column. Null and
+//! a missing member are the same. This module knows no files, formats or columns of the API.
 
 mod build;
 mod cursor;

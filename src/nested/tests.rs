@@ -110,7 +110,7 @@ fn check_round_trip(rows: &[Option<&str>], kind: &NestedType) {
     }
 }
 
-/// A JSON value of few kinds, as text, with everything that types cannot hold.
+/// Makes the text of a small JSON value. The scalars include every kind that no type holds.
 fn value() -> impl Strategy<Value = String> {
     let scalar = select(vec![
         "null",

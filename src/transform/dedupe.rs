@@ -59,7 +59,7 @@ pub(super) fn null_hash() -> u128 {
 fn hash(text: &str) -> u128 {
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
     let (first, _) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
-    // Zero means that there is no hash.
+    // The file of a part's ids has zero for a row that is left out, so no hash is zero.
     u128::from_be_bytes(*first).max(1)
 }
 
