@@ -18,6 +18,7 @@ from overmind_export import (
     _client,
     _demo,
     _errors,
+    _exports,
     _html,
     _logs,
     _options,
@@ -30,15 +31,15 @@ from overmind_export import (
 )
 
 MODULES = [
-    overmind_export, _async, _checks, _client, _demo, _errors, _html, _logs, _options, _progress, _signals, _snapshots,
-    _summary, _tables, _text,
+    overmind_export, _async, _checks, _client, _demo, _errors, _exports, _html, _logs, _options, _progress, _signals,
+    _snapshots, _summary, _tables, _text,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples_run(module: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    if module is _client and importlib.util.find_spec("polars") is None:
+    if module in (_client, _exports) and importlib.util.find_spec("polars") is None:
         pytest.skip("polars is not installed")
     if module is _errors:
         # It says that it is of the package.

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._async import AsyncClient, AsyncStream
     from ._checks import Diff, Difference, Verification, diff, verify
-    from ._client import Client, Dataset, Export, convert, datasets, export, open, read, scan, stream
+    from ._client import Client, Dataset, datasets, export, read, scan, stream
     from ._demo import Demo, demo
     from ._errors import (
         AuthenticationError,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UsageError,
     )
+    from ._exports import Export, convert, open
     from ._native import __version__
     from ._options import (
         ClientOptions,
@@ -59,10 +60,11 @@ if TYPE_CHECKING:
 _NAMES = {
     "_async": "AsyncClient AsyncStream",
     "_checks": "Diff Difference Verification diff verify",
-    "_client": "Client Dataset Export convert datasets export open read scan stream",
+    "_client": "Client Dataset datasets export read scan stream",
     "_demo": "Demo demo",
     "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
     "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
+    "_exports": "Export convert open",
     "_native": "__version__",
     "_options": "ClientOptions ConnectionOptions ConvertOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions "
     "OutputOptions RowOptions "

@@ -9,7 +9,8 @@ from os import fspath, getcwd, path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import _native
-from ._client import Export, _split
+from ._client import _split
+from ._exports import Export
 from ._errors import Error, NotFoundError, SnapshotError, UsageError, from_native
 from ._options import JobOptions, JobsCall, Path, SnapshotOptions, StoreOptions, checked, with_options
 from ._text import harmless, plural
