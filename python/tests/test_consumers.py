@@ -263,14 +263,14 @@ def test_pyarrow_writers_keep_rows_without_proof(tmp_path: Path, unproven: oe.St
 
 
 @pytest.mark.consumer("pyarrow")
-def test_pyarrow_datasets_keep_rows_without_proof(tmp_path: Path, unproven: oe.Stream) -> None:
+def test_pyarrow_datasets_raise_without_proof(tmp_path: Path, unproven: oe.Stream) -> None:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
     reader = pa.RecordBatchReader.from_stream(unproven)
     write = lambda: ds.write_dataset(reader, tmp_path / "out", format="ipc", max_rows_per_file=2_000, max_rows_per_group=2_000)  # noqa: E731
+    # Its threads write behind the reader. Whether files stay depends on how far they were at the error.
     assert raised_by(write) == "ArrowInvalid"
-    assert any((tmp_path / "out").iterdir())
 
 
 @pytest.mark.consumer()
