@@ -9,12 +9,12 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
     ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded,
-    shared::SharedFile, window::ReadWindow,
+    shared::SharedFile,
+    window::{ReadWindow, WindowColumns},
 };
 use crate::{
     error::{Cause, Result},
     location::{Location, Opened},
-    nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum},
 };
@@ -61,8 +61,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
         file,
         decoder: decoder.with_projection(columns.indices.clone()),
         found,
-        schema: columns.schema.clone(),
-        nested: columns.nested,
+        columns: WindowColumns::of(&columns),
         wanted: columns.indices,
         options: options.clone(),
         blocks: blocks.iter().copied().collect::<Vec<_>>().into_iter(),
@@ -91,8 +90,7 @@ struct ArrowBatches {
     decoder: FileDecoder,
     /// The file's own schema.
     found: SchemaRef,
-    schema: SchemaRef,
-    nested: Arc<[Option<NestedType>]>,
+    columns: WindowColumns,
     wanted: Vec<usize>,
     options: ReadOptions,
     blocks: std::vec::IntoIter<Block>,
@@ -109,8 +107,7 @@ impl ArrowBatches {
             }
             let Some(block) = self.blocks.next() else { return Ok(None) };
             let decoded = self.decode(&block)?;
-            let columns = || (self.schema.clone(), self.nested.clone());
-            self.window = decoded.map(|batch| ReadWindow::new(columns(), &batch));
+            self.window = decoded.map(|batch| ReadWindow::new(self.columns.clone(), &batch));
         }
     }
 

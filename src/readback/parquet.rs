@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::{
     arrow::{
@@ -20,13 +20,18 @@ use parquet::{
 };
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, checked_pages::CheckedGroup,
-    damaged, footer::schema_of, guarded, pages::page_sizes, shared::SharedFile, window::ReadWindow,
+    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer,
+    checked_pages::CheckedGroup,
+    damaged,
+    footer::schema_of,
+    guarded,
+    pages::page_sizes,
+    shared::SharedFile,
+    window::{ReadWindow, WindowColumns},
 };
 use crate::{
     error::Result,
     location::{Location, Opened},
-    nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
     text::grouped,
@@ -76,8 +81,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         path: path.clone(),
         file,
         metadata,
-        schema: columns.schema.clone(),
-        nested: columns.nested.clone(),
+        columns: WindowColumns::of(&columns),
         roots: columns.indices.clone(),
         options: options.clone(),
         next: 0,
@@ -136,8 +140,7 @@ struct Groups {
     path: Location,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
-    schema: SchemaRef,
-    nested: Arc<[Option<NestedType>]>,
+    columns: WindowColumns,
     /// The columns to decode, as positions in the file's schema.
     roots: Vec<usize>,
     options: ReadOptions,
@@ -166,8 +169,7 @@ impl Groups {
                 Some(decoded) => {
                     let decoded =
                         decoded.map_err(|error| self.file.error(&self.path, error.into()))?;
-                    let columns = (self.schema.clone(), self.nested.clone());
-                    self.window = Some(ReadWindow::new(columns, &decoded));
+                    self.window = Some(ReadWindow::new(self.columns.clone(), &decoded));
                 }
                 None if self.next < self.metadata.metadata().num_row_groups() => {
                     self.open = Some(self.row_group(self.next)?);
