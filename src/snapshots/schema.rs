@@ -4,6 +4,7 @@
 //! accepted later. If it is missing, a run writes it from the newest record before it does anything else. So no kill
 //! separates a snapshot from its schema, and the file never has types that no snapshot has and nobody accepted.
 
+use arrow_array::cast::AsArray;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -12,6 +13,7 @@ use super::{
     series::{Series, SeriesState},
 };
 use crate::{
+    batch::{ColumnType, OutputColumn},
     clock::{Clock, SystemClock, text},
     config::Job,
     destination::PlaceLock,
@@ -277,7 +279,7 @@ fn widen(series: &Series, stamp: Stamp, pinned: &[NestedField]) -> Result<Vec<Ne
     };
     let batches = Batches::open_with(&place, &read)?;
     let columns = batches.columns().unwrap_or_default();
-    let is_json = |it: &&crate::OutputColumn| it.column_type() == crate::ColumnType::Json;
+    let is_json = |it: &&OutputColumn| it.column_type() == ColumnType::Json;
     let json = columns.iter().filter(is_json).map(|column| column.name());
     let others = columns.len() - json.clone().count() + 1;
     let mut inferred = expected_columns(pinned, json);
@@ -286,7 +288,7 @@ fn widen(series: &Series, stamp: Stamp, pinned: &[NestedField]) -> Result<Vec<Ne
         let batch = batch?;
         for (name, column) in &mut inferred {
             let Some(array) = batch.column_by_name(name) else { continue };
-            let texts = arrow_array::cast::AsArray::as_string_opt::<i32>(array);
+            let texts = array.as_string_opt::<i32>();
             let wrong = |row: u64| {
                 let why = format!("row {row}: its {name} is not JSON");
                 Error::Damaged { path: place.to_path(), why }
