@@ -1,5 +1,5 @@
-//! Turns the JSON columns of record batches into nested columns of given types. Values that do not fit end the export, or
-//! go to a column of their own.
+//! Turns the JSON columns of record batches into nested columns of given types. Values that do not fit end the export,
+//! or go to a column of their own.
 
 use std::sync::Arc;
 

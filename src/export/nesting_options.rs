@@ -37,10 +37,10 @@ pub struct NestingOptions {
     /// Maximum number of columns without columns in them; default 1,000. The objects with the most members stay JSON
     /// text if there are more.
     pub max_columns: Option<usize>,
-    /// Whether the export has another column, `_rescued`, for values that do not fit the type of their column; default no. It
-    /// is the last column and holds JSON text: an object whose names are the paths of such values in the row, such as
-    /// `{".input.messages[1].content":{"text":"hi"}}`, or null if every value fits. The column of the value has null there.
-    /// [`Batches`](crate::Batches) and all readers of this crate put the values back.
+    /// Whether the export has another column, `_rescued`, for values that do not fit the type of their column; default
+    /// no. It is the last column and holds JSON text: an object whose names are the paths of such values in the row,
+    /// such as `{".input.messages[1].content":{"text":"hi"}}`, or null if every value fits. The column of the value has
+    /// null there. [`Batches`](crate::Batches) and all readers of this crate put the values back.
     pub rescue: bool,
 }
 

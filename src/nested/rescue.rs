@@ -5,8 +5,8 @@
 //!                       └──► the other values by path, such as {".input.n":"seven"}     ──► column `_rescued`
 //! ```
 //!
-//! A path has the place in each list: `.input.messages[1].content`. The values keep their tokens. Both halves together are
-//! equal to the original text.
+//! A path has the place in each list: `.input.messages[1].content`. The values keep their tokens. Both halves together
+//! are equal to the original text.
 
 use std::collections::HashSet;
 

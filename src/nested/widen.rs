@@ -26,8 +26,8 @@ pub(crate) fn expected_columns<'a>(
     columns
 }
 
-/// Returns these types, widened so that they hold all rows that were added to the columns. A node that is JSON text stays
-/// so, except one without values. `others` is the number of columns of the output that hold no JSON.
+/// Returns these types, widened so that they hold all rows that were added to the columns. A node that is JSON text
+/// stays so, except one without values. `others` is the number of columns of the output that hold no JSON.
 pub(crate) fn widened(
     types: &[NestedField],
     columns: &[(String, InferredColumn)],

@@ -27,6 +27,7 @@ mod tests;
 mod text;
 mod verification;
 pub(crate) mod verify;
+mod widened;
 mod window;
 
 use std::{
@@ -41,7 +42,6 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
-pub(crate) use self::count::count_rows;
 #[cfg(feature = "cli")]
 pub(crate) use self::foreign::ForeignFile;
 #[cfg(feature = "demo")]
@@ -52,6 +52,7 @@ pub use self::{
     verification::{Check, Verification},
     verify::{verify, verify_with},
 };
+pub(crate) use self::{count::count_rows, widened::widened_types};
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     error::{Cause, Error, Result},
@@ -76,8 +77,8 @@ use crate::{
 #[non_exhaustive]
 pub struct ReadOptions {
     /// The names of the columns to decode, in the export's order; default: all. Other columns are not decoded, and in
-    /// Parquet and Arrow files not even read. The values in a column `_rescued` of a nested export are put back into their
-    /// columns; the column itself is read only if it is named here.
+    /// Parquet and Arrow files not even read. The values in a column `_rescued` of a nested export are put back into
+    /// their columns; the column itself is read only if it is named here.
     pub columns: Vec<String>,
     /// Size limit of one value in bytes, after decompression; default
     /// [`MAX_VALUE_BYTES`](Self::MAX_VALUE_BYTES), at most [`HIGHEST`](Self::HIGHEST). The limit of a Parquet page

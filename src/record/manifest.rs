@@ -94,8 +94,9 @@ pub struct Manifest {
     /// How JSON columns are held. `None` for JSON text in other formats than JSON Lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_columns: Option<JsonColumns>,
-    /// The types of the JSON columns, if they are nested. It also has the column `_rescued`, if the files have it: the values
-    /// that do not fit these types. `columns` does not name it, because readers of this program put the values back.
+    /// The types of the JSON columns, if they are nested. It also has the column `_rescued`, if the files have it: the
+    /// values that do not fit these types. `columns` does not name it, because readers of this program put the values
+    /// back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<Vec<NestedField>>,
     /// Whether CSV begins with a byte order mark. `None` for other formats.

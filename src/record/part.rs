@@ -43,8 +43,8 @@ pub struct Part {
     /// then those of `pseudonymise`, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
-    /// Number of rows of the file with a value that does not fit the type of its nested column. The column `_rescued` has
-    /// these values.
+    /// Number of rows of the file with a value that does not fit the type of its nested column. The column `_rescued`
+    /// has these values.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rescued: u64,
     /// The paths of these values, such as `.input.messages[].content`: the first ones, at most 10.

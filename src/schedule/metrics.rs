@@ -244,8 +244,8 @@ impl Metrics {
         }
     }
 
-    /// Sets the number of rows of the newest snapshot with values that do not fit the pinned schema. The call has no effect
-    /// if the job has left the schedule in the meantime.
+    /// Sets the number of rows of the newest snapshot with values that do not fit the pinned schema. The call has no
+    /// effect if the job has left the schedule in the meantime.
     pub fn rescued(&self, job: &str, rows: u64) {
         let known = self.jobs();
         if known.contains(job) {

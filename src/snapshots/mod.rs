@@ -38,8 +38,6 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
-#[cfg(feature = "fuzzing")]
-pub(crate) use self::latest::Latest;
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
     history::job_history,
@@ -51,6 +49,8 @@ pub use self::{
     stop::Stop,
     stored::{StoredSnapshot, newest_snapshots, stored_jobs, stored_snapshots},
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{latest::Latest, schema::PinnedSchema};
 use crate::{
     client::Client,
     clock::{Clock, SystemClock},

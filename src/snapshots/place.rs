@@ -52,9 +52,9 @@ impl ExpectedKind {
 
 /// Creates a folder of a job or of one of its datasets if it is missing, and checks its entries.
 ///
-/// Every entry with a name of ours must belong to this user or to root. Hidden folders, the lock, the history,
-/// records, `latest.json` and `schema.json` must have the right kind. The lock and the history must not be hard links. The owner is
-/// compared with the owner of a new file in the folder, because some network file systems map users.
+/// Every entry with a name of ours must belong to this user or to root. Hidden folders, the lock, the history, records,
+/// `latest.json` and `schema.json` must have the right kind. The lock and the history must not be hard links. The owner
+/// is compared with the owner of a new file in the folder, because some network file systems map users.
 ///
 /// # Errors
 /// [`Error::Output`] if an entry fails one of these checks, or if the folder cannot be written.

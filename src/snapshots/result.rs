@@ -61,8 +61,8 @@ impl JobResult {
         self.error.as_ref().or(of_dataset)
     }
 
-    /// Returns the number of rows with a value that does not fit the pinned schema, in the snapshots that represent the data
-    /// now: also in those that this run found unchanged.
+    /// Returns the number of rows with a value that does not fit the pinned schema, in the snapshots that represent the
+    /// data now: also in those that this run found unchanged.
     pub fn newest_rescued_rows(&self) -> u64 {
         self.snapshots.iter().fold(0, |sum, snapshot| sum.saturating_add(snapshot.rescued_rows))
     }

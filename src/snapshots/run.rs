@@ -309,8 +309,8 @@ impl JobRun<'_> {
         }
     }
 
-    /// Exports under this stamp, unless the content has this digest. Returns whether it has. `what` is the dataset and the
-    /// pinned types.
+    /// Exports under this stamp, unless the content has this digest. Returns whether it has. `what` is the dataset and
+    /// the pinned types.
     async fn export(
         &self,
         what: (&Chosen, Option<&[NestedField]>),
@@ -363,8 +363,8 @@ impl JobRun<'_> {
     }
 }
 
-/// Returns the plan for the export of a snapshot. `storage` has the settings of the job and of the run, and `pinned` the
-/// types of nested columns, if they are known.
+/// Returns the plan for the export of a snapshot. `storage` has the settings of the job and of the run, and `pinned`
+/// the types of nested columns, if they are known.
 pub(super) fn plan(
     job: &Job,
     storage: StorageOptions,

@@ -1,10 +1,9 @@
 //! The pinned schema of a series: the types of its nested columns, so that all its snapshots are one table.
 //!
-//! The record of a snapshot has its types, and is published with it. The file `schema.json` is a copy, or types that were
-//! accepted later. If it is missing, a run writes it from the newest record before it does anything else. So no kill
-//! separates a snapshot from its schema, and the file never has types that no snapshot has and nobody accepted.
+//! The record of a snapshot has its types, and is published with it. The file `schema.json` is a copy, or types that
+//! were accepted later. If it is missing, a run writes it from the newest record before it does anything else. So no
+//! kill separates a snapshot from its schema, and the file never has types that no snapshot has and nobody accepted.
 
-use arrow_array::cast::AsArray;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,14 +12,13 @@ use super::{
     series::{Series, SeriesState},
 };
 use crate::{
-    batch::{ColumnType, OutputColumn},
     clock::{Clock, SystemClock, text},
     config::Job,
     destination::PlaceLock,
     error::{Error, Result},
     location::StorageOptions,
-    nested::{NestedField, RESCUED, expected_columns, widened},
-    readback::{Batches, ReadOptions},
+    nested::{NestedField, RESCUED},
+    readback::{ReadOptions, widened_types},
     record::{
         manifest::{Manifest, Tool},
         stamp::Stamp,
@@ -67,7 +65,10 @@ impl PinnedSchema {
     }
 
     /// Parses the file. The error says why it is not the schema of this job, as a predicate.
-    fn parse(bytes: &[u8], job: &str) -> std::result::Result<Self, (String, &'static str)> {
+    pub(crate) fn parse(
+        bytes: &[u8],
+        job: &str,
+    ) -> std::result::Result<Self, (String, &'static str)> {
         const AGAIN: &str =
             "move it away: the next run takes the types of the newest snapshot again";
         if let Ok(PinnedLayout { format_version }) = serde_json::from_slice(bytes)
@@ -97,8 +98,8 @@ impl PinnedSchema {
 }
 
 impl Series {
-    /// Returns the schema in force for the job: that of the file, or else of the newest snapshot, from which the file is
-    /// then written. `None` before the first snapshot with nested columns. The caller holds the job's lock.
+    /// Returns the schema in force for the job: that of the file, or else of the newest snapshot, from which the file
+    /// is then written. `None` before the first snapshot with nested columns. The caller holds the job's lock.
     ///
     /// # Errors
     /// [`Error::Output`] if the file is not a schema of this job.
@@ -127,8 +128,8 @@ impl Series {
         Ok(Some(pinned).filter(|pinned| job.may_store(pinned.dataset)))
     }
 
-    /// Writes the file from the record of a snapshot, unless the job has one. Returns the schema of the snapshot; `None`
-    /// if it has no nested columns, or is of another dataset than the job's.
+    /// Writes the file from the record of a snapshot, unless the job has one. Returns the schema of the snapshot;
+    /// `None` if it has no nested columns, or is of another dataset than the job's.
     fn pin(&self, job: &Job, stamp: Stamp, manifest: &Manifest) -> Result<Option<PinnedSchema>> {
         if !job.may_store(manifest.dataset_or_nil()) {
             return Ok(None);
@@ -184,8 +185,8 @@ pub struct WidenedSchema {
     pub rescued_rows: u64,
     /// The pinned types of the JSON columns.
     pub pinned: Vec<NestedField>,
-    /// The pinned types, widened so that they hold every value of the newest snapshot. They equal the pinned types if every
-    /// value fits.
+    /// The pinned types, widened so that they hold every value of the newest snapshot. They equal the pinned types if
+    /// every value fits.
     pub widened: Vec<NestedField>,
 }
 
@@ -193,8 +194,8 @@ pub struct WidenedSchema {
 /// `select = "all"`, it returns one for each dataset. Blocks. Reads the newest snapshot, and sends no request to the
 /// API.
 ///
-/// With `accepts`, it also replaces the pinned schema. The next run then stores a snapshot of these types, also if the data
-/// is unchanged. The file is replaced in one step.
+/// With `accepts`, it also replaces the pinned schema. The next run then stores a snapshot of these types, also if the
+/// data is unchanged. The file is replaced in one step.
 ///
 /// ```no_run
 /// use overmind_export::{Config, StorageOptions, widen_schema};
@@ -207,9 +208,9 @@ pub struct WidenedSchema {
 /// ```
 ///
 /// # Errors
-/// [`Error::Usage`] if the job has no nested columns. [`Error::NoSnapshot`] if it has no snapshot with nested columns yet.
-/// [`Error::Locked`] while the job runs. [`Error::Output`] if the pinned schema cannot be used. [`Error::Damaged`],
-/// [`Error::Io`] and [`Error::Store`] if the snapshot cannot be read, or the schema not be written.
+/// [`Error::Usage`] if the job has no nested columns. [`Error::NoSnapshot`] if it has no snapshot with nested columns
+/// yet. [`Error::Locked`] while the job runs. [`Error::Output`] if the pinned schema cannot be used.
+/// [`Error::Damaged`], [`Error::Io`] and [`Error::Store`] if the snapshot cannot be read, or the schema not be written.
 pub fn widen_schema(
     job: &Job,
     storage: &StorageOptions,
@@ -229,7 +230,7 @@ pub fn widen_schema(
     }
     of_job.check()?;
     let lock = PlaceLock::take(&of_job.staging())?;
-    let found = widen_all(&of_job, job, accepts);
+    let found = widen_all(&of_job, job, accepts.then_some(&lock));
     let released = lock.release();
     let found = found?;
     released?;
@@ -239,15 +240,22 @@ pub fn widen_schema(
     }
 }
 
-fn widen_all(of_job: &Series, job: &Job, accepts: bool) -> Result<Vec<WidenedSchema>> {
+/// Widens the schema of each series of a job. With the lock of the job, it also pins it.
+fn widen_all(
+    of_job: &Series,
+    job: &Job,
+    accepts: Option<&PlaceLock>,
+) -> Result<Vec<WidenedSchema>> {
     let mut found = Vec::new();
     for series in of_job.and_datasets()? {
         series.check()?;
         let Some(pinned) = series.pinned(job)? else { continue };
         let Some((stamp, manifest)) = series.newest_of(job)? else { continue };
         let widened = widen(&series, stamp, &pinned.nested)?;
-        if accepts && widened != pinned.nested {
+        if let Some(lock) = accepts.filter(|_| widened != pinned.nested) {
+            lock.confirm()?;
             series.write_pinned(&PinnedSchema {
+                tool: Tool::this(),
                 snapshot: stamp,
                 dataset: manifest.dataset_or_nil(),
                 accepted_at: Some(text(SystemClock.now())),
@@ -268,46 +276,16 @@ fn widen_all(of_job: &Series, job: &Job, accepts: bool) -> Result<Vec<WidenedSch
     Ok(found)
 }
 
-/// Returns the types that hold the values of these types and of a snapshot.
+/// Widens these types until they hold every value of a snapshot.
 fn widen(series: &Series, stamp: Stamp, pinned: &[NestedField]) -> Result<Vec<NestedField>> {
     let place = series.target(stamp);
-    let asked = place.as_local().map(|_| series.record(stamp));
     let read = ReadOptions {
-        record: asked,
+        record: place.as_local().map(|_| series.record(stamp)),
         max_value_bytes: ReadOptions::HIGHEST,
         ..ReadOptions::default()
     };
-    let batches = Batches::open_with(&place, &read)?;
-    let columns = batches.columns().unwrap_or_default();
-    let is_json = |it: &&OutputColumn| it.column_type() == ColumnType::Json;
-    let json = columns.iter().filter(is_json).map(|column| column.name());
-    let others = columns.len() - json.clone().count() + 1;
-    let mut inferred = expected_columns(pinned, json);
-    let mut row = 0;
-    for batch in batches {
-        let batch = batch?;
-        for (name, column) in &mut inferred {
-            let Some(array) = batch.column_by_name(name) else { continue };
-            let texts = array.as_string_opt::<i32>();
-            let wrong = |row: u64| {
-                let why = format!("row {row}: its {name} is not JSON");
-                Error::Damaged { path: place.to_path(), why }
-            };
-            for (row, text) in (row + 1..).zip(texts.ok_or_else(|| wrong(row + 1))?) {
-                let added = text.map_or(Ok(()), |text| column.add(text, row));
-                added.map_err(|_| wrong(row))?;
-            }
-        }
-        row += batch.num_rows() as u64;
-    }
-    let widened = widened(pinned, &inferred, others);
-    // A reason alone is no change for readers.
-    let leaves =
-        |types: &[NestedField]| -> Vec<_> { types.iter().flat_map(NestedField::leaves).collect() };
-    match leaves(&widened) == leaves(pinned) {
-        true => Ok(pinned.to_vec()),
-        false => Ok(widened),
-    }
+    // The column of rescued values is not read by itself.
+    widened_types(&place, &read, pinned, 1)
 }
 
 #[cfg(test)]
