@@ -88,6 +88,7 @@ impl KeptPart {
             && rows.max(rows_read) < MOST_ROWS
             && matches!(self.entry_bytes, 16 | 32)
             && failed.max(duplicates) <= rows_read
+            && self.part.rescued <= rows
     }
 }
 

@@ -9,9 +9,10 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::{
-    batch::OutputColumn,
+    batch::{ColumnType, OutputColumn},
     error::Result,
     location::Location,
+    nested::RESCUED,
     readback::{
         self, ReadOptions, Reader, StatedFacts,
         recorded_files::{RecordedFile, RecordedFiles},
@@ -95,8 +96,12 @@ impl Batches {
         };
         let RecordedFiles { manifest, files } = recorded;
         let facts = Some(StatedFacts::from(&manifest));
+        let rescued = manifest.has_rescued() && options.columns.iter().any(|it| it == RESCUED);
         let mut columns = manifest.columns;
         columns.retain(|it| options.wants(it.name()));
+        if rescued {
+            columns.push(OutputColumn::computed(RESCUED, ColumnType::Json)?);
+        }
         let columns = Some(columns);
         Ok(Self { files: files.into(), open: None, facts, columns, options })
     }

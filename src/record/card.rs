@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     batch::{ColumnType, OutputColumn},
+    nested::RESCUED,
     sink::{Format, JsonColumns},
     text::{counted, grouped},
     transform::TransformRecord,
@@ -118,7 +119,8 @@ fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str)>> {
         ColumnType::Timestamp if is_text => "string",
         ColumnType::Timestamp => "timestamp[us, tz=UTC]",
     };
-    Some(manifest.columns.iter().map(|column| (column.name(), feature(column))).collect())
+    let columns = manifest.columns.iter().map(|column| (column.name(), feature(column)));
+    Some(columns.chain(manifest.has_rescued().then_some((RESCUED, "string"))).collect())
 }
 
 /// Returns the class of size that the hub lists datasets by.
@@ -175,6 +177,9 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     for column in &manifest.columns {
         let kind = column.column_type();
         writeln!(card, "| {} | {} |", escaped(column.name()), escaped(kind.name()))?;
+    }
+    if manifest.has_rescued() {
+        writeln!(card, "| {} | json |", escaped(RESCUED))?;
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub(crate) struct Latest {
     pub(crate) rows: u64,
     #[serde(default)]
     pub(crate) rows_read: Option<u64>,
+    #[serde(default)]
+    pub(crate) rescued_rows: u64,
     pub(crate) bytes: u64,
     pub(crate) digest: String,
 }
@@ -91,6 +93,7 @@ impl Series {
             dataset: manifest.dataset_or_nil(),
             rows: manifest.rows,
             rows_read: Some(manifest.rows_read),
+            rescued_rows: manifest.rescued().0,
             bytes: bytes_of(manifest),
             digest: manifest.digest.clone(),
         };

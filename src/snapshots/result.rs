@@ -34,6 +34,9 @@ pub struct JobResult {
     /// Number of rows on which an expression of the transformation failed, in the stored snapshots.
     #[serde(default)]
     pub failed_rows: u64,
+    /// Number of rows with a value that does not fit the pinned schema, in the stored snapshots.
+    #[serde(default)]
+    pub rescued_rows: u64,
     /// Size of the stored snapshots' files in bytes.
     pub bytes: u64,
     /// Number of requests sent, retries included.
@@ -56,6 +59,12 @@ impl JobResult {
     pub fn failure(&self) -> Option<&Failure> {
         let of_dataset = self.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
         self.error.as_ref().or(of_dataset)
+    }
+
+    /// Returns the number of rows with a value that does not fit the pinned schema, in the snapshots that represent the
+    /// data now: also in those that this run found unchanged.
+    pub fn newest_rescued_rows(&self) -> u64 {
+        self.snapshots.iter().fold(0, |sum, snapshot| sum.saturating_add(snapshot.rescued_rows))
     }
 
     /// Returns whether a signal interrupted the run. A later run resumes it.
@@ -109,6 +118,12 @@ pub struct SnapshotResult {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default)]
     pub failed_rows: u64,
+    /// Number of rows with a value that does not fit the pinned schema. The column `_rescued` has these values.
+    #[serde(default)]
+    pub rescued_rows: u64,
+    /// The paths of these values, such as `.input.messages[].content`: the first ones, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rescued_paths: Vec<String>,
     /// Size of the snapshot's files in bytes.
     pub bytes: u64,
     /// The digest of the snapshot's content.

@@ -101,6 +101,8 @@ class SnapshotResult:
         Number of rows that were read: more than ``rows`` if the job's transformation left some out.
     failed_rows : int
         Number of rows on which an expression failed.
+    rescued_rows : int
+        Number of rows with a value that does not fit the pinned schema of nested columns. The column ``_rescued`` has it.
     digest : str or None
     error : Error or None
         Why the run failed for this dataset.
@@ -117,6 +119,7 @@ class SnapshotResult:
     bytes: int
     rows_read: int | None
     failed_rows: int
+    rescued_rows: int
     digest: str | None
     error: Error | None = field(compare=False)
 
@@ -130,7 +133,7 @@ class JobResult:
     job : str
     status : {"stored", "unchanged", "failed"}
         Failed if the run or any dataset failed, otherwise stored if any dataset was stored.
-    rows, bytes, rows_read, failed_rows : int
+    rows, bytes, rows_read, failed_rows, rescued_rows : int
         Of the snapshots that this run stored.
     snapshots : list of SnapshotResult
         One for each dataset. There is at most one unless the job has ``select = "all"``.
@@ -154,6 +157,7 @@ class JobResult:
     bytes: int
     rows_read: int
     failed_rows: int
+    rescued_rows: int
     snapshots: list[SnapshotResult]
     pruned: list[str]
     folder: str
@@ -362,13 +366,14 @@ def _result(folder: str, line: dict[str, Any]) -> JobResult:
     datasets = [_dataset_result(folder, it) for it in line["snapshots"]]
     own = _error(line["error"])
     error = own or next((it.error for it in datasets if it.error), None)
-    names = ("job", "status", "rows", "rows_read", "failed_rows", "bytes", "pruned", "exit_code", "requests")
-    plain = {name: line[name] for name in (*names, "retries", "seconds", "started_at", "finished_at")}
+    names = ("job", "status", "rows", "rows_read", "failed_rows", "rescued_rows", "bytes", "pruned", "exit_code")
+    times = ("requests", "retries", "seconds", "started_at", "finished_at")
+    plain = {name: line[name] for name in (*names, *times)}
     return JobResult(folder=folder, snapshots=datasets, error=error, _line=line, **plain)
 
 
 def _dataset_result(folder: str, line: dict[str, Any]) -> SnapshotResult:
-    rows = ("rows", "rows_read", "failed_rows", "bytes", "digest")
+    rows = ("rows", "rows_read", "failed_rows", "rescued_rows", "bytes", "digest")
     names = ("dataset", "name", "version", "status", "unchanged_by", *rows)
     stored = line["path"] is not None
     return SnapshotResult(

@@ -91,6 +91,7 @@ fn json_summary_is_one_object_on_standard_output() {
       "pages": 3,
       "received_bytes": 62954,
       "requests": 3,
+      "rescued_rows": 0,
       "retries": 0,
       "rows": 250,
       "rows_read": 250,
