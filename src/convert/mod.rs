@@ -26,15 +26,21 @@
 mod apart;
 mod block;
 mod checks;
+mod explained;
+mod outcome;
 mod plan;
 mod reader;
 mod run;
 mod source;
+mod source_plan;
 mod summary;
+mod transformed;
 mod writer;
 
 pub use self::{
+    explained::explain_export,
     plan::{ConvertOptions, ConvertPlan},
     run::Convert,
     summary::{ConvertDryRun, ConvertSummary},
+    transformed::TransformedBatches,
 };

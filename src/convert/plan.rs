@@ -1,13 +1,16 @@
 //! The plan of a conversion: what to read, which rows and columns to write, and how. It is checked as a whole.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
-use super::{apart::require_apart, source::ConvertSource};
+use super::{
+    apart::require_apart,
+    source::ConvertSource,
+    source_plan::{SourcePlan, compile},
+};
 use crate::{
-    batch::{BatchColumn, Column, ColumnSource, OutputColumn},
+    batch::OutputColumn,
     error::{Error, Result},
     export::{
-        columns::output_columns_of,
         output_plan::{OutputChoice, OutputPlan},
         plan::require_lines,
     },
@@ -18,7 +21,7 @@ use crate::{
         manifest::{FORMAT_VERSION, PartRows},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
-    transform::{Shaper, Transform, TransformRecord},
+    transform::{Transform, TransformRecord},
 };
 
 /// The options of a conversion. [`ConvertPlan::new`] decides everything else.
@@ -143,11 +146,7 @@ impl ConvertOptions {
 pub struct ConvertPlan {
     pub(super) output: OutputPlan,
     pub(super) restart: bool,
-    pub(super) source: Arc<ConvertSource>,
-    pub(super) read: ReadOptions,
-    pub(super) columns: Vec<BatchColumn>,
-    /// The compiled transformation; `None` if it changes nothing.
-    pub(super) shaper: Option<Arc<Shaper>>,
+    pub(super) rows: SourcePlan,
 }
 
 impl ConvertPlan {
@@ -164,11 +163,7 @@ impl ConvertPlan {
             let why = "a conversion writes no nested columns: give `json_columns` text, or export with nested columns";
             return Err(Error::Usage(why.to_owned()));
         }
-        let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
-        if shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some()) {
-            let why = "`split` is for an export of a dataset: a conversion writes all rows into one folder";
-            return Err(Error::Usage(why.to_owned()));
-        }
+        let shaper = compile(&options.transform)?;
         let place = Location::of(&options.source, &options.storage)?;
         let record = options.source_record.as_ref();
         let record = record.map(|record| Location::of(record, &options.storage)).transpose()?;
@@ -178,24 +173,12 @@ impl ConvertPlan {
             record,
             ..ReadOptions::default()
         };
-        let (names, drop) = (options.columns.as_deref(), options.drop.as_slice());
-        let is_named = |names: &[String], name: &str| names.iter().any(|it| it == name);
-        let is_unused =
-            |name: &str| names.is_some_and(|names| !is_named(names, name)) || is_named(drop, name);
-        let source = ConvertSource::open(&place, &read, is_unused)?;
-        let has_lines = source.columns.iter().any(OutputColumn::is_line);
-        if has_lines && shaper.is_some() {
-            let why = format!(
-                "the rows of {place} are lines that `map` wrote, without fields of the API"
-            );
-            return Err(Error::Usage(why));
-        }
-        if has_lines || shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+        let named = (options.columns.as_deref(), options.drop.as_slice());
+        let rows = SourcePlan::open(&place, read, named, shaper)?;
+        if rows.source.has_lines() || rows.shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
             require_lines(output.encoding)?;
         }
-        let columns = chosen_columns(&source, (names, drop), shaper.as_deref())?;
-        let source = Arc::new(source);
-        Ok(Self { output, restart: options.restart, source, read, columns, shaper })
+        Ok(Self { output, restart: options.restart, rows })
     }
 
     /// Returns the output of the conversion.
@@ -210,22 +193,22 @@ impl ConvertPlan {
 
     /// Returns the columns, in the order of the output.
     pub fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
-        self.columns.iter().map(|it| &it.column)
+        self.rows.columns()
     }
 
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(super) fn transform_record(&self) -> Option<&TransformRecord> {
-        self.shaper.as_ref().map(|shaper| shaper.recorded())
+        self.rows.shaper.as_ref().map(|shaper| shaper.recorded())
     }
 
     /// Whether the rows of the output are those of the source, with all columns in their order.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.shaper.is_none() && self.columns().eq(self.source.columns.iter())
+        self.rows.shaper.is_none() && self.columns().eq(self.rows.source.columns.iter())
     }
 
     /// Returns the facts for the metadata of a file with these rows.
     pub(super) fn facts(&self, first_row: u64, part: &PartRows) -> Facts {
-        let origin = &self.source.origin;
+        let origin = &self.rows.source.origin;
         Facts {
             format_version: FORMAT_VERSION,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -243,48 +226,5 @@ impl ConvertPlan {
             nested_digest: None,
             nested: None,
         }
-    }
-}
-
-/// Returns the columns of the output, and where their values come from.
-fn chosen_columns(
-    source: &ConvertSource,
-    (names, drop): (Option<&[String]>, &[String]),
-    shaper: Option<&Shaper>,
-) -> Result<Vec<BatchColumn>> {
-    let has = |name: &str| source.columns.iter().any(|column| column.name() == name);
-    for column in shaper.into_iter().flat_map(Shaper::columns) {
-        let lower = column.name().to_lowercase();
-        let is_similar =
-            |it: &&OutputColumn| it.name() != column.name() && it.name().to_lowercase() == lower;
-        if let Some(other) = source.columns.iter().find(is_similar) {
-            let why = format!("it differs from the column {other} of the source only in case");
-            return Err(Error::invalid("column", column.name(), why));
-        }
-    }
-    if let Some(shaper) = shaper {
-        shaper.require_fields(|name| lacks(name, has))?;
-    }
-    let columns = source.columns.iter().cloned().enumerate();
-    let all = columns.map(|(index, column)| {
-        // Values of the same name in the source are not those of the API, if the source has computed them.
-        BatchColumn { column, source: ColumnSource::Batch(index) }
-    });
-    output_columns_of(all.collect(), names, drop, shaper)
-}
-
-/// Returns why an expression cannot read the field of this name; `None` if it can.
-fn lacks(name: &str, has: impl Fn(&str) -> bool) -> Option<String> {
-    let others = Column::AdditionalProperties.name();
-    match name.parse::<Column>() {
-        Ok(column) if column.name() != others => {
-            (!has(name)).then(|| format!("the source has no column {name}"))
-        }
-        _ if has(name) && name != others => Some(format!(
-            "{name} is a computed column of the source, and expressions read only fields of the API"
-        )),
-        _ => (!has(others)).then(|| {
-            format!("{name} is none of the usual fields, and the source has no column {others}")
-        }),
     }
 }

@@ -11,7 +11,6 @@ use serde_json::json;
 use tokio::{select, time::timeout};
 
 use super::{
-    checks::RowChecks,
     plan::ConvertPlan,
     reader::{SourceReader, SourceRows},
     summary::{ConvertDryRun, ConvertSummary},
@@ -26,14 +25,13 @@ use crate::{
         staging::{GRACE, discard, open, probe, publish},
     },
     location::Target,
-    readback::ReadOptions,
     record::manifest::{FORMAT_VERSION, Manifest, Tool},
     sink::{Format, JsonColumns},
     tasks::Worker,
 };
 
 /// Number of blocks that wait for the writer: 4. A block has about 1 MiB.
-const QUEUED_BLOCKS: usize = 4;
+pub(super) const QUEUED_BLOCKS: usize = 4;
 /// Marks the journal of a conversion.
 const CONVERSION: &str = "conversion";
 
@@ -85,9 +83,10 @@ impl Convert {
     /// # Errors
     /// The errors of [`run`](Self::run) about the output.
     pub async fn dry_run(&self) -> Result<ConvertDryRun> {
+        self.require_no_export().await?;
         let wanted = self.plan.output.wanted();
         blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
-        let source = &self.plan.source;
+        let source = &self.plan.rows.source;
         Ok(ConvertDryRun {
             source: source.place.to_string(),
             output: self.plan.output.target.to_string(),
@@ -132,7 +131,7 @@ impl Convert {
             return Err(self.hinted(error));
         }
         let output = self.plan.output.target.to_string();
-        let source = self.plan.source.place.to_string();
+        let source = self.plan.rows.source.place.to_string();
         let seconds = begun.elapsed().as_secs_f64();
         Ok(ConvertSummary::of(&manifest, source, output, seconds))
     }
@@ -170,7 +169,7 @@ impl Convert {
         let header = Header { plan, count: 0, started_at };
         // The files of an earlier conversion are deleted.
         open(slot, &header, true, stop.as_mut()).await?;
-        if let Some(rows) = self.plan.source.rows {
+        if let Some(rows) = self.plan.rows.source.rows {
             self.progress.begin(rows, 0);
         }
         let (read, written) = self.write(slot, stop).await?;
@@ -180,15 +179,15 @@ impl Convert {
                 "its rows have the digest {expected}, and {digest} when converted: its JSON is not as an export writes it"
             );
             // The content of a source without a record may have white space between tokens.
-            if self.plan.source.origin.is_recorded {
-                return Err(Error::Damaged { path: self.plan.source.place.to_path(), why });
+            if self.plan.rows.source.origin.is_recorded {
+                return Err(Error::Damaged { path: self.plan.rows.source.place.to_path(), why });
             }
         }
         Ok(self.manifest(header.started_at, read, written))
     }
 
     fn manifest(&self, started_at: String, read: SourceRows, written: Converted) -> Manifest {
-        let (source, encoding) = (&self.plan.source, self.plan.output.encoding);
+        let (source, encoding) = (&self.plan.rows.source, self.plan.output.encoding);
         let origin = &source.origin;
         Manifest {
             format_version: FORMAT_VERSION,
@@ -289,22 +288,12 @@ impl Convert {
     }
 
     fn reader(&self) -> SourceReader {
-        let (plan, source) = (&self.plan, &self.plan.source);
-        let encoding = plan.output.encoding;
+        let encoding = self.plan.output.encoding;
         let writes_json = encoding.format() == Format::JsonLines
             && encoding.json_columns() != Some(JsonColumns::Text);
-        let is_recorded = source.origin.is_recorded;
-        SourceReader {
-            source: source.clone(),
-            options: ReadOptions { stop: Arc::default(), ..plan.read.clone() },
-            checks: RowChecks {
-                // A line with a value that is not JSON could not be read at all.
-                json: !is_recorded || writes_json,
-                ids: !is_recorded || plan.shaper.is_some(),
-                distinct: !is_recorded,
-            },
-            temp_dir: plan.output.temp_dir.clone(),
-        }
+        let mut reader = self.plan.rows.reader(writes_json, self.plan.output.temp_dir.clone());
+        reader.options.stop = Arc::default();
+        reader
     }
 
     /// Deletes the staged files. Returns the error that ended this run.

@@ -12,7 +12,7 @@ use std::{
 
 use arrow_array::ArrayRef;
 
-use super::{block::BatchBlock, plan::ConvertPlan};
+use super::{block::BatchBlock, outcome::outcomes, plan::ConvertPlan};
 use crate::{
     batch::BatchBuilder,
     destination::{Destination, KeptPart},
@@ -63,7 +63,7 @@ impl ConvertWriter {
         is_stopped: Arc<AtomicBool>,
     ) -> Self {
         let output = &plan.output;
-        let builder = BatchBuilder::new(&plan.columns, batch_size(output.encoding.format()));
+        let builder = BatchBuilder::new(&plan.rows.columns, batch_size(output.encoding.format()));
         let parts = PartsPlan {
             target: output.target.clone(),
             encoding: output.encoding,
@@ -92,7 +92,7 @@ impl ConvertWriter {
     }
 
     fn write(&mut self, messages: &Receiver<ReadMessage>) -> Result<Converted> {
-        match self.plan.shaper.clone() {
+        match self.plan.rows.shaper.clone() {
             None => {
                 while let Some(block) = self.next(messages)? {
                     self.block(&block, None)?;
@@ -141,44 +141,32 @@ impl ConvertWriter {
     /// be mapped to any number of lines.
     fn block(&mut self, block: &BatchBlock, shaped: Option<&Shaped<BatchBlock>>) -> Result<()> {
         let computed: &[ArrayRef] = shaped.map_or(&[], |shaped| &shaped.columns);
-        let mut failed = shaped.map_or(&[][..], |shaped| &shaped.failed).iter().peekable();
-        let (mut kept, mut written) = (0, 0);
-        for row in 0..block.batch.num_rows() {
-            let is_kept = shaped.is_none_or(|shaped| shaped.kept.get(row) == Some(&true));
-            let lines = shaped.and_then(|shaped| shaped.lines.get(row).copied());
-            let computed_lines = if is_kept { lines.unwrap_or(1) } else { 0 };
-            let is_duplicate =
-                is_kept && shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
-            let lines = if is_duplicate { 0 } else { computed_lines };
+        for outcome in outcomes(block, shaped) {
             // A row that is left out after the last one of a part counts for that part.
-            if lines > 0 && self.is_full() {
+            if outcome.lines > 0 && self.is_full() {
                 self.close_part()?;
             }
             if self.parts.open_rows().next().is_none() {
                 self.open_part()?;
             }
-            let edited = shaped.filter(|_| is_kept && !is_duplicate);
-            let edited = edited.and_then(|it| it.edited.get(kept)?.as_deref());
             if let Some(rows) = self.parts.open_rows().next() {
                 rows.read += 1;
-                rows.written += lines as u64;
-                rows.duplicates += u64::from(is_duplicate);
-                rows.failed += u64::from(failed.next_if_eq(&&row).is_some());
-                if let Some(edited) = edited {
+                rows.written += outcome.lines as u64;
+                rows.duplicates += u64::from(outcome.is_duplicate);
+                rows.failed += u64::from(outcome.has_failed);
+                if let Some(edited) = outcome.edited {
                     edited.count_paths(&mut rows.replaced);
                 }
             }
-            kept += usize::from(is_kept);
-            let edited = edited.map(|edited| edited.of(block.row(row)));
-            for line in 0..lines {
-                let columns = block.batch.columns();
-                let computed = (computed, written + line);
-                self.builder.push_from_batch((columns, row), computed, edited.as_ref())?;
+            let edited = outcome.edited.map(|edited| edited.of(block.row(outcome.row)));
+            for line in 0..outcome.lines {
+                let batch = (block.batch.columns(), outcome.row);
+                let computed = (computed, outcome.first_line + line);
+                self.builder.push_from_batch(batch, computed, edited.as_ref())?;
                 if self.builder.is_full() {
                     self.flush()?;
                 }
             }
-            written += computed_lines;
         }
         self.progress.add_rows(block.batch.num_rows() as u64);
         Ok(())
@@ -207,7 +195,7 @@ impl ConvertWriter {
             self.open_part()?;
         }
         self.close_part()?;
-        if let Some(shaper) = &self.plan.shaper {
+        if let Some(shaper) = &self.plan.rows.shaper {
             let rows = self.parts.rows();
             shaper.check_replaced(rows.written, &rows.replaced)?;
         }

@@ -8,6 +8,7 @@
 //!
 //! This module knows no pages, rows or formats.
 
+mod changed;
 mod directory;
 mod drafts;
 mod file;
@@ -301,6 +302,46 @@ pub(crate) struct Interrupted {
     pub(crate) plan: Value,
     /// Number of finished parts.
     pub(crate) parts: usize,
+}
+
+/// The finished parts of an interrupted export that this run would keep, if they are intact.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Resumable {
+    pub(crate) rows_read: u64,
+    pub(crate) last_page: u64,
+}
+
+impl Resumable {
+    /// Adds up the parts. `width` is the number of parts that share their pages.
+    fn of<'a>(parts: impl Iterator<Item = &'a KeptPart>, width: usize) -> Option<Self> {
+        parts.step_by(width.max(1)).fold(None, |sum, KeptPart { part, .. }| {
+            let before = sum.map_or(0, |sum: Self| sum.rows_read);
+            let rows_read = before.saturating_add(part.rows_read);
+            Some(Self { rows_read, last_page: part.last_page })
+        })
+    }
+}
+
+/// Returns what a run with this header would keep of an interrupted export to the same directory. Changes nothing.
+///
+/// # Errors
+/// [`Error::Output`] when the parts were written with another plan.
+pub(crate) fn resumable(wanted: &OutputRequest, header: &Header) -> Result<Option<Resumable>> {
+    let Target::Directory(target) = &wanted.target else { return Ok(None) };
+    match target.as_remote() {
+        Some(remote) => remote::resumable(remote, wanted, header),
+        None => directory::resumable(&target.to_path(), wanted, header),
+    }
+}
+
+/// The error of a run with another plan than that of the interrupted export.
+fn not_resumed(path: PathBuf, difference: &str) -> Error {
+    Error::Output {
+        path,
+        why: format!("an interrupted export to it cannot be resumed: {difference}"),
+        hint: Some("give `restart` to delete its parts and start over"),
+        source: None,
+    }
 }
 
 /// Returns the interrupted export to this directory, if there is one. `staging` is the folder of its staging, as

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, causes, excerpt, harmless},
-    record::stamp::Stamp,
+    record::{WrittenSplit, stamp::Stamp},
     text,
 };
 
@@ -34,6 +34,13 @@ pub struct JobResult {
     /// Number of rows on which an expression of the transformation failed, in the stored snapshots.
     #[serde(default)]
     pub failed_rows: u64,
+    /// Number of rows that the stored snapshots do not have because they equal an earlier one.
+    #[serde(default)]
+    pub duplicate_rows: u64,
+    /// Number of rows in which each path of the transformation has replaced a value, in the stored snapshots: the paths of
+    /// `mask`, then those of `pseudonymise`, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_rows: Vec<u64>,
     /// Size of the stored snapshots' files in bytes.
     pub bytes: u64,
     /// Number of requests sent, retries included.
@@ -109,6 +116,15 @@ pub struct SnapshotResult {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default)]
     pub failed_rows: u64,
+    /// Number of rows that the snapshot does not have because they equal an earlier one.
+    #[serde(default)]
+    pub duplicate_rows: u64,
+    /// Number of rows in which each path of the transformation has replaced a value, as in [`JobResult::replaced_rows`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_rows: Vec<u64>,
+    /// The splits, in their order. Empty if the rows are not split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<WrittenSplit>,
     /// Size of the snapshot's files in bytes.
     pub bytes: u64,
     /// The digest of the snapshot's content.

@@ -23,7 +23,7 @@ use crate::{
     },
     location::StorageOptions,
     record::{
-        manifest::{Listed, Manifest, SnapshotOf},
+        manifest::{Listed, Manifest, SnapshotOf, add_replaced},
         stamp::Stamp,
     },
 };
@@ -62,6 +62,8 @@ impl JobRun<'_> {
             rows: 0,
             rows_read: None,
             failed_rows: 0,
+            duplicate_rows: 0,
+            replaced_rows: Vec::new(),
             bytes: 0,
             requests: 0,
             retries: 0,
@@ -140,6 +142,10 @@ impl JobRun<'_> {
         result.rows = stored().map(|snapshot| snapshot.rows).sum();
         result.rows_read = stored().map(|snapshot| snapshot.rows_read).sum();
         result.failed_rows = stored().map(|snapshot| snapshot.failed_rows).sum();
+        result.duplicate_rows = stored().map(|snapshot| snapshot.duplicate_rows).sum();
+        let mut replaced = Vec::new();
+        stored().for_each(|snapshot| add_replaced(&mut replaced, &snapshot.replaced_rows));
+        result.replaced_rows = replaced;
         result.bytes = stored().map(|snapshot| snapshot.bytes).sum();
         result.status = match first {
             Some(_) => Status::Failed,
@@ -213,6 +219,9 @@ impl JobRun<'_> {
             rows: 0,
             rows_read: None,
             failed_rows: 0,
+            duplicate_rows: 0,
+            replaced_rows: Vec::new(),
+            splits: Vec::new(),
             bytes: 0,
             digest: None,
             error: None,
@@ -228,6 +237,9 @@ impl JobRun<'_> {
                 told.rows = manifest.rows;
                 told.rows_read = Some(manifest.rows_read);
                 told.failed_rows = manifest.failed_rows();
+                told.duplicate_rows = manifest.duplicate_rows();
+                told.replaced_rows = manifest.replaced_rows();
+                told.splits.clone_from(&manifest.splits);
                 told.bytes = bytes_of(&manifest);
                 told.digest = Some(manifest.digest);
             }
