@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    export::{ExplainedRows, RowExplanation, output_plan::default_threads},
+    export::{ExplainedRows, RowExplanation},
     location::Location,
     paginator::StreamOptions,
     readback::ReadOptions,
+    tasks::cores,
     transform::{Stage, StageLimits, Transform},
 };
 
@@ -47,7 +48,7 @@ pub fn explain_export(
     let read = ReadOptions { columns: Vec::new(), ..options.clone() };
     let plan = SourcePlan::open(location, read, (None, &[]), Some(shaper.clone()))?;
     let bytes = StreamOptions::default().prefetch_bytes;
-    let mut stage = Stage::explaining(shaper, StageLimits { threads: default_threads(), bytes })?;
+    let mut stage = Stage::explaining(shaper, StageLimits { threads: cores(), bytes })?;
     let (mut explained, mut left, mut failed) = (ExplainedRows::default(), rows, None);
     let mut take = |stage: &mut Stage<BatchBlock>| -> Result<()> {
         let Some(shaped) = stage.take(|| options.go_on().is_err())? else {

@@ -27,12 +27,13 @@ use crate::{
     export::{
         TransformedRows,
         duplicates::Duplicates,
-        output_plan::{checked_threads, default_threads},
+        output_plan::checked_threads,
     },
     location::Location,
     paginator::StreamOptions,
     readback::ReadOptions,
     record::manifest::Completeness,
+    tasks::cores,
     transform::{Shaped, Stage, StageLimits, Transform, TransformRecord},
 };
 
@@ -115,7 +116,7 @@ impl TransformedBatches {
         Ok(Self {
             plan,
             batch_size: BatchSize::SMALL,
-            threads: default_threads(),
+            threads: cores(),
             running: None,
             totals: TransformedRows::default(),
             has_ended: false,
