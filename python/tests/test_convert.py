@@ -49,6 +49,16 @@ def test_conversion_has_the_options_of_the_command(tmp_path: Path, source: Path)
     assert oe.convert(source, tmp_path / "m.jsonl", map="{id}", manifest=True).rows == ROWS
 
 
+def test_conversion_makes_nested_columns(tmp_path: Path, source: Path) -> None:
+    nested = tmp_path / "nested.parquet"
+    summary = oe.convert(source, nested, json_columns="nested", text=".tags", manifest=True)
+    assert summary.digest == summary.source_digest
+    manifest = oe.open(nested).manifest
+    assert manifest is not None and manifest["json_columns"] == "nested"
+    assert {it["name"]: it["type"] for it in manifest["nested"]}["input"] == "struct"
+    assert oe.verify(nested).ok and oe.open(nested).read(where=".order < 3").num_rows == 3
+
+
 def test_wrong_conversions_are_refused(tmp_path: Path, source: Path) -> None:
     with pytest.raises(oe.UsageError, match="is the source"):
         oe.convert(source, source, overwrite=True)

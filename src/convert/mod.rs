@@ -27,6 +27,7 @@ mod apart;
 mod block;
 mod checks;
 mod explained;
+mod nesting;
 mod outcome;
 mod plan;
 mod reader;

@@ -9,12 +9,15 @@ use super::{
 };
 use crate::{
     batch::OutputColumn,
-    error::{Error, Result},
+    error::Result,
     export::{
+        NestingOptions,
+        nesting_options::{TypeChoice, chosen_form},
         output_plan::{OutputChoice, OutputPlan},
         plan::require_lines,
     },
     location::{Location, StorageOptions, Target},
+    nested::NestedField,
     readback::ReadOptions,
     record::{
         facts::Facts,
@@ -53,6 +56,9 @@ pub struct ConvertOptions {
     pub parquet_encoding: Option<ParquetEncoding>,
     /// The form of JSON columns; default [`JsonColumns::Value`] for JSON Lines, and [`JsonColumns::Text`] for the others.
     pub json_columns: Option<JsonColumns>,
+    /// Which JSON columns become nested, and their types; default all if `json_columns` is [`JsonColumns::Nested`]. Unless
+    /// the types are given, the source is read twice: first to find them.
+    pub nesting: NestingOptions,
     /// Whether CSV begins with a byte order mark, for spreadsheets; default no. Only for CSV.
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no. Only for CSV.
@@ -103,6 +109,7 @@ impl ConvertOptions {
             compression: None,
             parquet_encoding: None,
             json_columns: None,
+            nesting: NestingOptions::default(),
             csv_bom: false,
             csv_safe: false,
             columns: None,
@@ -127,7 +134,8 @@ impl ConvertOptions {
             format: self.format,
             compression: self.compression,
             parquet_encoding: self.parquet_encoding,
-            json_columns: self.json_columns,
+            // The columns of the source decide about it.
+            json_columns: None,
             csv_bom: self.csv_bom,
             csv_safe: self.csv_safe,
             rows_per_file: self.rows_per_file,
@@ -147,22 +155,22 @@ pub struct ConvertPlan {
     pub(super) output: OutputPlan,
     pub(super) restart: bool,
     pub(super) rows: SourcePlan,
+    /// How the types of nested JSON columns are chosen; `None` if no column is nested.
+    pub(super) nesting: Option<TypeChoice>,
 }
 
 impl ConvertPlan {
     /// Makes a plan and checks it. Reads the metadata of the source, and looks at the output's path. Blocks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Usage`], with the wrong value, if an option is not valid by itself or together with
-    /// others, or if the output is the source or inside it. [`Error::Expression`] for an expression that is not valid.
-    /// [`Error::Io`] or [`Error::Store`] when the source does not exist or cannot be read. [`Error::Damaged`] when it is
-    /// not an export or does not match its record. [`Error::ChangedCells`] when it is CSV with protected cells.
+    /// [`Error::Invalid`](crate::Error::Invalid) or [`Error::Usage`](crate::Error::Usage), with the wrong value, if an
+    /// option is not valid by itself or together with others, or if the output is the source or inside it.
+    /// [`Error::Expression`](crate::Error::Expression) for an expression that is not valid.
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Store`](crate::Error::Store) when the source does not exist or cannot
+    /// be read. [`Error::Damaged`](crate::Error::Damaged) when it is not an export or does not match its record.
+    /// [`Error::ChangedCells`](crate::Error::ChangedCells) when it is CSV with protected cells.
     pub fn new(options: ConvertOptions) -> Result<Self> {
-        let output = options.choice().plan()?;
-        if output.encoding.is_nested() {
-            let why = "a conversion writes no nested columns: give `json_columns` text, or export with nested columns";
-            return Err(Error::Usage(why.to_owned()));
-        }
+        let mut output = options.choice().plan()?;
         let shaper = compile(&options.transform)?;
         let place = Location::of(&options.source, &options.storage)?;
         let record = options.source_record.as_ref();
@@ -175,10 +183,13 @@ impl ConvertPlan {
         };
         let named = (options.columns.as_deref(), options.drop.as_slice());
         let rows = SourcePlan::open(&place, read, named, shaper)?;
+        let form = (options.json_columns, &options.nesting);
+        let (encoding, nesting) = chosen_form(form, output.encoding, &rows.columns)?;
         if rows.source.has_lines() || rows.shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
-            require_lines(output.encoding)?;
+            require_lines(encoding)?;
         }
-        Ok(Self { output, restart: options.restart, rows })
+        output.encoding = encoding;
+        Ok(Self { output, restart: options.restart, rows, nesting })
     }
 
     /// Returns the output of the conversion.
@@ -207,7 +218,12 @@ impl ConvertPlan {
     }
 
     /// Returns the facts for the metadata of a file with these rows.
-    pub(super) fn facts(&self, first_row: u64, part: &PartRows) -> Facts {
+    pub(super) fn facts(
+        &self,
+        first_row: u64,
+        part: &PartRows,
+        nested: Option<Vec<NestedField>>,
+    ) -> Facts {
         let origin = &self.rows.source.origin;
         Facts {
             format_version: FORMAT_VERSION,
@@ -223,8 +239,8 @@ impl ConvertPlan {
             transform: self.transform_record().cloned(),
             earlier: origin.earlier.clone(),
             digest: part.digest.to_string(),
-            nested_digest: None,
-            nested: None,
+            nested_digest: part.nested_digest.map(|digest| digest.to_string()),
+            nested,
         }
     }
 }

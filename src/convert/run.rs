@@ -3,7 +3,11 @@
 use std::{
     ops::ControlFlow,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     time::Instant,
 };
 
@@ -11,6 +15,7 @@ use serde_json::json;
 use tokio::{select, time::timeout};
 
 use super::{
+    nesting::types_of,
     plan::ConvertPlan,
     reader::{SourceReader, SourceRows},
     summary::{ConvertDryRun, ConvertSummary},
@@ -20,11 +25,14 @@ use crate::{
     destination::{self, Destination, Header},
     error::{Error, Result},
     export::{
-        Progress, blocking, now,
+        Progress, blocking,
+        nesting_options::TypeChoice,
+        now,
         slot::DestinationSlot,
         staging::{GRACE, discard, open, probe, publish},
     },
     location::Target,
+    nested::{NestRules, NestedField},
     record::manifest::{FORMAT_VERSION, Manifest, Tool},
     sink::{Format, JsonColumns},
     tasks::Worker,
@@ -172,7 +180,14 @@ impl Convert {
         if let Some(rows) = self.plan.rows.source.rows {
             self.progress.begin(rows, 0);
         }
-        let (read, written) = self.write(slot, stop).await?;
+        let types = match &self.plan.nesting {
+            None => None,
+            Some(TypeChoice::Given(types)) => Some(types.clone()),
+            Some(TypeChoice::Found(rules)) => {
+                Some(self.find_types(rules.clone(), stop.as_mut()).await?)
+            }
+        };
+        let (read, written) = self.write(slot, types.clone(), stop).await?;
         let (digest, expected) = (written.rows.digest.to_string(), read.digest.to_string());
         if self.plan.is_unchanged() && digest != expected {
             let why = format!(
@@ -183,7 +198,29 @@ impl Convert {
                 return Err(Error::Damaged { path: self.plan.rows.source.place.to_path(), why });
             }
         }
-        Ok(self.manifest(header.started_at, read, written))
+        let manifest = self.manifest(header.started_at, read, written);
+        Ok(Manifest { nested: types, ..manifest })
+    }
+
+    /// Reads all rows, to find the types of their nested columns.
+    async fn find_types(
+        &self,
+        rules: NestRules,
+        stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Vec<NestedField>> {
+        let (plan, stopped) = (self.plan.clone(), Arc::<AtomicBool>::default());
+        let flag = stopped.clone();
+        let mut finding =
+            Worker::start("types", "the reader", move || types_of(&plan, &rules, &flag))?;
+        select! {
+            types = finding.join() => types?,
+            error = stop => {
+                stopped.store(true, Relaxed);
+                // Best effort: the thread writes nothing.
+                drop(timeout(GRACE, finding.join()).await);
+                Err(error)
+            }
+        }
     }
 
     fn manifest(&self, started_at: String, read: SourceRows, written: Converted) -> Manifest {
@@ -227,6 +264,7 @@ impl Convert {
     async fn write(
         &self,
         slot: &mut DestinationSlot,
+        types: Option<Vec<NestedField>>,
         stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<(SourceRows, Converted)> {
         let (sender, receiver) = mpsc::sync_channel(QUEUED_BLOCKS);
@@ -235,7 +273,7 @@ impl Convert {
         let staged = slot.take()?;
         let stopper = staged.stopper();
         let (plan, progress) = (self.plan.clone(), self.progress.clone());
-        let mut writer = ConvertWriter::new(plan, staged, progress, is_stopped.clone());
+        let mut writer = ConvertWriter::new(plan, staged, progress, is_stopped.clone(), types);
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(&receiver);
             // A reader that waits for room ends.

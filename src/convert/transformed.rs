@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     ops::ControlFlow,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -24,11 +25,7 @@ use super::{
 use crate::{
     batch::{BatchBuilder, BatchSize, OutputColumn},
     error::{Error, Result},
-    export::{
-        TransformedRows,
-        duplicates::Duplicates,
-        output_plan::checked_threads,
-    },
+    export::{TransformedRows, duplicates::Duplicates, output_plan::checked_threads},
     location::Location,
     paginator::StreamOptions,
     readback::ReadOptions,
@@ -66,6 +63,7 @@ pub struct TransformedBatches {
     plan: SourcePlan,
     batch_size: BatchSize,
     threads: usize,
+    temp_dir: PathBuf,
     running: Option<Running>,
     totals: TransformedRows,
     has_ended: bool,
@@ -113,20 +111,14 @@ impl TransformedBatches {
         // The checks need the whole rows.
         let read = ReadOptions { columns: Vec::new(), ..options.clone() };
         let plan = SourcePlan::open(location, read, (names, drop), shaper)?;
-        Ok(Self {
-            plan,
-            batch_size: BatchSize::SMALL,
-            threads: cores(),
-            running: None,
-            totals: TransformedRows::default(),
-            has_ended: false,
-        })
+        Ok(Self::of(plan, cores(), &std::env::temp_dir()))
     }
 
-    #[allow(dead_code)]
-    pub(super) fn of(plan: SourcePlan, threads: usize) -> Self {
-        let (batch_size, totals) = (BatchSize::RECORD_BATCH, TransformedRows::default());
-        Self { plan, batch_size, threads, running: None, totals, has_ended: false }
+    /// Reads the rows of a plan. `temp_dir` is the folder where ids are sorted.
+    pub(super) fn of(plan: SourcePlan, threads: usize, temp_dir: &Path) -> Self {
+        let temp_dir = temp_dir.to_owned();
+        let (batch_size, totals) = (BatchSize::SMALL, TransformedRows::default());
+        Self { plan, batch_size, threads, temp_dir, running: None, totals, has_ended: false }
     }
 
     /// Sets the number of threads that transform rows, from 1 to 256; default one for each core, but at most 16. Any
@@ -188,8 +180,7 @@ impl TransformedBatches {
     }
 
     fn start(&self) -> Result<Running> {
-        let temp_dir = std::env::temp_dir();
-        let mut reader = self.plan.reader(false, temp_dir.clone());
+        let mut reader = self.plan.reader(false, self.temp_dir.clone());
         let stop = Arc::<AtomicBool>::default();
         reader.options.stop = stop.clone();
         let (sender, blocks) = mpsc::sync_channel(QUEUED_BLOCKS);
@@ -211,7 +202,7 @@ impl TransformedBatches {
             stop,
             waiting: None,
             stage: stage.transpose()?,
-            duplicates: Duplicates::new(temp_dir),
+            duplicates: Duplicates::new(self.temp_dir.clone()),
             builder: BatchBuilder::new(&self.plan.columns, self.batch_size),
             ready: VecDeque::new(),
             has_read_all: false,

@@ -12,7 +12,7 @@ use std::{
 
 use arrow_array::ArrayRef;
 
-use super::{block::BatchBlock, outcome::outcomes, plan::ConvertPlan};
+use super::{block::BatchBlock, checks::damaged, outcome::outcomes, plan::ConvertPlan};
 use crate::{
     batch::BatchBuilder,
     destination::{Destination, KeptPart},
@@ -20,12 +20,18 @@ use crate::{
     export::{
         Progress,
         duplicates::{Duplicates, ID_ENTRY},
+        encoder::NestedEncoder,
+        nesting_options::TypeChoice,
         output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
     },
     location::Target,
+    nested::NestedField,
     paginator::StreamOptions,
-    record::manifest::{Part, PartRows},
+    record::{
+        facts::digest,
+        manifest::{Part, PartRows},
+    },
     transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
 
@@ -49,6 +55,8 @@ pub(super) struct ConvertWriter {
     plan: ConvertPlan,
     builder: BatchBuilder,
     parts: PartsWriter,
+    /// Makes nested columns, and their types.
+    nested: Option<(NestedEncoder, Vec<NestedField>)>,
     /// Bytes of values before the open part.
     bytes_before: u64,
     progress: Arc<Progress>,
@@ -61,19 +69,23 @@ impl ConvertWriter {
         destination: Destination,
         progress: Arc<Progress>,
         is_stopped: Arc<AtomicBool>,
+        types: Option<Vec<NestedField>>,
     ) -> Self {
         let output = &plan.output;
         let builder = BatchBuilder::new(&plan.rows.columns, batch_size(output.encoding.format()));
+        let nested = types.map(|types| (NestedEncoder::new(plan.columns(), &types), types));
+        let schema =
+            nested.as_ref().map_or_else(|| builder.schema(), |(encoder, _)| encoder.schema());
         let parts = PartsPlan {
             target: output.target.clone(),
             encoding: output.encoding,
-            schema: builder.schema(),
+            schema,
             encode_threads: output.encode_threads,
             has_manifest: output.has_manifest(),
             splits: Vec::new(),
         };
         let parts = PartsWriter::new(parts, destination, Vec::new(), progress.clone());
-        Self { plan, builder, parts, bytes_before: 0, progress, is_stopped }
+        Self { plan, builder, parts, nested, bytes_before: 0, progress, is_stopped }
     }
 
     pub(super) fn into_destination(self) -> Destination {
@@ -205,13 +217,25 @@ impl ConvertWriter {
 
     /// Passes the builder's rows to the sink.
     fn flush(&mut self) -> Result<()> {
-        self.builder.finish()?.map_or(Ok(()), |batch| self.parts.write(0, batch))
+        let Some(batch) = self.builder.finish()? else { return Ok(()) };
+        let Some((encoder, _)) = &mut self.nested else { return self.parts.write(0, batch) };
+        let (nested, read_back) = match encoder.encode(&batch)? {
+            Ok(encoded) => encoded,
+            // The types that were found hold every value.
+            Err(_) if matches!(self.plan.nesting, Some(TypeChoice::Found(_))) => {
+                let why = "its rows changed while it was read".to_owned();
+                return Err(damaged(&self.plan.rows.source.place, why));
+            }
+            Err(misfit) => return Err(misfit.explain(&batch)),
+        };
+        self.parts.write_as(0, nested, digest(&batch)?, Some(digest(&read_back)?))
     }
 
     fn close_part(&mut self) -> Result<()> {
         self.flush()?;
-        let plan = &self.plan;
-        let closed = self.parts.close(0..=0, |first, rows, _| plan.facts(first, rows))?;
+        let (plan, nested) = (&self.plan, &self.nested);
+        let types = || nested.as_ref().map(|(_, types)| types.clone());
+        let closed = self.parts.close(0..=0, |first, rows, _| plan.facts(first, rows, types()))?;
         let Some(part) = closed.into_iter().next() else { return Ok(()) };
         self.bytes_before = self.builder.pushed_bytes();
         // A store can publish only recorded parts.

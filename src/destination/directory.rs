@@ -25,11 +25,11 @@ use std::{
 use super::{
     Header, Interrupted, KeptPart, OutputRequest, PartFile, Resumable, fs as disk,
     journal::{Contents, Journal},
-    not_resumed,
     ownership::{self, FileOwner},
     parent, path_links,
     preflight::{self, PreflightKind},
     record_file::RecordFile,
+    resumable::not_resumed,
     staged::{StagedDirectory, WrittenPart},
 };
 use crate::{

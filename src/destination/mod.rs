@@ -27,6 +27,7 @@ mod remote;
 #[cfg(not(feature = "clouds"))]
 #[path = "no_remote.rs"]
 mod remote;
+mod resumable;
 mod staged;
 mod synced;
 #[cfg(test)]
@@ -49,6 +50,7 @@ pub(crate) use self::{
     part::{PartFile, examine},
     path_links::check_path_links,
     preflight::is_preflight,
+    resumable::{Resumable, resumable},
 };
 use crate::{
     error::{Error, Result, causes},
@@ -302,46 +304,6 @@ pub(crate) struct Interrupted {
     pub(crate) plan: Value,
     /// Number of finished parts.
     pub(crate) parts: usize,
-}
-
-/// The finished parts of an interrupted export that this run would keep, if they are intact.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Resumable {
-    pub(crate) rows_read: u64,
-    pub(crate) last_page: u64,
-}
-
-impl Resumable {
-    /// Adds up the parts. `width` is the number of parts that share their pages.
-    fn of<'a>(parts: impl Iterator<Item = &'a KeptPart>, width: usize) -> Option<Self> {
-        parts.step_by(width.max(1)).fold(None, |sum, KeptPart { part, .. }| {
-            let before = sum.map_or(0, |sum: Self| sum.rows_read);
-            let rows_read = before.saturating_add(part.rows_read);
-            Some(Self { rows_read, last_page: part.last_page })
-        })
-    }
-}
-
-/// Returns what a run with this header would keep of an interrupted export to the same directory. Changes nothing.
-///
-/// # Errors
-/// [`Error::Output`] when the parts were written with another plan.
-pub(crate) fn resumable(wanted: &OutputRequest, header: &Header) -> Result<Option<Resumable>> {
-    let Target::Directory(target) = &wanted.target else { return Ok(None) };
-    match target.as_remote() {
-        Some(remote) => remote::resumable(remote, wanted, header),
-        None => directory::resumable(&target.to_path(), wanted, header),
-    }
-}
-
-/// The error of a run with another plan than that of the interrupted export.
-fn not_resumed(path: PathBuf, difference: &str) -> Error {
-    Error::Output {
-        path,
-        why: format!("an interrupted export to it cannot be resumed: {difference}"),
-        hint: Some("give `restart` to delete its parts and start over"),
-        source: None,
-    }
 }
 
 /// Returns the interrupted export to this directory, if there is one. `staging` is the folder of its staging, as

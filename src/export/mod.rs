@@ -11,14 +11,14 @@
 pub(crate) mod columns;
 mod disk_space;
 pub(crate) mod duplicates;
-mod encoder;
+pub(crate) mod encoder;
 mod explained;
 mod first_seen;
 mod handover;
 mod into_sink;
-mod lanes;
+pub(crate) mod lanes;
 mod nesting;
-mod nesting_options;
+pub(crate) mod nesting_options;
 pub(crate) mod output_plan;
 pub(crate) mod parts;
 mod pass;

@@ -11,9 +11,9 @@
 //! Numbers are unsigned and little-endian. The bytes of a string are its UTF-8 bytes. The bytes of a JSON column are
 //! the UTF-8 bytes of its compact text. The bytes of an int64 are its 8 bytes, little-endian in two's complement; a
 //! time is such a number of microseconds since 1970. The bytes of a floating-point number are the 8 bytes of its IEEE
-//! 754 form, little-endian, and the byte of a boolean is `00` or `01`. The bytes of a list cover its elements, in order, as those of
-//! a row cover its values: for null, the byte `00`; for a value, the byte `01`, its length, and its bytes. The text form is `xxh3-128-poly:` and 32
-//! lower-case hexadecimal digits, the most significant digit first. In Python:
+//! 754 form, little-endian, and the byte of a boolean is `00` or `01`. The bytes of a list cover its elements, in order,
+//! as those of a row cover its values: for null, the byte `00`; for a value, the byte `01`, its length, and its bytes.
+//! The text form is `xxh3-128-poly:` and 32 lower-case hexadecimal digits, the most significant digit first. In Python:
 //!
 //! ```text
 //! import xxhash

@@ -103,9 +103,11 @@ fn front_matter(manifest: &Manifest) -> String {
 }
 
 /// Returns the columns and their types as Hugging Face names them: `dtype` and the type, or `list` and that of the
-/// elements. `None` for JSON Lines with JSON values.
+/// elements. `None` for JSON Lines with JSON values, and for nested columns.
 fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str, &'static str)>> {
     let is_text = match manifest.format {
+        // The files have the types of nested columns, which the loader reads.
+        _ if manifest.nested.is_some() => return None,
         Format::Parquet | Format::Arrow => false,
         Format::Csv => true,
         Format::JsonLines if manifest.json_columns == Some(JsonColumns::Text) => true,
@@ -183,8 +185,14 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
     writeln!(card, "\n## Columns\n\n| column | type |\n|---|---|")?;
     for column in &manifest.columns {
-        let kind = column.column_type();
-        writeln!(card, "| {} | {} |", escaped(column.name()), escaped(kind.name()))?;
+        let own = manifest.nested.iter().flatten().find(|it| it.name == column.name());
+        let leaves = match own {
+            Some(own) => own.leaves(),
+            None => vec![(column.name().to_owned(), column.column_type().name())],
+        };
+        for (name, kind) in leaves {
+            writeln!(card, "| {} | {} |", escaped(&name), escaped(kind))?;
+        }
     }
     Ok(())
 }

@@ -460,3 +460,22 @@ fn given_schema_is_resumed() {
     assert!(content(&world.path("rows")) == content(&truth.path("rows")));
     run(&world, &["verify", "rows"]).ok();
 }
+
+#[test]
+fn split_has_nested_columns_of_given_types() {
+    let world = World::with_rows(Options::default(), conversations(2000));
+    world.export(&["-o", "all.parquet", "--manifest", "--json-columns", "nested"]).ok();
+    fs::rename(world.path("all.parquet.manifest.json"), world.path("s.json")).unwrap();
+    let split =
+        ["-o", "out/", "--split", "train=0.5,test=0.5", "--dataset-card", "--rows-per-file", "600"];
+    world.export(&[&split[..], &["--schema", "s.json"]].concat()).ok();
+    let of = |name: &str| -> Value { serde_json::from_slice(&world.read(name)).unwrap() };
+    assert_eq!(of("out.manifest.json")["nested"], of("s.json")["nested"]);
+    for path in ["out", "out/data", "out/data/train", "out/data/test"] {
+        run(&world, &["verify", path]).ok();
+    }
+    let refused = world.export(&[&split[..], &["--json-columns", "nested"]].concat());
+    assert_eq!(refused.code, Some(2));
+    let why = "--split needs the types of nested JSON columns: give --schema";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+}

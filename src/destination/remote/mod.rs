@@ -34,7 +34,7 @@ pub(crate) use self::{
     prefix::Prefix,
     upload::Upload,
 };
-use super::{Header, Interrupted, OutputRequest, Resumable, not_resumed};
+use super::{Header, Interrupted, OutputRequest, Resumable, resumable::not_resumed};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote, Target, UNREACHABLE},

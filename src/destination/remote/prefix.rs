@@ -51,7 +51,8 @@ use super::{
 };
 use crate::{
     destination::{
-        FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, not_resumed, tidied,
+        FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open,
+        resumable::not_resumed, tidied,
     },
     error::{Error, Result},
     location::{Location, Remote},

@@ -139,8 +139,8 @@ fn duplicates_replacements_and_splits_of_a_job_are_told() {
     let told = &nightly.history("nightly")[0];
     let own = &told["snapshots"][0];
     let path = nightly.world.path("snaps/.overmind/nightly/latest.json");
-    let latest: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    let rows = |split: &serde_json::Value| split["rows"].as_u64().unwrap();
+    let latest: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let rows = |split: &Value| split["rows"].as_u64().unwrap();
     for found in [told, own, &latest] {
         assert_eq!((&found["rows"], &found["duplicate_rows"]), (&100.into(), &150.into()));
         let replaced = found["replaced_rows"][0].as_u64().unwrap();

@@ -413,7 +413,7 @@ fn wrong_splits_send_no_request() {
         (
             &["-o", "a/", "--split", "a=0.5,b=0.5", "--json-columns", "nested"],
             2,
-            "--split cannot be combined with nested JSON columns",
+            "--split needs the types of nested JSON columns: give --schema",
         ),
         (&["-o", "a/", "--seed", "1"], 2, "--seed has no effect without --sample or --split"),
         (
