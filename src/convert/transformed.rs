@@ -64,13 +64,13 @@ pub struct TransformedBatches {
     batch_size: BatchSize,
     threads: usize,
     temp_dir: PathBuf,
-    running: Option<Running>,
+    running: Option<RunningRead>,
     totals: TransformedRows,
     has_ended: bool,
 }
 
 /// The reading thread, the transformation, and the rows that were not returned yet.
-struct Running {
+struct RunningRead {
     blocks: Receiver<Result<Option<BatchBlock>>>,
     /// Ends the reader.
     stop: Arc<AtomicBool>,
@@ -83,7 +83,7 @@ struct Running {
     has_read_all: bool,
 }
 
-impl Drop for Running {
+impl Drop for RunningRead {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
     }
@@ -179,7 +179,7 @@ impl TransformedBatches {
         &self.totals
     }
 
-    fn start(&self) -> Result<Running> {
+    fn start(&self) -> Result<RunningRead> {
         let mut reader = self.plan.reader(false, self.temp_dir.clone());
         let stop = Arc::<AtomicBool>::default();
         reader.options.stop = stop.clone();
@@ -197,7 +197,7 @@ impl TransformedBatches {
         let limits =
             StageLimits { threads: self.threads, bytes: StreamOptions::default().prefetch_bytes };
         let stage = self.plan.shaper.clone().map(|shaper| Stage::start(shaper, limits));
-        Ok(Running {
+        Ok(RunningRead {
             blocks,
             stop,
             waiting: None,
@@ -256,7 +256,7 @@ impl std::fmt::Debug for TransformedBatches {
     }
 }
 
-impl Running {
+impl RunningRead {
     /// Reads the next block, or takes the oldest one that is transformed. Returns whether there was one.
     fn step(&mut self, read: &ReadOptions, totals: &mut TransformedRows) -> Result<bool> {
         if self.waiting.is_none() && !self.has_read_all {
