@@ -246,8 +246,12 @@ pub(super) fn failed_rows(lines: Lines, failed: u64, transform: Option<&Transfor
 }
 
 fn announce(would: &DryRun) -> String {
+    let resumed = match would.kept_rows {
+        0 => String::new(),
+        kept => format!("; {} of an interrupted run would be kept", counted(kept, "row")),
+    };
     format!(
-        "would {} {} of {} in {} of {} to {}",
+        "would {} {} of {} in {} of {} to {}{resumed}",
         if would.transform.is_some() { "read" } else { "export" },
         grouped(would.rows),
         counted(would.count, "row"),

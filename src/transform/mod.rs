@@ -56,6 +56,8 @@ pub use self::{
     splits::SplitRecord,
 };
 pub(crate) use self::{
+    edits::EditedRow,
+    explain::Explanation,
     options::ColumnText,
     shaped::Shaped,
     shaper::Shaper,
