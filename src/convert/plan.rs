@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{apart::require_apart, source::ConvertSource};
+use super::{apart::require_apart, replaced, source::ConvertSource};
 use crate::{
     batch::{BatchColumn, Column, ColumnSource, OutputColumn},
     error::{Error, Result},
@@ -66,7 +66,7 @@ pub struct ConvertOptions {
     /// Number of rows in each part of a directory, except the last; default 250,000. A part also ends after 512 MiB of
     /// values.
     pub rows_per_file: Option<u64>,
-    /// Whether to replace an existing output; default no. Another program's files are never replaced.
+    /// Whether to replace an existing output; default no. A directory is replaced only if it is an export.
     pub overwrite: bool,
     /// Whether to delete the parts of an interrupted export to the same directory; default no. Those of an interrupted
     /// conversion are always deleted.
@@ -194,6 +194,9 @@ impl ConvertPlan {
             require_lines(output.encoding)?;
         }
         let columns = chosen_columns(&source, (names, drop), shaper.as_deref())?;
+        if let Some(shaper) = &shaper {
+            replaced::check(shaper, &source, &columns)?;
+        }
         let source = Arc::new(source);
         Ok(Self { output, restart: options.restart, source, read, columns, shaper })
     }
@@ -216,6 +219,11 @@ impl ConvertPlan {
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(super) fn transform_record(&self) -> Option<&TransformRecord> {
         self.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Whether values of the rows are replaced.
+    pub(super) fn replaces(&self) -> bool {
+        self.transform_record().is_some_and(|transform| transform.replaced_paths() > 0)
     }
 
     /// Whether the rows of the output are those of the source, with all columns in their order.

@@ -89,7 +89,7 @@ impl SourceReader {
             true => with_json(batch, &self.source.columns, place, first_row)?,
             false => batch,
         };
-        Ok(BatchBlock { first_row, batch, ids })
+        Ok(BatchBlock { first_row, batch, ids, replaced: Vec::new() })
     }
 }
 

@@ -3,7 +3,11 @@
 use std::{
     ops::ControlFlow,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     time::Instant,
 };
 
@@ -36,6 +40,15 @@ use crate::{
 const QUEUED_BLOCKS: usize = 4;
 /// Marks the journal of a conversion.
 const CONVERSION: &str = "conversion";
+
+/// Stops the reader and the writer when it is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
 
 /// A conversion that is ready to run.
 ///
@@ -122,8 +135,8 @@ impl Convert {
         let destination = probe(self.plan.output.wanted(), stop.as_mut()).await;
         let destination = destination.map_err(|error| self.hinted(error))?;
         let mut slot = DestinationSlot::new(destination);
-        let manifest = match self.stage(&mut slot, started_at, stop.as_mut()).await {
-            Ok(manifest) => manifest,
+        let (manifest, read) = match self.stage(&mut slot, started_at, stop.as_mut()).await {
+            Ok(staged) => staged,
             Err(error) => return Err(self.give_up(slot, error).await),
         };
         let sidecar = self.plan.output.sidecar;
@@ -134,7 +147,8 @@ impl Convert {
         let output = self.plan.output.target.to_string();
         let source = self.plan.source.place.to_string();
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(ConvertSummary::of(&manifest, source, output, seconds))
+        let read_digest = read.digest.to_string();
+        Ok(ConvertSummary::of(&manifest, (source, read_digest), output, seconds))
     }
 
     /// Refuses to delete the parts of an interrupted export, unless the caller asked for it.
@@ -159,13 +173,13 @@ impl Convert {
         }
     }
 
-    /// Reads and writes all rows, and describes them in a manifest.
+    /// Reads and writes all rows, and describes them in a manifest. Also returns the rows that were read.
     async fn stage(
         &self,
         slot: &mut DestinationSlot,
         started_at: String,
         mut stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<Manifest> {
+    ) -> Result<(Manifest, SourceRows)> {
         let plan = json!({ CONVERSION: true, "tool": env!("CARGO_PKG_VERSION") });
         let header = Header { plan, count: 0, started_at };
         // The files of an earlier conversion are deleted.
@@ -184,7 +198,7 @@ impl Convert {
                 return Err(Error::Damaged { path: self.plan.source.place.to_path(), why });
             }
         }
-        Ok(self.manifest(header.started_at, read, written))
+        Ok((self.manifest(header.started_at, read, written), read))
     }
 
     fn manifest(&self, started_at: String, read: SourceRows, written: Converted) -> Manifest {
@@ -206,7 +220,7 @@ impl Convert {
             rows: written.rows.written,
             transform: self.plan.transform_record().cloned(),
             earlier: origin.earlier.clone(),
-            converted_from: Some(source.converted_from(read.rows, read.digest.to_string())),
+            converted_from: Some(source.converted_from(read, self.plan.replaces())),
             columns: self.plan.columns().cloned().collect(),
             format: encoding.format(),
             compression: encoding.compression().to_string(),
@@ -221,6 +235,7 @@ impl Convert {
             card: None,
             splits: Vec::new(),
             parts: written.parts,
+            is_of_folder: false,
         }
     }
 
@@ -233,6 +248,8 @@ impl Convert {
         let (sender, receiver) = mpsc::sync_channel(QUEUED_BLOCKS);
         let reader = self.reader();
         let is_stopped = reader.options.stop.clone();
+        // A caller that drops the future ends the threads.
+        let _stop_on_drop = StopOnDrop(is_stopped.clone());
         let staged = slot.take()?;
         let stopper = staged.stopper();
         let (plan, progress) = (self.plan.clone(), self.progress.clone());
@@ -293,16 +310,10 @@ impl Convert {
         let encoding = plan.output.encoding;
         let writes_json = encoding.format() == Format::JsonLines
             && encoding.json_columns() != Some(JsonColumns::Text);
-        let is_recorded = source.origin.is_recorded;
         SourceReader {
             source: source.clone(),
             options: ReadOptions { stop: Arc::default(), ..plan.read.clone() },
-            checks: RowChecks {
-                // A line with a value that is not JSON could not be read at all.
-                json: !is_recorded || writes_json,
-                ids: !is_recorded || plan.shaper.is_some(),
-                distinct: !is_recorded,
-            },
+            checks: RowChecks::of(source.origin.has_record, plan.shaper.is_some(), writes_json),
             temp_dir: plan.output.temp_dir.clone(),
         }
     }

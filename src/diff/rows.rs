@@ -65,9 +65,7 @@ impl<'a> Rows<'a> {
                 column if column.is_json() => array.as_string_opt().map(Values::Json),
                 _ => array.as_string_opt().map(Values::Text),
             };
-            let kind = array.data_type();
-            let wrong =
-                || damaged(format!("its column {name} has the type {kind}, which no export uses"));
+            let wrong = || damaged(wrong_values(name, array.data_type()));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
         }
         Ok(Self { columns, len: batch.num_rows() })

@@ -63,7 +63,7 @@ impl TransformPlan {
 
     fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        let limits = StageLimits { threads: default_threads(), bytes };
+        let limits = StageLimits { threads: default_threads(), bytes, hash_key: None };
         Self { shaper, columns, batch_size: BatchSize::RECORD_BATCH, limits }
     }
 

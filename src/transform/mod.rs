@@ -24,6 +24,7 @@ mod explain;
 mod expression;
 mod fence;
 mod grammar;
+mod held;
 mod json;
 mod json_text;
 mod mistakes;
@@ -56,7 +57,12 @@ pub use self::{
     splits::SplitRecord,
 };
 pub(crate) use self::{
+    dedupe::{HashKey, NOT_COMPARED},
+    edits::{ColumnEdit, NotJson},
+    held::EarlierColumn,
     options::ColumnText,
+    paths::{PathStep, ValuePath},
+    places::PathSet,
     shaped::Shaped,
     shaper::Shaper,
     splits::{SplitsText, is_split_name},
