@@ -55,7 +55,9 @@ impl RowBlock for BatchBlock {
         for (index, field) in schema.fields().iter().enumerate() {
             let is_api = field.name().parse::<Column>().is_ok();
             let edit = if is_api { None } else { shaper.column_edit(field.name()) };
-            let (Some(edit), Some(array)) = (edit, self.batch.columns().get(index)) else { continue };
+            let (Some(edit), Some(array)) = (edit, self.batch.columns().get(index)) else {
+                continue;
+            };
             self.replaced.resize(array.len(), PathSet::default());
             let is_json = ColumnType::of_field(field) == Some(ColumnType::Json);
             let array = replaced_values((array, is_json), &edit, &mut self.replaced)?;

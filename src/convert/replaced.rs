@@ -56,10 +56,14 @@ fn require_types(shaper: &Shaper, source: &ConvertSource) -> Result<()> {
         let kind = column.column_type();
         let why = match kind {
             ColumnType::Json => continue,
-            _ if !path.steps.is_empty() => format!("its values are of the type {kind}, without parts"),
+            _ if !path.steps.is_empty() => {
+                format!("its values are of the type {kind}, without parts")
+            }
             ColumnType::String => continue,
             _ if option == "pseudonymise" => {
-                format!("its values are of the type {kind}, and pseudonyms are texts: mask it instead")
+                format!(
+                    "its values are of the type {kind}, and pseudonyms are texts: mask it instead"
+                )
             }
             _ => continue,
         };
@@ -98,9 +102,7 @@ fn require_spelling(shaper: &Shaper, source: &ConvertSource) -> Result<()> {
         found.map(|field| &field.kind)
     };
     let why = "nested columns do not keep how JSON was spelled (1e5 or 100000.0) or which members were null";
-    if shaper.samples_inputs()
-        && kind_of("input").is_some_and(|kind| !keeps_spelling(kind, &[]))
-    {
+    if shaper.samples_inputs() && kind_of("input").is_some_and(|kind| !keeps_spelling(kind, &[])) {
         return Err(Error::Usage(format!(
             "`sample` chooses rows by their inputs, and {why}, so other rows would be chosen than from the text: give \
              `split_by` an expression of texts, such as .id"

@@ -99,11 +99,8 @@ impl ConvertWriter {
             }
             Some(shaper) => {
                 let bytes = StreamOptions::default().prefetch_bytes;
-                let limits = StageLimits {
-                    threads: self.plan.output.encode_threads,
-                    bytes,
-                    hash_key: None,
-                };
+                let limits =
+                    StageLimits { threads: self.plan.output.encode_threads, bytes, hash_key: None };
                 let mut stage = Stage::start(shaper, limits)?;
                 let mut duplicates = Duplicates::new(self.plan.output.temp_dir.clone());
                 while let Some(block) = self.next(messages)? {

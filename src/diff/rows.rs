@@ -14,6 +14,7 @@ use crate::{
     client::compact::compact,
     error::{Error, Result},
     location::Location,
+    readback::kinds::wrong_values,
 };
 
 /// The key column, which identifies rows, and the columns that are compared.

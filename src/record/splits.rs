@@ -61,7 +61,9 @@ impl Manifest {
         }
         // The record of a folder has some of the splits.
         let made = self.transform.iter().flat_map(|transform| &transform.split);
-        if !self.is_of_folder && !made.clone().map(|it| &it.name).eq(written.iter().map(|it| &it.name)) {
+        if !self.is_of_folder
+            && !made.clone().map(|it| &it.name).eq(written.iter().map(|it| &it.name))
+        {
             let made: Vec<_> = made.map(|split| split.name.as_str()).collect();
             let (seen, made) = (names(&written), made.join(", "));
             return Some(format!(

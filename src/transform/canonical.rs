@@ -85,7 +85,8 @@ impl ObjectTable {
         let (mut open, mut waiting) = (Vec::new(), Vec::new());
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
-            let is_value = !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b']' | b'}');
+            let is_value =
+                !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b']' | b'}');
             if let Some(OpenParts::Object(OpenObject { key, .. })) = open.last_mut()
                 && is_value
             {

@@ -8,7 +8,6 @@
 use std::{fmt, ops::ControlFlow, sync::atomic::AtomicBool};
 
 use hmac::{Hmac, KeyInit, Mac};
-use rustls::crypto::ring;
 use sha2::Sha256;
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     client::Row,
     error::{Error, Result},
+    net::random_bytes,
 };
 
 /// The hash of a row that is not compared: the expression failed on it, and `on_error` keeps it.
@@ -43,10 +43,7 @@ impl HashKey {
     /// # Errors
     /// [`Error::Internal`] when the system has no random numbers.
     pub(crate) fn random() -> Result<Self> {
-        let mut key = [0; 32];
-        let filled = ring::default_provider().secure_random.fill(&mut key);
-        filled.map_err(|_| Error::Internal("the system gives no random numbers".to_owned()))?;
-        Ok(Self(key))
+        random_bytes().map(Self)
     }
 
     /// Returns the key as hexadecimal digits, for a journal.

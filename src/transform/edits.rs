@@ -20,8 +20,8 @@ use crate::{
 pub(super) struct RowEditor {
     /// The paths of all replacements: those of the mask, then those of the pseudonyms.
     paths: Vec<ReplacedPath>,
-    mask: FieldTrees,
-    pseudonyms: Option<(FieldTrees, PseudonymKey)>,
+    pub(super) mask: FieldTrees,
+    pub(super) pseudonyms: Option<(FieldTrees, PseudonymKey)>,
 }
 
 /// A path whose values are replaced, and the option that gave it.
@@ -33,18 +33,18 @@ struct ReplacedPath {
 
 /// The fields of a row that have paths.
 #[derive(Debug, Default)]
-struct FieldTrees {
+pub(super) struct FieldTrees {
     input: PathTree,
     expected_output: PathTree,
     persona: PathTree,
     tags: PathTree,
     /// The paths from the object of the unknown fields.
-    unknown: PathTree,
+    pub(super) unknown: PathTree,
 }
 
 /// What takes the place of a value.
 #[derive(Debug, Clone, Copy)]
-enum Replacement<'k> {
+pub(super) enum Replacement<'k> {
     Null,
     Pseudonym(&'k PseudonymKey),
 }
@@ -82,7 +82,7 @@ pub(crate) struct EditedRow {
 }
 
 #[derive(Debug, Default)]
-enum EditedField {
+pub(super) enum EditedField {
     #[default]
     Same,
     Null,
@@ -90,7 +90,7 @@ enum EditedField {
 }
 
 impl EditedField {
-    fn of<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
+    pub(super) fn of<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
         match self {
             Self::Same => before,
             Self::Null => None,
@@ -102,7 +102,7 @@ impl EditedField {
     ///
     /// # Errors
     /// The text is not JSON, so that a value at a path could stay.
-    fn edit(
+    pub(super) fn edit(
         &mut self,
         tree: &PathTree,
         before: Option<&str>,
@@ -320,61 +320,6 @@ impl RowEditor {
     /// Returns the option of each path, and the path.
     pub(super) fn replaced(&self) -> impl Iterator<Item = (&'static str, &ValuePath)> {
         self.paths.iter().map(|it| (it.option, &it.path))
-    }
-
-    /// Returns what the paths replace in a column of this name. Its values are those of an unknown field with this name.
-    pub(super) fn of_column(&self, name: &str) -> ColumnEdit<'_> {
-        let hashed = self.pseudonyms.as_ref();
-        ColumnEdit {
-            mask: self.mask.unknown.key(name),
-            pseudonyms: hashed.and_then(|(trees, key)| Some((trees.unknown.key(name)?, key))),
-        }
-    }
-}
-
-/// What replacements do to the values of a column.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ColumnEdit<'e> {
-    mask: Option<&'e PathTree>,
-    pseudonyms: Option<(&'e PathTree, &'e PseudonymKey)>,
-}
-
-impl ColumnEdit<'_> {
-    /// Whether no path leads into the column.
-    pub(super) fn is_empty(&self) -> bool {
-        self.mask.is_none() && self.pseudonyms.is_none()
-    }
-
-    /// Returns the paths of the mask that replace the whole value.
-    pub(crate) fn masked(&self) -> PathSet {
-        self.mask.map(PathTree::ends).unwrap_or_default()
-    }
-
-    /// Replaces values in JSON text, or in a plain one. Returns the text with its replacements, and the paths that led to
-    /// a value.
-    ///
-    /// # Errors
-    /// The text is not JSON.
-    pub(crate) fn edit(
-        &self,
-        text: &str,
-        is_json: bool,
-    ) -> Result<(Option<String>, PathSet), NotJson> {
-        let (mut edited, mut paths) = (EditedField::default(), PathSet::default());
-        let with = self.mask.map(|tree| (tree, Replacement::Null)).into_iter();
-        let hashed = self.pseudonyms.map(|(tree, key)| (tree, Replacement::Pseudonym(key)));
-        for (tree, with) in with.chain(hashed) {
-            if is_json {
-                paths.join(edited.edit(tree, Some(text), with)?);
-            } else if !tree.ends().is_empty() && edited.of(Some(text)).is_some() {
-                edited = match with {
-                    Replacement::Null => EditedField::Null,
-                    Replacement::Pseudonym(key) => EditedField::Text(key.of_string(text)),
-                };
-                paths.join(tree.ends());
-            }
-        }
-        Ok((edited.of(Some(text)).map(str::to_owned), paths))
     }
 }
 

@@ -107,14 +107,34 @@ mod tests {
             (".persona, .user.x", &[&["user=.persona"]], &["user .persona"]),
             (".persona", &[&["user=.tags.user"]], &[]),
             // Paths of other values in the same field.
-            (".tags.email", &[&["topic=.tags.topic", "e=.tags.email?", "all=.tags"]], &["e .tags.email", "all .tags.email"]),
+            (
+                ".tags.email",
+                &[&["topic=.tags.topic", "e=.tags.email?", "all=.tags"]],
+                &["e .tags.email", "all .tags.email"],
+            ),
             (".tags.a.b", &[&["x=.tags.a.b.c", "y=.tags.a.c"]], &["x .tags.a.b"]),
-            (".input.m[].n", &[&["x=.input.m[0].n", "y=.input.m[1]", "z=.input.m[-1].o"]], &["x .input.m[].n", "y .input.m[].n"]),
+            (
+                ".input.m[].n",
+                &[&["x=.input.m[0].n", "y=.input.m[1]", "z=.input.m[-1].o"]],
+                &["x .input.m[].n", "y .input.m[].n"],
+            ),
             // Any other expression reads its fields.
-            (".tags.email", &[&["x=.tags | keys | length", "y=.persona // .id"]], &["x .tags.email"]),
-            (".persona", &[&["x=tojson", "y=[.id] | tojson", "z=not jq |"]], &["x .persona", "z .persona"]),
+            (
+                ".tags.email",
+                &[&["x=.tags | keys | length", "y=.persona // .id"]],
+                &["x .tags.email"],
+            ),
+            (
+                ".persona",
+                &[&["x=tojson", "y=[.id] | tojson", "z=not jq |"]],
+                &["x .persona", "z .persona"],
+            ),
             // A column can be computed from one that was computed.
-            (".tags.user", &[&["persona=.tags.user"], &["x=.persona"]], &["persona .tags.user", "x .tags.user"]),
+            (
+                ".tags.user",
+                &[&["persona=.tags.user"], &["x=.persona"]],
+                &["persona .tags.user", "x .tags.user"],
+            ),
             (".tags.user", &[&["persona=.tags.user", "x=.persona"]], &["persona .tags.user"]),
             (".persona", &[&["user=.persona"], &["user=.id"]], &[]),
         ] {

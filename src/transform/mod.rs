@@ -15,6 +15,7 @@ mod access;
 mod arithmetic;
 mod budget;
 mod canonical;
+mod column_edits;
 mod columns;
 mod computed;
 mod dedupe;
@@ -37,6 +38,7 @@ mod pseudonyms;
 mod recorded;
 mod regexes;
 mod rewrite;
+mod row_block;
 mod row_value;
 mod sample;
 mod shaped;
@@ -50,21 +52,23 @@ mod tests;
 mod updates;
 mod value;
 
+pub(crate) use self::{
+    column_edits::ColumnEdit,
+    dedupe::{HashKey, NOT_COMPARED},
+    edits::NotJson,
+    held::EarlierColumn,
+    options::ColumnText,
+    paths::{PathStep, ValuePath},
+    places::PathSet,
+    row_block::{RowBlock, StageLimits},
+    shaped::Shaped,
+    shaper::Shaper,
+    splits::{SplitsText, is_split_name},
+    stage::Stage,
+};
 pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},
     recorded::TransformRecord,
     splits::SplitRecord,
-};
-pub(crate) use self::{
-    dedupe::{HashKey, NOT_COMPARED},
-    edits::{ColumnEdit, NotJson},
-    held::EarlierColumn,
-    options::ColumnText,
-    paths::{PathStep, ValuePath},
-    places::PathSet,
-    shaped::Shaped,
-    shaper::Shaper,
-    splits::{SplitsText, is_split_name},
-    stage::{RowBlock, Stage, StageLimits},
 };

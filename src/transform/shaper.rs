@@ -3,10 +3,11 @@
 use std::{borrow::Cow, sync::atomic::AtomicBool, time::Duration};
 
 use super::{
+    column_edits::ColumnEdit,
     columns::FieldsRead,
     computed::{ComputedColumn, LineMap},
     dedupe::{HashKey, NOT_COMPARED, RowKey},
-    edits::{ColumnEdit, EditedRow, RowEditor},
+    edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     paths::ValuePath,

@@ -25,13 +25,12 @@ use super::{
     dedupe::HashKey,
     edits::NotJson,
     expression::EvaluationFailure,
-    places::PathSet,
+    row_block::{RowBlock, StageLimits},
     shaped::Shaped,
     shaper::{ShapedRow, Shaper},
 };
 use crate::{
     batch::ComputedValue,
-    client::Row,
     error::{Error, Result, panics::message},
 };
 
@@ -49,42 +48,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often the times of the running evaluations are looked at, and how often a waiting caller is asked whether it
 /// still waits.
 const POLL: Duration = Duration::from_millis(50);
-
-/// Rows that are transformed together.
-pub(crate) trait RowBlock: Send + 'static {
-    /// Number of the block, for errors.
-    fn number(&self) -> u64;
-    /// Number of the first row among those of the blocks with this number, for errors.
-    fn first_row(&self) -> u64 {
-        1
-    }
-    /// The memory of the block, in bytes.
-    fn size(&self) -> usize;
-    /// The rows, in order.
-    fn rows(&self) -> impl Iterator<Item = Row<'_>>;
-    /// Makes the replacements of a transformation in what the block has in addition to the fields of its rows.
-    ///
-    /// # Errors
-    /// A value that is not JSON.
-    fn replace(&mut self, _shaper: &Shaper) -> Result<(), NotJson> {
-        Ok(())
-    }
-    /// The paths that led to a value in [`replace`](Self::replace), in the row with this index.
-    fn replaced(&self, _row: usize) -> PathSet {
-        PathSet::default()
-    }
-}
-
-/// The largest content of a stage.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StageLimits {
-    /// Number of threads, or fewer if the system allows no more.
-    pub(crate) threads: usize,
-    /// Bytes of blocks. A single block may be larger.
-    pub(crate) bytes: usize,
-    /// The key of the hashes by which rows are compared; default a new one, or one that the key of pseudonyms decides.
-    pub(crate) hash_key: Option<HashKey>,
-}
 
 /// A running transformation.
 pub(crate) struct Stage<B> {
@@ -387,8 +350,7 @@ impl<B: RowBlock> StageShared<B> {
                 kept.push(false);
                 continue;
             }
-            let verdict =
-                self.shaper.shape(&row, &slot.stop, &begin, &mut next, self.hash_key);
+            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next, self.hash_key);
             let (verdict, last) = match (verdict, slot.end()) {
                 (Ok(verdict), last) => (verdict, last),
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),

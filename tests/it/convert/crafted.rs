@@ -20,7 +20,8 @@ fn id(number: usize) -> String {
 /// Writes a file with these columns, whose own facts have the digest of its rows, and these members instead of others.
 fn craft(world: &World, name: &str, columns: &[(Column, Vec<String>)], changed: &Value) {
     let types: Vec<_> = columns.iter().map(|(column, _)| OutputColumn::from(*column)).collect();
-    let arrays = columns.iter().map(|(_, texts)| Arc::new(StringArray::from(texts.clone())) as ArrayRef);
+    let arrays =
+        columns.iter().map(|(_, texts)| Arc::new(StringArray::from(texts.clone())) as ArrayRef);
     let batch = RecordBatch::try_new(OutputColumn::schema(&types), arrays.collect()).unwrap();
     let rows = batch.num_rows();
     let mut facts = json!({
@@ -101,9 +102,15 @@ fn facts_without_an_explanation_are_refused() {
     error: a.parquet: it has 3 of 9 rows read
     ");
     // Without a count, or with another one, nobody knows the other rows.
-    for (count, completeness) in [(json!(3), "proven"), (Value::Null, "partial"), (json!(4), "partial"), (json!(2), "partial")] {
+    for (count, completeness) in [
+        (json!(3), "proven"),
+        (Value::Null, "partial"),
+        (json!(4), "partial"),
+        (json!(2), "partial"),
+    ] {
         craft(&world, "a.parquet", &rows, &json!({ "count": count }));
-        let summary = convert(&world, &["a.parquet", "-o", "out.jsonl", "--manifest", "--overwrite"]);
+        let summary =
+            convert(&world, &["a.parquet", "-o", "out.jsonl", "--manifest", "--overwrite"]);
         assert_eq!(summary["completeness"], completeness, "{count}");
         assert_eq!(record(&world, "out.jsonl")["completeness"], completeness, "{count}");
     }
@@ -115,11 +122,19 @@ fn ids_and_unknown_fields_have_the_form_of_an_export() {
     let mut told = String::new();
     let ids = |second: &str| vec![(Column::Id, vec![id(0), second.to_owned()])];
     let plain = id(1).replace('-', "");
-    for second in [&plain, &format!("{{{}}}", id(1)), &format!("urn:uuid:{}", id(1)), &id(0xA).replace("0010", "000A"), &id(0)] {
+    for second in [
+        &plain,
+        &format!("{{{}}}", id(1)),
+        &format!("urn:uuid:{}", id(1)),
+        &id(0xA).replace("0010", "000A"),
+        &id(0),
+    ] {
         craft(&world, "a.parquet", &ids(second), &json!({}));
         told += &run(&world, &["a.parquet", "-o", "out.jsonl"]).told(&world);
     }
-    let others = |text: &str| vec![(Column::Id, vec![id(0)]), (Column::AdditionalProperties, vec![text.to_owned()])];
+    let others = |text: &str| {
+        vec![(Column::Id, vec![id(0)]), (Column::AdditionalProperties, vec![text.to_owned()])]
+    };
     for text in ["[{\"a\":1}]", "\"{}\"", "1"] {
         craft(&world, "a.parquet", &others(text), &json!({}));
         told += &run(&world, &["a.parquet", "-o", "out.jsonl"]).told(&world);
@@ -153,10 +168,15 @@ fn rows_without_an_id_have_null_as_their_id() {
     craft(&world, "a.parquet", &[(Column::Input, texts)], &json!({}));
     let how = ["--column", "x:json=.", "--where", ".input | . < 2"];
     let ran = run(&world, &[&["a.parquet", "-o", "-", "-q"], &how[..]].concat()).ok();
-    let row = r#"{"id":null,"order":null,"input":1,"expected_output":null,"persona":null,"tags":null}"#;
+    let row =
+        r#"{"id":null,"order":null,"input":1,"expected_output":null,"persona":null,"tags":null}"#;
     assert_eq!(ran.stdout, format!("{{\"input\":1,\"x\":{row}}}\n"));
     // An expression that names the id is refused, and an error names no id.
     assert_eq!(run(&world, &["a.parquet", "-o", "-", "--where", ".id"]).code, Some(2));
     let failed = run(&world, &["a.parquet", "-o", "out.jsonl", "--where", ".input.x"]);
-    assert!(failed.stderr.starts_with("error: row 1: --where \".input.x\" failed"), "{}", failed.stderr);
+    assert!(
+        failed.stderr.starts_with("error: row 1: --where \".input.x\" failed"),
+        "{}",
+        failed.stderr
+    );
 }

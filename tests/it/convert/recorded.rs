@@ -133,7 +133,10 @@ fn split_of_the_source_is_named() {
     convert(&world, &["t.jsonl", "-o", "u.parquet", "--where", ".persona"]);
     convert(&world, &["u.parquet", "-o", "v.csv", "--manifest"]);
     let earlier = record(&world, "v.csv")["earlier"].clone();
-    assert_eq!((&earlier[0]["split"], &earlier[1]["split"]), (&"test".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&earlier[0]["split"], &earlier[1]["split"]),
+        (&"test".into(), &serde_json::Value::Null)
+    );
 }
 
 #[test]

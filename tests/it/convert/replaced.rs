@@ -12,7 +12,11 @@ fn computed(rows: u64) -> World {
     let world = world(transform::rows(rows));
     let columns = ["user=.persona", "topic=.tags.topic", "n:int=.order", "all:json=.tags"];
     let columns: Vec<_> = columns.iter().flat_map(|column| ["--column", column]).collect();
-    export(&world, &[&["-o", "a.parquet", "--columns", "id,persona,tags,user,topic,n,all"], &columns[..]].concat());
+    export(
+        &world,
+        &[&["-o", "a.parquet", "--columns", "id,persona,tags,user,topic,n,all"], &columns[..]]
+            .concat(),
+    );
     world
 }
 
@@ -82,7 +86,14 @@ fn computed_columns_can_be_masked() {
     let world = computed(40);
     key(&world);
     for (threads, out) in [("1", "b.jsonl"), ("16", "c.jsonl")] {
-        let how = ["--mask", ".user, .n, .all.topic", "--pseudonymise", ".topic,.persona", "--pseudonym-key-file", "key"];
+        let how = [
+            "--mask",
+            ".user, .n, .all.topic",
+            "--pseudonymise",
+            ".topic,.persona",
+            "--pseudonym-key-file",
+            "key",
+        ];
         let more = ["--where", ".tags.passed", "--encode-threads", threads, "--manifest"];
         let summary = convert(&world, &[&["a.parquet", "-o", out], &how[..], &more].concat());
         assert_eq!(summary["replaced_rows"], json!([16, 20, 20, 20, 16]));
@@ -92,26 +103,40 @@ fn computed_columns_can_be_masked() {
     let text = String::from_utf8(world.read("b.jsonl")).unwrap();
     let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for row in &rows {
-        assert_eq!((&row["user"], &row["n"], &row["all"]["topic"]), (&Value::Null, &Value::Null, &Value::Null));
+        assert_eq!(
+            (&row["user"], &row["n"], &row["all"]["topic"]),
+            (&Value::Null, &Value::Null, &Value::Null)
+        );
         assert!(row["all"]["passed"] == true && row["tags"]["topic"].is_string(), "{row}");
         assert_eq!(row["topic"].as_str().map(str::len), Some(32), "{row}");
     }
     // Equal values have equal pseudonyms, and a text the one of its JSON.
-    assert_eq!((&rows[0]["topic"], rows[0]["topic"] == rows[1]["topic"]), (&rows[3]["topic"], false));
+    assert_eq!(
+        (&rows[0]["topic"], rows[0]["topic"] == rows[1]["topic"]),
+        (&rows[3]["topic"], false)
+    );
     // A path that leads to no value of a column fails the run.
     let none = run(&world, &["a.parquet", "-o", "d.jsonl", "--mask", ".all.nothing"]);
     assert_eq!(none.code, Some(65), "{}", none.stderr);
-    assert!(none.stderr.contains("--mask \".all.nothing\" matches no value in 40 rows"), "{}", none.stderr);
+    assert!(
+        none.stderr.contains("--mask \".all.nothing\" matches no value in 40 rows"),
+        "{}",
+        none.stderr
+    );
 }
 
 #[test]
 fn record_has_no_digest_of_rows_before_a_mask() {
     let world = world(transform::rows(30));
     export(&world, &["-o", "a.parquet"]);
-    let summary = convert(&world, &["a.parquet", "-o", "b.jsonl", "--manifest", "--mask", ".persona"]);
+    let summary =
+        convert(&world, &["a.parquet", "-o", "b.jsonl", "--manifest", "--mask", ".persona"]);
     let digest = summary["source_digest"].as_str().unwrap().to_owned();
     let from = record(&world, "b.jsonl")["converted_from"].clone();
-    assert_eq!((&from["digest"], &from["stated_digest"], &from["rows"]), (&Value::Null, &Value::Null, &json!(30)));
+    assert_eq!(
+        (&from["digest"], &from["stated_digest"], &from["rows"]),
+        (&Value::Null, &Value::Null, &json!(30))
+    );
     assert!(!String::from_utf8(world.read("b.jsonl.manifest.json")).unwrap().contains(&digest));
     convert(&world, &["a.parquet", "-o", "c.jsonl", "--manifest", "--where", ".persona"]);
     assert_eq!(record(&world, "c.jsonl")["converted_from"]["digest"], digest);
@@ -120,7 +145,9 @@ fn record_has_no_digest_of_rows_before_a_mask() {
 #[test]
 fn nested_source_says_that_its_json_is_spelled_anew() {
     let row = |number: u8, input: &str| {
-        format!(r#"{{"id":"00000000-0000-4000-8000-0000000000{number:02}","input":{input},"persona":"p{number}","tags":{{"s":"x","m":[1,2]}}}}"#)
+        format!(
+            r#"{{"id":"00000000-0000-4000-8000-0000000000{number:02}","input":{input},"persona":"p{number}","tags":{{"s":"x","m":[1,2]}}}}"#
+        )
     };
     let world = world(vec![
         row(1, r#"{"a":1e5,"b":null,"c":"\u0041","d":"t"}"#),
@@ -134,15 +161,25 @@ fn nested_source_says_that_its_json_is_spelled_anew() {
         let summary = convert(&world, &[source, "-o", "b.jsonl", "--manifest", "--overwrite"]);
         let from = record(&world, "b.jsonl")["converted_from"].clone();
         assert_eq!(from["stated_digest"], nested, "{source}");
-        assert_eq!((&from["digest"], &summary["digest"]), (&summary["digest"], &summary["source_digest"]));
+        assert_eq!(
+            (&from["digest"], &summary["digest"]),
+            (&summary["digest"], &summary["source_digest"])
+        );
         assert_ne!(from["digest"], nested);
     }
     convert(&world, &["text.parquet", "-o", "c.jsonl", "--manifest"]);
     assert_eq!(record(&world, "c.jsonl")["converted_from"]["stated_digest"], Value::Null);
     // What does not depend on the spelling is that of the text.
     let hash = |paths| ["--pseudonymise", paths, "--pseudonym-key-file", "key"];
-    for how in [&hash(".persona, .input.d, .tags.m, .input.c")[..], &["--sample", "0.5", "--split-by", ".id"]] {
-        let lines = |source: &str| run(&world, &[&[source, "-o", "-", "-q", "--columns", "id,persona,tags"], how].concat()).ok().stdout;
+    for how in [
+        &hash(".persona, .input.d, .tags.m, .input.c")[..],
+        &["--sample", "0.5", "--split-by", ".id"],
+    ] {
+        let lines = |source: &str| {
+            run(&world, &[&[source, "-o", "-", "-q", "--columns", "id,persona,tags"], how].concat())
+                .ok()
+                .stdout
+        };
         assert_eq!(lines("text.parquet"), lines("nested.parquet"), "{how:?}");
     }
     let mut told = String::new();
