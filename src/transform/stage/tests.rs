@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::*;
 use crate::{
     batch::ColumnType,
+    client::Row,
     transform::{
         OnError, Transform,
         tests::{EMPTY, ROW},
