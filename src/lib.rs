@@ -27,6 +27,7 @@
 //! - A [`Location`] is a local path or the URL of an object store. [`Batches`] reads an export from one.
 //! - [`verify()`] compares an export with the record that was written with it. [`diff()`] lists the
 //!   differences between two exports.
+//! - `Report` (feature `report`) is a page about an export.
 //! - [`run_jobs`] takes the snapshots of a [`Config`], [`list_snapshots`] lists the existing snapshots, and
 //!   [`schedule`] takes snapshots at fixed times.
 //!
@@ -109,6 +110,8 @@ mod paginator;
 mod proof;
 mod readback;
 mod record;
+#[cfg(feature = "report")]
+mod report;
 #[cfg(feature = "snapshots")]
 pub mod schedule;
 mod sink;
@@ -132,7 +135,7 @@ pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
 };
-pub use error::{ApiError, Cause, Error, PageError, Report, Result};
+pub use error::{ApiError, Cause, Error, ErrorReport, PageError, Result};
 pub use export::{
     DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, RowExplanation, Summary,
     TransformPlan, TransformedRows, explain_rows, write_pages, write_transformed,
@@ -148,6 +151,8 @@ pub use record::{
     Completeness, ConvertedFrom, EarlierTransform, Listed, Manifest, Part, SnapshotOf, Stamp, Tool,
     WrittenCard, WrittenRange, WrittenSplit, digest,
 };
+#[cfg(feature = "report")]
+pub use report::{Report, ReportFile, ReportOptions};
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,
 };

@@ -25,6 +25,7 @@ mod types;
 
 pub(crate) use self::{
     build::{Misfit, NestedBuilder},
+    cursor::{JsonCursor, JsonKind, MalformedJson, RawString},
     infer::InferredColumn,
     paths::NestPath,
     resolve::{NestRules, resolve},

@@ -56,6 +56,7 @@ pub use self::{
     splits::SplitRecord,
 };
 pub(crate) use self::{
+    edits::EditedRow,
     options::ColumnText,
     shaped::Shaped,
     shaper::Shaper,

@@ -247,6 +247,11 @@ impl Shaper {
         self.editor.as_ref().map_or(0, RowEditor::len)
     }
 
+    /// Returns a row with its replacements, without evaluating an expression; `None` if no path leads to a value.
+    pub(crate) fn edited(&self, row: &Row<'_>) -> Option<Box<EditedRow>> {
+        self.editor.as_ref().and_then(|editor| editor.edited(row))
+    }
+
     /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and
     /// `replaced` has for each path the number of those in which it has replaced a value.
     ///
