@@ -151,6 +151,8 @@ pub use record::{
     Completeness, ConvertedFrom, EarlierTransform, Listed, Manifest, Part, SnapshotOf, Stamp, Tool,
     WrittenCard, WrittenRange, WrittenSplit, digest,
 };
+#[cfg(all(feature = "report", feature = "snapshots"))]
+pub use report::{JobNights, snapshot_jobs};
 #[cfg(feature = "report")]
 pub use report::{Report, ReportFile, ReportOptions};
 pub use sink::{
@@ -161,7 +163,8 @@ pub use snapshots::{
     CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
     RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, StoredSnapshot,
     UnnamedFolder, check_job, job_history, latest_snapshots, list_snapshots, newest_snapshots,
-    plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots, unnamed_folders,
+    plan_retention, prune_job, run_jobs, stored_history, stored_jobs, stored_snapshots,
+    unnamed_folders,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use transform::{ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord};

@@ -19,14 +19,18 @@ use super::{
     values,
 };
 use crate::{
-    Error, Location, ReadOptions, Report, ReportFile, ReportOptions, Result, StorageOptions,
+    Clock as _, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile, ReportOptions,
+    Result, StorageOptions, SystemClock, plan_retention, schedule::Timetable, snapshot_jobs,
     tasks::Worker, text::counted,
 };
 
 /// Time that a report has to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
+/// Number of next runs to show of each job.
+const NEXT_RUNS: usize = 5;
 
-/// Write a page about an export: what it holds, whether it is complete, and some of its rows
+/// Write a page about an export: what it holds, whether it is complete, and some of its rows; what changed
+/// since another one; or about the runs of jobs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The page is one HTML file without links to elsewhere. It works offline, and can be mailed.
@@ -34,11 +38,17 @@ The page is one HTML file without links to elsewhere. It works offline, and can 
 Examples:
   overmind-export report rows.parquet --open
   overmind-export report out/ -o out.html --mask '.persona, .input.messages[].content'
-  overmind-export report out/ -o out.html --no-rows")]
+  overmind-export report out/ -o out.html --no-rows
+  overmind-export report yesterday/ today/ -o changes.html
+  overmind-export report /data/snapshots -o nights.html")]
 pub(super) struct ReportArgs {
-    /// A directory of parts or a single file: a path, or a URL such as s3://bucket/prefix/
+    /// A directory of parts or a single file, or a root of snapshots or the folder of a job in it: a path, or a
+    /// URL such as s3://bucket/prefix/
     #[arg(value_name = "PATH")]
     export: OsString,
+    /// A later export of the same dataset: the page is about it, and has what changed since the first one
+    #[arg(value_name = "LATER")]
+    later: Option<OsString>,
     /// The page, which ends in .html, or - for standard output [default: NAME.report.html in the current
     /// directory]
     #[arg(short, long, value_name = "PATH")]
@@ -65,7 +75,7 @@ pub(super) struct ReportArgs {
     /// Leave these columns out
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     drop: Vec<String>,
-    /// Where the record of the export is, if it was written with --record
+    /// Where the record of the export is, if it was written with --record; with two exports, that of the later one
     #[arg(long, value_name = "PATH", value_parser = super::path())]
     record: Option<PathBuf>,
     /// Directory to sort hashes in when they exceed 4 MiB [default: the system's temporary directory]
@@ -81,13 +91,15 @@ impl ReportArgs {
     /// Reads on a separate thread, so that a signal can stop it and no staged file stays behind.
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let named = |path: &Option<PathBuf>| path.clone().unwrap_or_default().into_os_string();
-        let places = [&*self.export, &*named(&self.output), &*named(&self.record)];
+        let later = self.later.clone().unwrap_or_default();
+        let places = [&*self.export, &*later, &*named(&self.output), &*named(&self.record)];
         let storage = self.storage.options(global, &places)?;
+        let global = global.clone();
         let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
         let told = stop.clone();
         super::block_on(async move {
             let writing = async move {
-                let write = move || self.write(&storage, &screen, told);
+                let write = move || self.write((&storage, &global), &screen, told);
                 Worker::start("report", "the report", write)?.join().await?
             };
             let mut writing = pin!(writing);
@@ -105,10 +117,21 @@ impl ReportArgs {
         })
     }
 
-    fn write(self, storage: &StorageOptions, screen: &Screen, stop: Arc<AtomicBool>) -> Result<()> {
-        let export = Location::of(&self.export, storage)?;
+    fn write(
+        self,
+        (storage, global): (&StorageOptions, &Global),
+        screen: &Screen,
+        stop: Arc<AtomicBool>,
+    ) -> Result<()> {
+        let first = Location::of(&self.export, storage)?;
+        let later = self.later.as_ref().map(|path| Location::of(path, storage)).transpose()?;
+        // The page is about the last one.
+        let (before, export) = match later {
+            Some(later) => (Some(first), later),
+            None => (None, first),
+        };
         let output = self.output.clone().unwrap_or_else(|| default_output(&export));
-        let to_stdout = output == Path::new("-");
+        let (to_stdout, opens) = (output == Path::new("-"), self.open);
         if to_stdout {
             super::require_stdout()?;
             if self.open {
@@ -116,10 +139,55 @@ impl ReportArgs {
                 return Err(Error::Usage(why.to_owned()));
             }
         }
-        if is_inside(&output, &export) {
+        if [Some(&export), before.as_ref()].into_iter().flatten().any(|it| is_inside(&output, it)) {
             let why = "it is inside the export, where readers would take it for data";
             return Err(Error::invalid("output", output.display().to_string(), why));
         }
+        // An output that cannot be written is refused before anything is read.
+        let file = ReportFile::create(&output, self.overwrite, storage)?;
+        let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
+        let (report, what) = match jobs {
+            Some((root, jobs)) => {
+                self.require_export_options()?;
+                let nights = nights_of((&root, &jobs), global, storage)?;
+                (Report::of_nights(&export.name(), &nights), counted(jobs.len() as u64, "job"))
+            }
+            None => {
+                let options = self.options(storage, stop)?;
+                let report = match &before {
+                    Some(before) => Report::of_changes(before, &export, &options)?,
+                    None => Report::of(&export, &options)?,
+                };
+                let rows = counted(report.rows(), "row");
+                (report, rows)
+            }
+        };
+        let size = indicatif::HumanBytes(file.publish(&report)?);
+        if !to_stdout {
+            let said = format_args!("{what} · {size} · {}", output.display());
+            screen.say(Lines::one(said));
+        }
+        if opens { open(&output) } else { Ok(()) }
+    }
+
+    /// Refuses options that are for exports only.
+    fn require_export_options(&self) -> Result<()> {
+        let given = [
+            ("--no-rows", self.no_rows),
+            ("--mask", !self.mask.is_empty()),
+            ("--drop", !self.drop.is_empty()),
+            ("--record", self.record.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) => {
+                let why = format!("{name} is for an export: leave it out for the runs of jobs");
+                Err(Error::Usage(why))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn options(self, storage: &StorageOptions, stop: Arc<AtomicBool>) -> Result<ReportOptions> {
         let record = self.record.as_ref().map(|path| Location::of(path, storage)).transpose()?;
         let mut options = ReportOptions::default();
         options.rows = if self.no_rows { 0 } else { self.rows };
@@ -128,18 +196,41 @@ impl ReportArgs {
         options.drop = self.drop;
         options.read = ReadOptions { record, stop, ..self.value_limit.options(&[]) };
         options.temp_dir = self.temp_dir;
-        // An output that cannot be written is refused before anything is read.
-        let file = ReportFile::create(&output, self.overwrite, storage)?;
-        let report = Report::of(&export, &options)?;
-        let bytes = file.publish(&report)?;
-        let rows = counted(report.rows(), "row");
-        let size = indicatif::HumanBytes(bytes);
-        if !to_stdout {
-            let said = format_args!("{rows} · {size} · {}", output.display());
-            screen.say(Lines::one(said));
-        }
-        if self.open { open(&output) } else { Ok(()) }
+        Ok(options)
     }
+}
+
+/// Reads the runs of jobs. The configuration, if there is one, adds what retention decides and the next runs.
+fn nights_of(
+    (root, jobs): (&Location, &[String]),
+    global: &Global,
+    storage: &StorageOptions,
+) -> Result<Vec<JobNights>> {
+    let config = global.config()?;
+    let known = config.map(|config| config.jobs).unwrap_or_default();
+    let now = SystemClock.now();
+    let nights = jobs.iter().map(|name| {
+        let mut nights = JobNights::read(root, name)?;
+        let is_same = |job: &&Job| {
+            let here = Location::of(&job.root, storage).map(|it| canonical(&it));
+            job.name == *name && here.is_ok_and(|here| here == canonical(root))
+        };
+        if let Some(job) = known.iter().find(is_same) {
+            nights.retention = plan_retention(job, storage)?;
+            if let Some(times) = Timetable::of(job) {
+                nights.next = times.after(now).take(NEXT_RUNS).map(|slot| slot.starts).collect();
+            }
+        }
+        Ok(nights)
+    });
+    nights.collect()
+}
+
+/// The same text for a place, however it was written.
+fn canonical(place: &Location) -> String {
+    let path = place.as_local().and_then(|path| path.canonicalize().ok());
+    let text = path.map_or_else(|| place.to_string(), |path| path.display().to_string());
+    text.trim_end_matches('/').to_owned()
 }
 
 /// The page of an export in the current directory.

@@ -52,7 +52,7 @@ impl ReportFile {
     /// Every error that prevents completing or publishing the file. Nothing is published then, except after
     /// [`Error::NotDurable`] and [`Error::Replaced`].
     pub fn publish(mut self, report: &Report) -> Result<u64> {
-        let html = report.to_html();
+        let html = report.as_html();
         let mut writer = self.file.writer();
         let written = writer.write_all(html.as_bytes()).and_then(|()| writer.flush());
         drop(writer);

@@ -1,5 +1,5 @@
-//! A page about an export: what it holds, whether it is complete, and some of its rows. It is one HTML file without any
-//! link to elsewhere.
+//! Pages to look at: what an export holds, whether it is complete, and some of its rows; and how the runs of jobs went. A
+//! page is one HTML file without any link to elsewhere.
 //!
 //! ```text
 //! source ══► read (threads) ─► profile, sample ─► page (templates) ─► file (published in one step)
@@ -9,9 +9,12 @@
 //! - **The page depends only on the rows and the options.** It has no clock, host name or random value in it.
 //! - **Text from outside is only text.** The templates escape it. The Content-Security-Policy of the page allows its own
 //!   style and script and nothing else, and the page has no data for the script but what it shows.
-//! - It knows exports, not the command.
+//! - It knows exports and histories, not the command.
 
+mod changes;
 mod file;
+#[cfg(feature = "snapshots")]
+mod nights;
 mod page;
 mod profile;
 mod read;
@@ -22,7 +25,11 @@ mod values;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::file::ReportFile;
+#[cfg(feature = "snapshots")]
+pub use self::nights::{JobNights, snapshot_jobs};
+pub(crate) use self::page::policy;
 use self::{
+    changes::ChangesSeen,
     read::{ReadPlan, RowsSeen, read},
     sample::{MOST_ROWS, SampleSize},
     source::{ExportFacts, ReportSource},
@@ -75,7 +82,7 @@ impl Default for ReportOptions {
     }
 }
 
-/// A page about an export.
+/// A page about an export, or about the runs of jobs.
 ///
 /// ```
 /// use overmind_export::{
@@ -93,11 +100,18 @@ impl Default for ReportOptions {
 /// Export::new(client, ExportPlan::new(ExportOptions::new(id, &rows))?).run().await?;
 /// let report = Report::of(&Location::from(rows.as_path()), &ReportOptions::default())?;
 /// assert_eq!(report.rows(), 300);
-/// assert!(report.to_html().starts_with("<!DOCTYPE html>"));
+/// assert!(report.as_html().starts_with("<!DOCTYPE html>"));
 /// # Ok(())
 /// # }
 /// ```
+#[derive(Clone)]
 pub struct Report {
+    html: String,
+    rows: u64,
+}
+
+/// What the page about an export shows.
+struct ExportReport {
     title: String,
     facts: ExportFacts,
     seen: RowsSeen,
@@ -107,6 +121,14 @@ pub struct Report {
     mask: Vec<String>,
     drop: Vec<String>,
     seed: u64,
+    /// What changed since another export.
+    changes: Option<ChangesSeen>,
+}
+
+impl ExportReport {
+    fn rows(&self) -> u64 {
+        self.seen.profile.rows
+    }
 }
 
 impl Report {
@@ -121,6 +143,25 @@ impl Report {
     /// [`Error::UnmatchedPath`] for a path of the mask that leads to no value. [`Error::Interrupted`] when the stop flag
     /// of the options is set.
     pub fn of(export: &Location, options: &ReportOptions) -> Result<Self> {
+        Self::read(None, export, options)
+    }
+
+    /// Makes the report of the second export, with what changed since the first one. Blocks. Memory is that of
+    /// [`diff`](crate::diff()), 64 bytes a row, in addition to that of [`of`](Self::of).
+    ///
+    /// The place of the record in the options is that of the second export.
+    ///
+    /// # Errors
+    /// Those of [`of`](Self::of) and of [`diff`](crate::diff()).
+    pub fn of_changes(
+        before: &Location,
+        after: &Location,
+        options: &ReportOptions,
+    ) -> Result<Self> {
+        Self::read(Some(before), after, options)
+    }
+
+    fn read(before: Option<&Location>, export: &Location, options: &ReportOptions) -> Result<Self> {
         if options.rows > MOST_ROWS {
             let why = "a report shows at most 10,000 rows";
             return Err(Error::invalid("number of rows", options.rows.to_string(), why));
@@ -137,6 +178,8 @@ impl Report {
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
         let seen = read(&source, &plan)?;
+        let changes = before.map(|it| ChangesSeen::read(it, export, options, mask.as_deref()));
+        let changes = changes.transpose()?;
         let mask = match mask {
             Some(mask) => {
                 mask.check_replaced(seen.profile.rows, &seen.profile.replaced)?;
@@ -144,7 +187,7 @@ impl Report {
             }
             None => Vec::new(),
         };
-        Ok(Self {
+        let report = ExportReport {
             title: source.place.name(),
             facts: source.facts,
             seen,
@@ -152,17 +195,19 @@ impl Report {
             mask,
             drop: options.drop.clone(),
             seed: options.seed,
-        })
+            changes,
+        };
+        Ok(Self { html: page::render(&report).into_string(), rows: report.rows() })
     }
 
-    /// Returns the number of rows of the export.
+    /// Returns the number of rows that were read.
     pub fn rows(&self) -> u64 {
-        self.seen.profile.rows
+        self.rows
     }
 
     /// Returns the page as one HTML document.
-    pub fn to_html(&self) -> String {
-        page::render(self).into_string()
+    pub fn as_html(&self) -> &str {
+        &self.html
     }
 }
 

@@ -46,7 +46,7 @@ pub use self::{
     prune::{PruneResult, RetentionAction, RetentionDecision, prune_job},
     result::{Failure, JobResult, SnapshotResult, Status},
     stop::Stop,
-    stored::{StoredSnapshot, newest_snapshots, stored_jobs, stored_snapshots},
+    stored::{StoredSnapshot, newest_snapshots, stored_history, stored_jobs, stored_snapshots},
 };
 use crate::{
     client::Client,

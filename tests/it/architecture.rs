@@ -41,7 +41,7 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
         &["client", "net", "error", "location", "demo", "schedule"],
     ),
     (&["object_store"], &["location", "destination"]),
-    (&["maud", "datasketches", "hdrhistogram"], &["report"]),
+    (&["maud", "datasketches", "hdrhistogram", "similar"], &["report"]),
 ];
 
 /// Modules that a module must not use.
@@ -64,10 +64,10 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
 /// Modules that only these modules may use.
 const USERS: [(&str, &[&str]); 7] = [
     ("cli", &["cli"]),
-    ("report", &["cli"]),
+    ("report", &["cli", "schedule"]),
     ("schedule", &["cli", "fuzzing"]),
     ("demo", &["cli"]),
-    ("snapshots", &["cli", "config", "schedule", "fuzzing"]),
+    ("snapshots", &["cli", "config", "schedule", "report", "fuzzing"]),
     ("config", &["cli", "snapshots", "schedule", "fuzzing"]),
     ("fuzzing", &[]),
 ];

@@ -378,7 +378,7 @@ fn page_without_rows_has_no_value_of_a_row() {
     let page = page(&world, &["rows.parquet", "--no-rows"]);
     assert!(!page.contains("id=\"rows\"") && !page.contains("<article class=\"row\""));
     for value in
-        ["persona 1", "question", "topic=t1", "system", "answer 4", &rows::id(0)[..8], "From 0 to"]
+        ["persona 1", "question", "topic=t1", "system", "answer 4", &rows::id(0).to_string()[..8], "From 0 to"]
     {
         assert!(!page.contains(value), "{value}");
     }
@@ -517,4 +517,47 @@ fn open_gives_the_page_to_the_browser() {
     assert_eq!(opened, format!("{}|", world.path("-page.html").display()));
     let ran = run(&world, &["rows.parquet", "-o", "-", "--open"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
+}
+
+#[test]
+fn two_exports_show_what_changed() {
+    let world = world(conversations(200));
+    export(&world, &["-o", "a.parquet"]);
+    let edited = |row: String| match row.contains("\"order\":7,") {
+        true => row.replace("answer", "reply").replace("question 7.0", "query 7.0 <b>"),
+        false => row,
+    };
+    let rows: Vec<String> = conversations(210).into_iter().skip(5).map(edited).collect();
+    world.server.replace(vec![overmind_export::demo::Dataset::from_rows("rows", rows).with_id(ID)]);
+    export(&world, &["-o", "b/"]);
+    let both = page(&world, &["a.parquet", "b"]);
+    let changes = section(&both, "changes");
+    assert_has(
+        changes,
+        &[
+            "Added 10 (4.9 %)",
+            "Removed 5 (2.5 %)",
+            "Changed 1 (0.5 %)",
+            "Unchanged 194 (97.0 %)",
+            "input 1 100 %",
+        ],
+    );
+    assert!(
+        changes.contains("<del>question</del>") && changes.contains("<ins>query</ins>"),
+        "{changes}"
+    );
+    assert!(
+        changes.contains("<ins> &lt;b&gt;</ins>") || changes.contains("<ins>&lt;b&gt;</ins>"),
+        "{changes}"
+    );
+    assert_eq!(changes.matches("<article").count(), 16);
+    // The rest of the page is about the later one.
+    assert_eq!(section(&both, "data"), section(&page(&world, &["b"]), "data"));
+    let masked = page(&world, &["a.parquet", "b", "--mask", ".input, .persona, .expected_output"]);
+    assert!(!masked.contains("question") && !masked.contains("persona 1"));
+    assert_has(section(&masked, "changes"), &["It differs only in what the report does not show."]);
+    let none = page(&world, &["a.parquet", "b", "--no-rows"]);
+    assert_eq!(section(&none, "changes").matches("<article").count(), 0);
+    let equal = page(&world, &["a.parquet", "a.parquet"]);
+    assert_has(section(&equal, "changes"), &["The rows are equal."]);
 }

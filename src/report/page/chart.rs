@@ -60,3 +60,50 @@ pub(super) fn share_bar(part: u64, whole: u64) -> Markup {
         span.percent { (share(part, whole)) }
     }
 }
+
+/// A bar of a chart over runs.
+pub(super) struct Night {
+    pub(super) value: f64,
+    /// The status of the run.
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+/// A chart with one bar for each run.
+pub(super) fn night_bars(nights: &[Night], label: &str) -> Markup {
+    let most = nights.iter().map(|night| night.value).fold(0.0, f64::max);
+    // A month of nights, so that a few bars are not as wide as many.
+    let width = STEP * nights.len().max(30) as f64;
+    html! {
+        svg.histogram role="img" aria-label=(format!("{label} of {}", counted(nights.len() as u64, "run")))
+            viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
+            @for (place, night) in nights.iter().enumerate() {
+                @let height = if most > 0.0 { night.value / most * HEIGHT } else { 0.0 };
+                // A run that failed has a mark, even without a value.
+                @let least = if night.value > 0.0 || night.class == "failed" { 0.75 } else { 0.0 };
+                @let height = height.max(least);
+                rect class=(night.class) x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
+                    height=(format!("{height:.2}")) data-value=(night.value) { title { (night.text) } }
+            }
+        }
+    }
+}
+
+/// A calendar with a column for each week. A cell is its week, its day from Monday, its class and its text.
+pub(super) fn calendar(cells: &[(u64, u64, &str, String)], label: &str) -> Markup {
+    const CELL: u64 = 12;
+    let weeks = cells.iter().map(|(week, ..)| week + 1).max().unwrap_or(1);
+    let (width, height) = (weeks * CELL, 7 * CELL);
+    html! {
+        svg.days role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) width=(width) height=(height) {
+            @for week in 0..weeks {
+                @for day in 0..7 {
+                    rect.none x=(week * CELL) y=(day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" {}
+                }
+            }
+            @for (week, day, class, text) in cells {
+                rect class=(class) x=(week * CELL) y=(day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" { title { (text) } }
+            }
+        }
+    }
+}

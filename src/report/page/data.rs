@@ -9,7 +9,7 @@ use super::{
 use crate::{
     batch::{Column, timestamp_text},
     report::{
-        Report,
+        ExportReport,
         profile::{
             ColumnProfile, NumberRange, ValueProfile,
             figures::{CommonValues, DistinctValues, ExtremeRow, Lengths},
@@ -27,7 +27,7 @@ const MOST_MEMBERS: usize = 100;
 const MOST_KEYS: usize = 1500;
 
 /// The section.
-pub(super) fn section(report: &Report) -> Markup {
+pub(super) fn section(report: &ExportReport) -> Markup {
     let (profile, rows) = (&report.seen.profile, report.rows());
     let remarks = remarks(report);
     html! {
@@ -53,7 +53,7 @@ pub(super) fn section(report: &Report) -> Markup {
 }
 
 /// What a reader should know about first.
-fn remarks(report: &Report) -> Vec<Markup> {
+fn remarks(report: &ExportReport) -> Vec<Markup> {
     let (seen, rows) = (&report.seen, report.rows());
     let (mut found, profile) = (Vec::new(), &seen.profile);
     let part = |count: u64| format!("{} ({})", counted(count, "row"), share(count, rows));
@@ -95,7 +95,7 @@ fn remarks(report: &Report) -> Vec<Markup> {
     found
 }
 
-fn overview(report: &Report) -> Markup {
+fn overview(report: &ExportReport) -> Markup {
     let rows = report.rows();
     html! {
         div.scroll tabindex="0" role="region" aria-label="Columns" {
@@ -157,7 +157,7 @@ fn are_equally_long(lengths: &Lengths) -> bool {
 }
 
 /// Everything about a column.
-fn details(report: &Report, profile: &ColumnProfile) -> Markup {
+fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     let (rows, name) = (report.rows(), profile.column.name());
     let values = rows - profile.nulls;
     html! {
@@ -197,7 +197,7 @@ fn details(report: &Report, profile: &ColumnProfile) -> Markup {
     }
 }
 
-fn lengths(report: &Report, profile: &ColumnProfile) -> Markup {
+fn lengths(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     let lengths = &profile.lengths;
     let (Some(shortest), Some(longest)) = (&lengths.shortest, &lengths.longest) else {
         return html! {};
@@ -223,7 +223,7 @@ fn lengths(report: &Report, profile: &ColumnProfile) -> Markup {
 }
 
 /// The row with an extreme value: a link if the page shows it.
-fn extreme(report: &Report, row: &ExtremeRow) -> Markup {
+fn extreme(report: &ExportReport, row: &ExtremeRow) -> Markup {
     let text = format!("row {}", grouped(row.row));
     let shown = report.seen.rows.iter().find(|it| it.number == row.row);
     html! {
@@ -233,7 +233,7 @@ fn extreme(report: &Report, row: &ExtremeRow) -> Markup {
 }
 
 /// The most common values. `values` is the number of values that are not null.
-fn common_values(report: &Report, common: &CommonValues, values: u64, noun: &str) -> Markup {
+fn common_values(report: &ExportReport, common: &CommonValues, values: u64, noun: &str) -> Markup {
     if common.total() == 0 || !report.shows_rows {
         return html! {};
     }
@@ -266,7 +266,7 @@ fn common_values(report: &Report, common: &CommonValues, values: u64, noun: &str
     }
 }
 
-fn number_range(report: &Report, range: NumberRange) -> Markup {
+fn number_range(report: &ExportReport, range: NumberRange) -> Markup {
     let says = |low: String, high: String| html! { p { "From " (low) " to " (high) "." } };
     match (range.integers, range.floats) {
         _ if !report.shows_rows => html! {},
@@ -276,7 +276,7 @@ fn number_range(report: &Report, range: NumberRange) -> Markup {
     }
 }
 
-fn order(report: &Report) -> Markup {
+fn order(report: &ExportReport) -> Markup {
     let orders = &report.seen.orders;
     html! {
         @if orders.count > 0 {
@@ -285,7 +285,7 @@ fn order(report: &Report) -> Markup {
     }
 }
 
-fn conversations(report: &Report) -> Markup {
+fn conversations(report: &ExportReport) -> Markup {
     let (turns, rows) = (&report.seen.profile.turns, report.rows());
     let with = turns.turns.count();
     let (Some(fewest), Some(most)) = (&turns.turns.shortest, &turns.turns.longest) else {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::text::{Outside, bytes, time};
 use crate::{
     record::manifest::Completeness,
-    report::{ExportFacts, Report},
+    report::{ExportFacts, ExportReport},
     text::{counted, grouped},
 };
 
@@ -20,7 +20,7 @@ pub(super) struct Verdict {
 }
 
 /// Decides what can be said about the completeness of an export.
-pub(super) fn verdict(report: &Report) -> Verdict {
+pub(super) fn verdict(report: &ExportReport) -> Verdict {
     let (facts, rows) = (&report.facts, grouped(report.rows()));
     let says = |class, word, sentence| Verdict { class, word, sentence };
     match (facts.completeness, facts.count) {
@@ -53,7 +53,7 @@ pub(super) fn verdict(report: &Report) -> Verdict {
 }
 
 /// The section.
-pub(super) fn section(report: &Report) -> Markup {
+pub(super) fn section(report: &ExportReport) -> Markup {
     let facts = &report.facts;
     let checked = match report.seen.is_checked {
         true => "every row was read, and equals the recorded digest",
@@ -126,7 +126,7 @@ fn transformations(facts: &ExportFacts) -> Markup {
 }
 
 /// What this report leaves out.
-fn report_options(report: &Report) -> Markup {
+fn report_options(report: &ExportReport) -> Markup {
     html! {
         @if !report.mask.is_empty() {
             p.note { "Masked in this report: " @for path in &report.mask { code { (Outside(path)) } " " } }

@@ -1,9 +1,12 @@
 //! The page as one HTML document: its style and script are in it, and nothing else is allowed.
 
+mod changes;
 mod chart;
 mod data;
 mod export;
 mod json;
+#[cfg(feature = "snapshots")]
+pub(super) mod nights;
 mod rows;
 mod text;
 
@@ -12,14 +15,14 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use self::text::Outside;
-use super::Report;
+use super::ExportReport;
 use crate::text::line;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// Returns the page of a report.
-pub(super) fn render(report: &Report) -> Markup {
+pub(super) fn render(report: &ExportReport) -> Markup {
     let verdict = export::verdict(report);
     let body = html! {
         header.top {
@@ -27,12 +30,14 @@ pub(super) fn render(report: &Report) -> Markup {
             h1 { (Outside(&report.title)) }
             p.verdict.(verdict.class) { strong { (verdict.word) } ": " (verdict.sentence) "." }
             nav aria-label="Sections" {
+                @if report.changes.is_some() { a href="#changes" { "What changed" } }
                 a href="#export" { "The export" }
                 a href="#data" { "The data" }
                 @if report.shows_rows { a href="#rows" { "The rows" } }
             }
         }
         main #main tabindex="-1" {
+            @if let Some(changes) = &report.changes { (changes::section(changes)) }
             (export::section(report))
             (data::section(report))
             @if report.shows_rows { (rows::section(report)) }
@@ -68,7 +73,7 @@ fn document(title: &str, body: &Markup) -> Markup {
 }
 
 /// The Content-Security-Policy: the style and the script of the page by their hashes, and nothing else.
-fn policy() -> String {
+pub(crate) fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
     format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",

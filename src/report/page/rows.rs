@@ -12,8 +12,8 @@ use super::{
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     report::{
-        Report,
-        profile::tree::labels,
+        ExportReport,
+        profile::labels::labels,
         sample::{ShownCell, ShownRow, ShownWhy},
     },
     text::{counted, grouped, line, plural},
@@ -27,7 +27,7 @@ const MOST_LABELS: usize = 24;
 const OPEN_LINES: usize = 14;
 
 /// The section with the rows.
-pub(super) fn section(report: &Report) -> Markup {
+pub(super) fn section(report: &ExportReport) -> Markup {
     let seen = &report.seen;
     let columns: Vec<_> = seen.profile.columns.iter().map(|it| it.column.clone()).collect();
     let rows: Vec<PageRow<'_>> = seen.rows.iter().map(|row| PageRow::new(row, &columns)).collect();

@@ -2,6 +2,7 @@
 //! of all rows. It knows no files and no HTML.
 
 pub(super) mod figures;
+pub(super) mod labels;
 pub(super) mod tree;
 
 use arrow_array::RecordBatch;
@@ -9,7 +10,8 @@ use twox_hash::XxHash3_128;
 
 use self::{
     figures::{CommonValues, DistinctValues, Lengths},
-    tree::{JsonTree, labels},
+    labels::labels,
+    tree::JsonTree,
 };
 use super::{
     sample::RowSample,
