@@ -182,7 +182,8 @@ impl Report {
         let changes = changes.transpose()?;
         let mask = match mask {
             Some(mask) => {
-                mask.check_replaced(seen.profile.rows, &seen.profile.replaced)?;
+                let checked = mask.check_replaced(seen.profile.rows, &seen.profile.replaced);
+                checked.map_err(not_delivered)?;
                 mask.recorded().mask.clone()
             }
             None => Vec::new(),
@@ -208,6 +209,16 @@ impl Report {
     /// Returns the page as one HTML document.
     pub fn as_html(&self) -> &str {
         &self.html
+    }
+}
+
+/// The error of a report that nobody has seen.
+fn not_delivered(error: Error) -> Error {
+    match error {
+        Error::UnmatchedPath { option, path, rows, .. } => {
+            Error::UnmatchedPath { option, path, rows, delivered: false }
+        }
+        error => error,
     }
 }
 

@@ -104,7 +104,7 @@ impl OrderSeen {
 }
 
 /// A batch on its way into a lane.
-struct LaneBatch {
+struct LaneWork {
     batch: RecordBatch,
     place: Location,
     /// Number of the first row, from 1.
@@ -127,7 +127,7 @@ struct Lanes<'s> {
 }
 
 struct Lane<'s> {
-    batches: mpsc::SyncSender<LaneBatch>,
+    batches: mpsc::SyncSender<LaneWork>,
     facts: mpsc::Receiver<LaneFacts>,
     thread: thread::ScopedJoinHandle<'s, Result<Profile>>,
 }
@@ -157,7 +157,7 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
             let (place, batch) = next?;
             require_columns(&batch, &columns.columns, &place)?;
             let rows = batch.num_rows() as u64;
-            let sent = lanes.send(LaneBatch { batch, place, first_row })?;
+            let sent = lanes.send(LaneWork { batch, place, first_row })?;
             sent.map_or(Ok(()), |facts| ordered.add(facts))?;
             first_row += rows;
         }
@@ -194,11 +194,11 @@ impl<'s> Lanes<'s> {
         size: SampleSize,
     ) -> Result<Self> {
         let start = |_| {
-            let (batches, incoming) = mpsc::sync_channel::<LaneBatch>(QUEUED);
+            let (batches, incoming) = mpsc::sync_channel::<LaneWork>(QUEUED);
             let (outgoing, facts) = mpsc::channel();
             let mut profile = Profile::new(columns, RowSample::new(size))?;
             let work = move || {
-                for LaneBatch { batch, place, first_row } in incoming {
+                for LaneWork { batch, place, first_row } in incoming {
                     let facts = profile.add(&batch, columns, (&place, first_row))?;
                     // The receiver is gone if the reading has failed. Then the batches end, too.
                     let _ = outgoing.send(LaneFacts { batch, first_row, facts });
@@ -218,7 +218,7 @@ impl<'s> Lanes<'s> {
     }
 
     /// Sends a batch to its lane. Returns the facts of an earlier batch if the lane was full.
-    fn send(&mut self, batch: LaneBatch) -> Result<Option<LaneFacts>> {
+    fn send(&mut self, batch: LaneWork) -> Result<Option<LaneFacts>> {
         let earlier = match self.sent - self.received >= LANES * QUEUED {
             true => self.receive()?,
             false => None,

@@ -16,7 +16,7 @@ use crate::{
             tree::{JsonTree, TreeNode},
         },
     },
-    text::{counted, grouped, plural},
+    text::{counted, grouped, line, plural},
 };
 
 /// Most values of a list of common values.
@@ -112,7 +112,7 @@ fn overview(report: &ExportReport) -> Markup {
                         @let lengths = &column.lengths;
                         tr {
                             th scope="row" {
-                                @if has_details(column, rows) { a href=(format!("#column-{}", column.column.name())) { code { (Outside(column.column.name())) } } }
+                                @if has_details(column, rows) { a href=(format!("#column-{}", line(column.column.name()))) { code { (Outside(column.column.name())) } } }
                                 @else { code { (Outside(column.column.name())) } }
                             }
                             td { (column.column.column_type()) }
@@ -159,11 +159,13 @@ fn are_equally_long(lengths: &Lengths) -> bool {
 /// Everything about a column.
 fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     let (rows, name) = (report.rows(), profile.column.name());
+    // Its name is an anchor, too.
+    let anchor = format!("column-{}", line(name));
     let values = rows - profile.nulls;
     html! {
-        article.column id=(format!("column-{name}")) aria-labelledby=(format!("column-{name}-title")) {
+        article.column id=(anchor) aria-labelledby=(format!("{anchor}-title")) {
             header {
-                h3 id=(format!("column-{name}-title")) { code { (Outside(name)) } }
+                h3 id=(format!("{anchor}-title")) { code { (Outside(name)) } }
                 span.type { (profile.column.column_type()) }
                 span.soft {
                     @if profile.nulls == 0 { "never null" }
@@ -204,7 +206,7 @@ fn lengths(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     };
     let label = format!(
         "Lengths of {}: from {} to {} characters, median {}",
-        profile.column.name(),
+        line(profile.column.name()),
         grouped(shortest.length),
         grouped(longest.length),
         median(lengths)
@@ -329,7 +331,7 @@ fn tree(tree: &JsonTree, rows: u64) -> Markup {
                 span.key.soft { "whole value" }
                 span.kinds { (kinds(&tree.root)) }
                 span.rows {
-                    (share_bar(tree.root.rows, rows))
+                    (share_bar(tree.root.rows, rows)) " "
                     span.soft { (counted(tree.root.rows, "row")) }
                 }
             }
@@ -383,7 +385,7 @@ fn key(name: &str, node: &TreeNode, rows: u64, left: &mut usize, depth: usize) -
         span.key { code { (Outside(name)) } }
         span.kinds { (kinds(node)) }
         span.rows {
-            (share_bar(node.rows, rows))
+            (share_bar(node.rows, rows)) " "
             span.soft { (counted(node.rows, "row")) @if node.values != node.rows { ", " (counted(node.values, "value")) } }
         }
     };

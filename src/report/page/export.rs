@@ -13,16 +13,16 @@ use crate::{
 const LONGEST_RECORD: usize = 100_000;
 
 /// Whether the export is complete, in one sentence.
-pub(super) struct Verdict {
+pub(super) struct CompletenessVerdict {
     pub(super) class: &'static str,
     pub(super) word: &'static str,
     pub(super) sentence: String,
 }
 
 /// Decides what can be said about the completeness of an export.
-pub(super) fn verdict(report: &ExportReport) -> Verdict {
+pub(super) fn verdict(report: &ExportReport) -> CompletenessVerdict {
     let (facts, rows) = (&report.facts, grouped(report.rows()));
-    let says = |class, word, sentence| Verdict { class, word, sentence };
+    let says = |class, word, sentence| CompletenessVerdict { class, word, sentence };
     match (facts.completeness, facts.count) {
         (Some(Completeness::Proven), Some(count)) => {
             let count = grouped(count);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use maud::{Escaper, Markup, Render, html};
 
-use crate::text::{counted, grouped};
+use crate::text::{counted, grouped, line};
 
 /// Text from outside. Characters that control the direction of other text, and control characters, are shown as their
 /// code points.
@@ -120,7 +120,7 @@ pub(super) fn bytes(bytes: u64) -> Markup {
 pub(super) fn time(text: &str) -> Markup {
     let shown = text.strip_suffix('Z').and_then(|it| it.split_once('T'));
     html! {
-        time datetime=(text) {
+        time datetime=(line(text)) {
             @match shown {
                 Some((date, time)) => { (Outside(date)) " " (Outside(time)) " UTC" }
                 None => { (Outside(text)) }
