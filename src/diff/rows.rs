@@ -27,6 +27,8 @@ pub(super) struct Compared {
 pub(super) struct Rows<'a> {
     columns: [Option<Values<'a>>; Column::ALL.len()],
     len: usize,
+    /// Whether the JSON has no white space between tokens, as in the files of an export.
+    is_compact: bool,
 }
 
 enum Values<'a> {
@@ -70,7 +72,12 @@ impl<'a> Rows<'a> {
                 || damaged(format!("its column {name} has the type {kind}, which no export uses"));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
         }
-        Ok(Self { columns, len: batch.num_rows() })
+        Ok(Self { columns, len: batch.num_rows(), is_compact: false })
+    }
+
+    /// Takes JSON as it is, because a digest says that an export has written it.
+    pub(super) fn compact(self, is_compact: bool) -> Self {
+        Self { is_compact, ..self }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,7 +101,11 @@ impl<'a> Rows<'a> {
             }
             Values::Text(values) => values.is_valid(row).then(|| RowValue::Text(values.value(row))),
             Values::Json(values) => {
-                values.is_valid(row).then(|| RowValue::Json(compact(values.value(row))))
+                let json = values.is_valid(row).then(|| values.value(row))?;
+                Some(RowValue::Json(match self.is_compact {
+                    true => Cow::Borrowed(json),
+                    false => compact(json),
+                }))
             }
         }
     }

@@ -330,7 +330,8 @@ impl<'p> OrderedRows<'p> {
 struct SourceBatches<'s> {
     source: &'s ReportSource,
     options: &'s ReadOptions,
-    open: Option<crate::readback::Reader>,
+    /// The batches of the file that is read.
+    open: Option<Box<dyn Iterator<Item = Result<RecordBatch>>>>,
     /// Number of files that were opened.
     opened: usize,
     /// For each file: its place, what is recorded of it, and the number of batches.
@@ -345,7 +346,7 @@ impl<'s> SourceBatches<'s> {
     fn read(&mut self) -> Result<Option<(Location, RecordBatch)>> {
         loop {
             self.options.go_on()?;
-            let batch = self.open.as_mut().and_then(|reader| reader.batches.next());
+            let batch = self.open.as_mut().and_then(Iterator::next);
             if let (Some(batch), Some((place, _, batches))) = (batch, self.files.last_mut()) {
                 *batches += 1;
                 return Ok(Some((place.clone(), batch?)));
@@ -355,7 +356,7 @@ impl<'s> SourceBatches<'s> {
             let (place, recorded, reader) = file.open(self.options)?;
             reader.require_columns(place)?;
             self.files.push((place.clone(), recorded, 0));
-            self.open = Some(reader);
+            self.open = Some(reader.batches.ahead(self.options));
         }
     }
 

@@ -20,7 +20,7 @@ class Job:
     page_size: int
     pages: Path
     out: str
-    exports: tuple[Path, ...] = ()  # the two files to compare
+    exports: tuple[Path, ...] = ()  # the files to compare, or the file to convert
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Contestant:
     name: str
     command: Callable[[Job], list]
     codec: str = ""  # codec and level of the Parquet file
-    check: str = "parquet"  # "parquet": compare the file OUT; "bytes", "rows" or "changes": compare these printed numbers
+    # "parquet" or "nested": compare the file OUT; "bytes", "rows" or "changes": compare these printed numbers
+    check: str = "parquet"
     exit_codes: tuple[int, ...] = field(default=(0,))
 
 
@@ -72,6 +73,21 @@ def overmind_diff(job):
 def python_diff(environment, script, *options):
     def command(job):
         return [places.python_of(environment), places.HERE / "contestants" / script, *job.exports, *options]
+
+    return command
+
+
+def overmind_convert(*options):
+    def command(job):
+        settings = ["--output", job.out, "--compression", "zstd:3", "--quiet"]
+        return [job.binary, "convert", *job.exports, *settings, *options]
+
+    return command
+
+
+def python_convert(environment, script):
+    def command(job):
+        return [places.python_of(environment), places.HERE / "contestants" / script, *job.exports, job.out]
 
     return command
 
@@ -141,9 +157,24 @@ DIFF = [
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 
+CONVERT = [
+    Contestant(f"{OURS} convert", overmind_convert(), ZSTD),
+    Contestant("DuckDB COPY", python_convert("duckdb", "duckdb_convert.py"), ZSTD),
+    Contestant("Polars sink_parquet", python_convert("polars", "polars_convert.py"), ZSTD),
+    Contestant("pyarrow, batch by batch", python_convert("frames", "pyarrow_convert.py"), ZSTD),
+]
+
+NESTED = [
+    Contestant(f"{OURS} convert", overmind_convert("--json-columns", "nested"), ZSTD, check="nested"),
+    Contestant(f"{OURS} export, from the API", overmind_export("--json-columns", "nested"), ZSTD, check="nested"),
+    Contestant("DuckDB read_json", python_convert("duckdb", "duckdb_convert.py"), ZSTD, check="nested"),
+    Contestant("Polars scan_ndjson", python_convert("polars", "polars_convert.py"), ZSTD, check="nested"),
+    Contestant("pyarrow.json", python_convert("frames", "pyarrow_convert.py"), ZSTD, check="nested"),
+]
+
 CONTESTANTS_BY_KIND = {
     "export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "transform": TRANSFORM,
-    "diff": DIFF,
+    "diff": DIFF, "convert": CONVERT, "nested": NESTED,
 }
 
 

@@ -15,6 +15,8 @@ from .prepare import TIME
 
 # A longer run counts as failed. The slowest run in the guide's tables takes 30 s.
 RUN_SECONDS = 1800
+# The type of the files that the contestants of a table read.
+FILE_TYPES = {"diff": "parquet", "convert": "parquet", "nested": "jsonl"}
 
 
 class Failed(Exception):
@@ -88,8 +90,10 @@ def run_once(contestant, job):
 
 
 def check_parquet(dataset, outcome):
-    checker = places.HERE / "data" / "check.py"
-    command = [places.python_of("check"), checker, places.OUTPUT / "rows.parquet", dataset.expected]
+    script, expected = ("check.py", dataset.expected)
+    if outcome.contestant.check == "nested":
+        script, expected = ("check_nested.py", dataset.folder)
+    command = [places.python_of("check"), places.HERE / "data" / script, places.OUTPUT / "rows.parquet", expected]
     process = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if process.returncode != 0:
         raise Failed(f"cannot read its output: {process.stderr.strip().splitlines()[-1]}")
@@ -109,7 +113,7 @@ def check(outcome, job, table):
     contestant = outcome.contestant
     run = run_once(contestant, job)
     expected = json.loads(table.datasets[-1].expected.read_text())
-    if contestant.check == "parquet":
+    if contestant.check in ("parquet", "nested"):
         check_parquet(table.dataset, outcome)
     elif contestant.check == "bytes":
         if run.printed.get("bytes") != expected["bytes"]:
@@ -126,13 +130,14 @@ def check(outcome, job, table):
 def make_job(table, binary, out):
     dataset = table.dataset
     exports = ()
-    if table.kind == "diff":
-        exports = tuple(places.BENCH_DIR / "exports" / f"version-{each.version}.parquet" for each in table.datasets)
+    if table.kind in FILE_TYPES:
+        folder, file_type = places.BENCH_DIR / "exports", FILE_TYPES[table.kind]
+        exports = tuple(folder / f"version-{each.version}.{file_type}" for each in table.datasets)
     return Job(binary, dataset.base_url, dataset.id, dataset.page_size, dataset.folder, out, exports)
 
 
 def make_exports(table, binary):
-    """Export both versions of a dataset for the table `diff`."""
+    """Export the files that the contestants of a table read."""
     folder = places.BENCH_DIR / "exports"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -140,7 +145,7 @@ def make_exports(table, binary):
         command = [binary, "export", dataset.id, "--output", path, "--base-url", dataset.base_url, "--quiet"]
         status = subprocess.run([str(part) for part in command], env=places.contestant_environment()).returncode
         if status != 0:
-            raise Failed(f"cannot export version {dataset.version} for the comparison: exit code {status}")
+            raise Failed(f"cannot export version {dataset.version}: exit code {status}")
 
 
 def attempt(outcome, action):
@@ -162,8 +167,8 @@ def run_table(table, binary, rounds, wanted):
     outcomes = [Outcome(contestant) for contestant in of_table(table, wanted)]
     checked_job = make_job(table, binary, str(places.OUTPUT / "rows.parquet"))
     timed_job = make_job(table, binary, "-") if table.kind in ("pandas", "polars", "pyarrow") else checked_job
-    if table.kind == "diff":
-        progress(f"{table.name}: exporting the two versions to compare")
+    if table.kind in FILE_TYPES:
+        progress(f"{table.name}: exporting the files that the contestants read")
         try:
             make_exports(table, binary)
         except Failed as failure:

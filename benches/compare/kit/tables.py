@@ -69,6 +69,8 @@ TABLES = [
     Table("pyarrow", "URL to a pyarrow table in memory", "pyarrow", Dataset(100_000, 100)),
     Table("stream", "URL to a loop over batches", "stream", Dataset(1_000_000, 100)),
     Table("transform", "URL to a Parquet file, with and without a transformation", "transform", Dataset(100_000, 100)),
+    Table("convert", "Parquet file to Parquet file", "convert", Dataset(100_000, 100)),
+    Table("nested", "JSON Lines file to a Parquet file with structs and lists", "nested", Dataset(100_000, 100)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
