@@ -152,7 +152,7 @@ pub use record::{
     WrittenCard, WrittenRange, WrittenSplit, digest,
 };
 #[cfg(all(feature = "report", feature = "snapshots"))]
-pub use report::{JobNights, snapshot_jobs};
+pub use report::{JobNights, SnapshotChange, SnapshotData, snapshot_jobs};
 #[cfg(feature = "report")]
 pub use report::{Report, ReportFile, ReportOptions};
 pub use sink::{

@@ -68,6 +68,10 @@ pub(super) struct ReportArgs {
     /// Seed of the random rows: another seed chooses other rows
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole::<u64>)]
     seed: u64,
+    /// Of the runs of jobs: number of snapshots whose rows to read, for what changed from one to the next; 0
+    /// reads none
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = values::whole::<usize>)]
+    snapshots: usize,
     /// Replace the values at these jq paths by null, such as '.persona, .input.messages[].content'; a path that
     /// matches nothing fails
     #[arg(long, value_name = "PATHS")]
@@ -148,8 +152,16 @@ impl ReportArgs {
         let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
         let (report, what) = match jobs {
             Some((root, jobs)) => {
-                self.require_export_options()?;
-                let nights = nights_of((&root, &jobs), global, storage)?;
+                if self.record.is_some() {
+                    let why = "--record is for an export: leave it out for the runs of jobs";
+                    return Err(Error::Usage(why.to_owned()));
+                }
+                let mut nights = nights_of((&root, &jobs), global, storage)?;
+                let most = self.snapshots;
+                let options = self.options(storage, stop)?;
+                for nights in &mut nights {
+                    nights.read_data(most, storage, &options)?;
+                }
                 (Report::of_nights(&export.name(), &nights), counted(jobs.len() as u64, "job"))
             }
             None => {
@@ -168,23 +180,6 @@ impl ReportArgs {
             screen.say(Lines::one(said));
         }
         if opens { open(&output) } else { Ok(()) }
-    }
-
-    /// Refuses options that are for exports only.
-    fn require_export_options(&self) -> Result<()> {
-        let given = [
-            ("--no-rows", self.no_rows),
-            ("--mask", !self.mask.is_empty()),
-            ("--drop", !self.drop.is_empty()),
-            ("--record", self.record.is_some()),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((name, _)) => {
-                let why = format!("{name} is for an export: leave it out for the runs of jobs");
-                Err(Error::Usage(why))
-            }
-            None => Ok(()),
-        }
     }
 
     fn options(self, storage: &StorageOptions, stop: Arc<AtomicBool>) -> Result<ReportOptions> {

@@ -12,6 +12,8 @@
 //! - It knows exports and histories, not the command.
 
 mod changes;
+#[cfg(feature = "snapshots")]
+mod drift;
 mod file;
 #[cfg(feature = "snapshots")]
 mod nights;
@@ -25,14 +27,17 @@ mod values;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::file::ReportFile;
-#[cfg(feature = "snapshots")]
-pub use self::nights::{JobNights, snapshot_jobs};
 pub(crate) use self::page::policy;
 use self::{
     changes::ChangesSeen,
     read::{ReadPlan, RowsSeen, read},
     sample::{MOST_ROWS, SampleSize},
     source::{ExportFacts, ReportSource},
+};
+#[cfg(feature = "snapshots")]
+pub use self::{
+    drift::{SnapshotChange, SnapshotData},
+    nights::{JobNights, snapshot_jobs},
 };
 use crate::{
     error::{Error, Result},

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Report, page};
+use super::{Report, ReportOptions, SnapshotData, page};
 use crate::{
     error::{Error, Result},
-    location::Location,
+    location::{Location, StorageOptions},
     record::place::HIDDEN,
     snapshots::{
         JobResult, RetentionDecision, StoredSnapshot, stored_history, stored_jobs, stored_snapshots,
@@ -36,6 +36,8 @@ pub struct JobNights {
     pub retention: Vec<RetentionDecision>,
     /// The next runs; empty if they are not known.
     pub next: Vec<DateTime<Utc>>,
+    /// What the last snapshots hold, oldest first; empty if their rows were not read.
+    pub data: Vec<SnapshotData>,
     /// Why the runs could not be read, for a page that shows other jobs, too.
     pub problem: Option<String>,
 }
@@ -44,7 +46,8 @@ impl JobNights {
     /// Returns the runs of a job. Snapshots, retention and next runs can be added.
     pub fn new(job: impl Into<String>, runs: Vec<JobResult>) -> Self {
         let (snapshots, retention, next) = (Vec::new(), Vec::new(), Vec::new());
-        Self { job: job.into(), runs, snapshots, retention, next, problem: None }
+        let data = Vec::new();
+        Self { job: job.into(), runs, snapshots, retention, next, data, problem: None }
     }
 
     /// Reads the history and the records of the snapshots of a job below a root. Needs no configuration. Blocks.
@@ -55,6 +58,31 @@ impl JobNights {
         let mut nights = Self::new(job, stored_history(root, job)?);
         nights.snapshots = stored_snapshots(root, job)?;
         Ok(nights)
+    }
+
+    /// Reads the rows of the last `most` snapshots, and compares each with the one before. Of a job with several datasets,
+    /// only snapshots of the dataset of the newest one count. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotData::read`].
+    pub fn read_data(
+        &mut self,
+        most: usize,
+        storage: &StorageOptions,
+        options: &ReportOptions,
+    ) -> Result<()> {
+        let dataset = self.snapshots.last().map(|newest| newest.dataset);
+        let own = self.snapshots.iter().filter(|it| Some(it.dataset) == dataset);
+        let own: Vec<&StoredSnapshot> = own.collect();
+        let mut before = None;
+        self.data.clear();
+        for snapshot in own.into_iter().rev().take(most).rev() {
+            let place = Location::of(&snapshot.location, storage)?;
+            let taken = (snapshot.stamp.time(), &place);
+            self.data.push(SnapshotData::read(taken, before.as_ref(), options)?);
+            before = Some(place);
+        }
+        Ok(())
     }
 
     /// Returns the day of a run; `None` if its time is not one.

@@ -107,3 +107,17 @@ pub(super) fn calendar(cells: &[(u64, u64, &str, String)], label: &str) -> Marku
         }
     }
 }
+
+/// A chart of shares over snapshots, one bar each, up to the whole. The bar of a jump has a color of its own.
+pub(super) fn share_line(shares: &[f64], jump: Option<usize>) -> Markup {
+    let width = STEP * shares.len().max(30) as f64;
+    html! {
+        svg.line aria-hidden="true" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
+            @for (place, share) in shares.iter().enumerate() {
+                @let height = if *share > 0.0 { (share.min(1.0) * HEIGHT).max(1.0) } else { 0.0 };
+                rect class=(if jump == Some(place) { "jump" } else { "" }) x=(STEP * place as f64)
+                    y=(format!("{:.2}", HEIGHT - height)) width=(BAR) height=(format!("{height:.2}")) data-share=(format!("{share:.4}")) {}
+            }
+        }
+    }
+}

@@ -328,8 +328,8 @@ fn tree(tree: &JsonTree, rows: u64) -> Markup {
     html! {
         div.tree {
             div.key-row {
-                span.key.soft { "whole value" }
-                span.kinds { (kinds(&tree.root)) }
+                span.key.soft { "whole value" } " "
+                span.kinds { (kinds(&tree.root)) } " "
                 span.rows {
                     (share_bar(tree.root.rows, rows)) " "
                     span.soft { (counted(tree.root.rows, "row")) }
@@ -382,8 +382,8 @@ fn key(name: &str, node: &TreeNode, rows: u64, left: &mut usize, depth: usize) -
     }
     *left -= 1;
     let line = html! {
-        span.key { code { (Outside(name)) } }
-        span.kinds { (kinds(node)) }
+        span.key { code { (Outside(name)) } } " "
+        span.kinds { (kinds(node)) } " "
         span.rows {
             (share_bar(node.rows, rows)) " "
             span.soft { (counted(node.rows, "row")) @if node.values != node.rows { ", " (counted(node.values, "value")) } }

@@ -6,13 +6,13 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use maud::{Markup, html};
 
 use super::{
-    chart::{Night, calendar, night_bars},
+    chart::{Night, calendar, night_bars, share_line},
     document,
     text::{Outside, bytes, time},
 };
 use crate::{
     clock,
-    report::nights::JobNights,
+    report::{SnapshotChange, SnapshotData, drift, nights::JobNights},
     snapshots::{Failure, JobResult, RetentionAction, Status},
     text::{counted, grouped, line},
 };
@@ -83,6 +83,7 @@ fn section(place: usize, job: &JobNights) -> Markup {
             } @else {
                 (calendar_of(job))
                 (charts(job))
+                (drift(job))
                 (failures(job))
                 (table(job))
             }
@@ -225,6 +226,88 @@ fn charts(job: &JobNights) -> Markup {
                     figcaption { (name) ", at most " (most) }
                     (night_bars(nights, name))
                     div.axis { span { (date(&first.started_at)) } span { (date(&last.started_at)) } }
+                }
+            }
+        }
+    }
+}
+
+/// What the data did from snapshot to snapshot.
+fn drift(job: &JobNights) -> Markup {
+    let (Some(first), Some(last)) = (job.data.first(), job.data.last()) else { return html! {} };
+    let day = |at: DateTime<Utc>| at.date_naive();
+    let groups = drift::lines(&job.data);
+    let jumps = groups.iter().flat_map(|(group, lines)| {
+        let jump = |line: &drift::DriftLine| {
+            let (place, by) = line.jump?;
+            let at = job.data.get(place)?;
+            Some((group.name(), line.value.clone(), by, day(at.taken_at)))
+        };
+        lines.iter().filter_map(jump).collect::<Vec<_>>()
+    });
+    let jumps: Vec<_> = jumps.collect();
+    let changes = |name: &str, value: &dyn Fn(&SnapshotChange) -> u64| {
+        let night = |it: &SnapshotData| {
+            let rows = it.change.as_ref().map_or(0, value);
+            let text = format!("{}: {}", day(it.taken_at), counted(rows, "row"));
+            Night { value: rows as f64, class: "", text }
+        };
+        let nights: Vec<Night> = job.data.iter().map(night).collect();
+        let most = nights.iter().map(|it| it.value as u64).max().unwrap_or(0);
+        html! {
+            figure.many {
+                figcaption { (name) ", at most " (grouped(most)) }
+                (night_bars(&nights, name))
+                div.axis { span { (day(first.taken_at)) } span { (day(last.taken_at)) } }
+            }
+        }
+    };
+    html! {
+        h3 { "The data of the last " (counted(job.data.len() as u64, "snapshot")) }
+        @if !jumps.is_empty() {
+            ul.remarks {
+                @for (group, value, by, at) in &jumps {
+                    li { (group) ": the share of " strong dir="auto" { (Outside(value)) } (if *by > 0.0 { " rose by " } else { " fell by " }) (format!("{:.1}", by.abs() * 100.0)) " points on " (at) "." }
+                }
+            }
+        }
+        div.halves {
+            (changes("Rows added", &|it| it.added))
+            (changes("Rows removed", &|it| it.removed))
+            (changes("Rows changed", &|it| it.changed))
+        }
+        @for (group, lines) in &groups {
+            @if !lines.is_empty() { (drift_table(&group.name(), lines, (day(first.taken_at), day(last.taken_at)))) }
+        }
+    }
+}
+
+/// The shares of the values of a group.
+fn drift_table(
+    name: &str,
+    lines: &[drift::DriftLine],
+    (first, last): (NaiveDate, NaiveDate),
+) -> Markup {
+    let percent =
+        |share: Option<&f64>| format!("{:.1} %", share.copied().unwrap_or_default() * 100.0);
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(name) {
+            table.drift {
+                thead {
+                    tr {
+                        th scope="col" { (Outside(name)) } th scope="col" { "Share in each snapshot" }
+                        th.number scope="col" { (first) } th.number scope="col" { (last) }
+                    }
+                }
+                tbody {
+                    @for line in lines {
+                        tr {
+                            th scope="row" dir="auto" { (Outside(&line.value)) }
+                            td { (share_line(&line.shares, line.jump.map(|(place, _)| place))) }
+                            td.number { (percent(line.shares.first())) }
+                            td.number { (percent(line.shares.last())) }
+                        }
+                    }
                 }
             }
         }

@@ -71,6 +71,18 @@ fn charts_show_the_history_of_thirty_nights() {
         page.contains("<th scope=\"col\">Retention</th>") && page.contains("<dt>Next runs</dt>")
     );
     assert!(page.contains("<strong>All well</strong>: 1 job."));
+    // The data of the snapshots that are kept: each has 10 rows more than the one before, or a multiple.
+    let stored =
+        overmind_export::stored_snapshots(&Location::from(nightly.world.path("snaps")), "nightly")
+            .unwrap();
+    let grown = stored.windows(2).map(|pair| (pair[1].rows - pair[0].rows) as f64);
+    assert_eq!(points(&page, "Rows added"), [0.0].into_iter().chain(grown).collect::<Vec<_>>());
+    assert!(points(&page, "Rows removed").iter().all(|rows| *rows == 0.0));
+    assert!(page.contains("Types of input") && page.contains("Personas"));
+    let unread = self::page(&nightly, &["snaps", "--snapshots", "0"]);
+    assert!(!unread.contains("Rows added") && !unread.contains("Personas"));
+    let private = self::page(&nightly, &["snaps", "--no-rows"]);
+    assert!(private.contains("Types of input") && !private.contains("Personas"));
     // Without the configuration, and of the job's folder.
     let world = &nightly.world;
     let plain =
@@ -89,10 +101,10 @@ fn report_of_a_snapshot_is_that_of_an_export() {
         page.contains("<strong>Complete</strong>: 40 of 40 rows, proven.")
             && page.contains("job nightly")
     );
-    let ran = nightly.run(&["report", "snaps", "--no-rows", "-o", "-"]);
+    let ran = nightly.run(&["report", "snaps", "--record", "x", "-o", "-"]);
     insta::assert_snapshot!(ran.told(&nightly.world), @r"
     exit 2
-    error: --no-rows is for an export: leave it out for the runs of jobs
+    error: --record is for an export: leave it out for the runs of jobs
     ");
 }
 
@@ -117,4 +129,36 @@ fn text_of_failures_is_only_text() {
         assert_eq!(page.matches(part).count(), count, "{part}");
     }
     assert!(page.contains("<strong>Failing</strong>"));
+}
+
+#[test]
+fn shares_that_jump_are_named() {
+    let nightly = Nightly::one(1, "unchanged = \"content\"");
+    let rows = |night: u64| -> Vec<String> {
+        let row = |number: u64| {
+            let persona = if number % 10 < night { "angry <b>" } else { "calm" };
+            serde_json::json!({"id": crate::rows::id(number), "input": number, "persona": persona})
+                .to_string()
+        };
+        (0..100).map(row).collect()
+    };
+    for (night, share) in [(1, 1), (2, 1), (3, 4)] {
+        // A new version each night, of which one row differs.
+        let mut rows = rows(share);
+        rows[99] = rows[99].replace("99,", &format!("{},", 99 + night));
+        let dataset = Dataset::from_rows("rows", rows).with_id(ID);
+        nightly.world.server.replace(vec![dataset]);
+        nightly.at(&format!("2026-09-0{night}T02:00:00Z"));
+    }
+    let page = page(&nightly, &["snaps"]);
+    let remarks =
+        page.split("<ul class=\"remarks\">").nth(1).unwrap().split("</ul>").next().unwrap();
+    for (value, verb) in [("angry &lt;b&gt;", "rose"), ("calm", "fell")] {
+        let text = format!(
+            "Personas: the share of <strong dir=\"auto\">{value}</strong> {verb} by 30.0 points on 2026-09-03."
+        );
+        assert!(remarks.contains(&text), "{text}: {remarks}");
+    }
+    assert_eq!(remarks.matches("<li>").count(), 2, "{remarks}");
+    assert_eq!(points(&page, "Rows changed"), [0.0, 1.0, 31.0]);
 }
