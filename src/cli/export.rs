@@ -174,7 +174,15 @@ fn report(summary: &Summary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
-    failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
+    let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
+    match summary.rescued_rows {
+        0 => lines,
+        rescued => lines.and(format_args!(
+            "  values that do not fit the schema are in the column _rescued: {}, {}",
+            counted(rescued, "row"),
+            super::snapshot::first_paths(&summary.rescued_paths)
+        )),
+    }
 }
 
 /// Returns the number of rows read and written. Without a transformation, these are the same.
@@ -238,8 +246,12 @@ pub(super) fn failed_rows(lines: Lines, failed: u64, transform: Option<&Transfor
 }
 
 fn announce(would: &DryRun) -> String {
+    let resumed = match would.kept_rows {
+        0 => String::new(),
+        kept => format!("; {} of an interrupted run would be kept", counted(kept, "row")),
+    };
     format!(
-        "would {} {} of {} in {} of {} to {}",
+        "would {} {} of {} in {} of {} to {}{resumed}",
         if would.transform.is_some() { "read" } else { "export" },
         grouped(would.rows),
         counted(would.count, "row"),

@@ -2,14 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use arrow_array::{
-    Array, ArrayRef, RecordBatch, StringArray, builder::StringBuilder, cast::AsArray,
-};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, builder::StringBuilder, cast::AsArray};
+use arrow_schema::DataType;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use crate::{
-    batch::{Column, ColumnType, OutputColumn},
+    batch::{Column, OutputColumn, json_texts},
     client::compact::compact,
     error::{Error, Result},
     location::Location,
@@ -66,24 +65,20 @@ pub(super) fn with_json(
     first_row: u64,
 ) -> Result<RecordBatch> {
     let mut changed = None;
-    for (index, column) in columns.iter().enumerate() {
-        let texts = batch.columns().get(index).and_then(|array| array.as_string_opt::<i32>());
-        let Some(texts) = texts.filter(|_| column.column_type() == ColumnType::Json) else {
-            continue;
-        };
-        let mut is_compact = true;
-        for (row, text) in texts.iter().enumerate() {
-            let Some(text) = text else { continue };
+    let columns = columns.iter().zip(batch.columns()).enumerate();
+    for (index, (column, array)) in columns.filter(|(_, (it, _))| it.column_type().holds_json()) {
+        let mut are_compact = true;
+        for (row, text) in json_texts(array) {
             if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
                 let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
                 let why = format!("row {row}: its {column} {text} is not JSON: {error}");
                 return Err(damaged(place, why));
             }
-            is_compact &= matches!(compact(text), Cow::Borrowed(text) if text != NULL);
+            are_compact &= matches!(compact(text), Cow::Borrowed(text) if text != NULL);
         }
-        if !is_compact {
+        if !are_compact {
             let arrays = changed.get_or_insert_with(|| batch.columns().to_vec());
-            arrays[index] = compacted(texts);
+            arrays[index] = compacted(array)?;
         }
     }
     let Some(arrays) = changed else { return Ok(batch) };
@@ -91,11 +86,19 @@ pub(super) fn with_json(
     made.map_err(|error| Error::Internal(format!("record batch: {error}")))
 }
 
-fn compacted(texts: &StringArray) -> ArrayRef {
+fn compacted(array: &ArrayRef) -> Result<ArrayRef> {
+    if let Some(lists) = array.as_list_opt::<i32>() {
+        let DataType::List(field) = lists.data_type() else { return Ok(array.clone()) };
+        let (offsets, values) = (lists.offsets().clone(), compacted(lists.values())?);
+        let made = ListArray::try_new(field.clone(), offsets, values, lists.nulls().cloned());
+        let failed = |error| Error::Internal(format!("a column of lists: {error}"));
+        return Ok(Arc::new(made.map_err(failed)?));
+    }
+    let Some(texts) = array.as_string_opt::<i32>() else { return Ok(array.clone()) };
     let mut builder = StringBuilder::with_capacity(texts.len(), 0);
     let texts = texts.iter().map(|text| text.map(compact).filter(|text| text != NULL));
     texts.for_each(|text| builder.append_option(text));
-    Arc::new(builder.finish())
+    Ok(Arc::new(builder.finish()))
 }
 
 /// The distinct ids of a source.

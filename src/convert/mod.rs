@@ -20,21 +20,29 @@
 //! - **The record says what is known.** Dataset, query, count and completeness are those of the source. A source that
 //!   states nothing gives a record without them, and the completeness `partial`. Transformations of the source stay in
 //!   the record as `earlier`.
+//! - **Nested columns need their types first.** Unless they are given, the source is read and transformed twice.
 //! - **A conversion is not resumed.** It needs no request and is fast, so the next run deletes the files of a killed one
 //!   and begins again.
 
 mod apart;
 mod block;
 mod checks;
+mod explained;
+mod nesting;
+mod outcome;
 mod plan;
 mod reader;
 mod run;
 mod source;
+mod source_plan;
 mod summary;
+mod transformed;
 mod writer;
 
 pub use self::{
+    explained::explain_export,
     plan::{ConvertOptions, ConvertPlan},
     run::Convert,
     summary::{ConvertDryRun, ConvertSummary},
+    transformed::TransformedBatches,
 };

@@ -188,6 +188,11 @@ impl ConvertSource {
         })
     }
 
+    /// Whether the rows are lines that a map wrote.
+    pub(super) fn has_lines(&self) -> bool {
+        self.columns.iter().any(OutputColumn::is_line)
+    }
+
     /// Returns the places where the record of the source may be.
     pub(super) fn records(place: &Location, asked: Option<&Location>) -> Vec<Location> {
         let sidecar = place.sibling(&sidecar_name(&place.name()));

@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::changed::changed_option;
 use crate::{
     error::{Error, Result},
     files::Folder,
@@ -31,11 +32,9 @@ impl Header {
     /// Describes the first difference; `None` when the run can be resumed.
     pub(super) fn difference(&self, now: &Self) -> Option<String> {
         if let (Some(then), Some(today)) = (self.plan.as_object(), now.plan.as_object())
-            && let Some((key, value)) =
-                today.iter().find(|(key, value)| then.get(*key) != Some(value))
+            && let Some(changed) = changed_option(then, today)
         {
-            let before = then.get(key).unwrap_or(&Value::Null);
-            return Some(format!("its setting {key} was {before}, now it is {value}"));
+            return Some(changed);
         }
         (self.count != now.count).then(|| {
             format!(
@@ -88,6 +87,7 @@ impl KeptPart {
             && rows.max(rows_read) < MOST_ROWS
             && matches!(self.entry_bytes, 16 | 32)
             && failed.max(duplicates) <= rows_read
+            && self.part.rescued <= rows
     }
 }
 

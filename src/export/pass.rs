@@ -66,7 +66,10 @@ impl Export {
                 let nested = self.nest(slot, (plan, count), finished, drafts, stop).await?;
                 (nested.finished, Some(nested.types))
             }
-            None => (finished, self.plan.given_types().map(<[_]>::to_vec)),
+            None => {
+                let types = self.plan.given_types();
+                (finished, types.map(|types| self.plan.recorded_types(types)))
+            }
         };
         let bytes = finished.parts.iter().map(|part| part.bytes).sum();
         let mut manifest = Manifest {

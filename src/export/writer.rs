@@ -81,7 +81,8 @@ impl Writer {
     ) -> Self {
         let encoding = plan.first_encoding();
         let builder = || BatchBuilder::new(&plan.columns, batch_size(encoding.format()));
-        let encoder = plan.given_types().map(|types| NestedEncoder::new(plan.columns(), types));
+        let encoder = plan.given_types();
+        let encoder = encoder.map(|it| NestedEncoder::new(plan.columns(), it, plan.rescues()));
         let schema = encoder.as_ref().map_or_else(|| builder().schema(), NestedEncoder::schema);
         let parts = PartsPlan {
             target: plan.target.clone(),
@@ -267,9 +268,7 @@ impl Writer {
         let Some(encoder) = &mut self.encoder else { return self.parts.write(split, batch) };
         let own = digest(&batch)?;
         match encoder.encode(&batch)? {
-            Ok((nested, read_back)) => {
-                self.parts.write_as(split, nested, own, Some(digest(&read_back)?))
-            }
+            Ok(encoded) => self.parts.write_nested(split, encoded, own),
             Err(place) => Err(place.explain(&batch)),
         }
     }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     batch::{ColumnType, OutputColumn},
+    nested::RESCUED,
     sink::{Format, JsonColumns},
     text::{counted, grouped},
     transform::TransformRecord,
@@ -94,31 +95,44 @@ fn front_matter(manifest: &Manifest) -> String {
     // The values of JSON Lines have types of their own, which the loader finds.
     if let Some(types) = features(manifest) {
         yaml += "dataset_info:\n  features:\n";
-        for (name, kind) in types {
-            yaml += &format!("  - name: {}\n    dtype: {kind}\n", quoted(name));
+        for (name, key, kind) in types {
+            yaml += &format!("  - name: {}\n    {key}: {kind}\n", quoted(name));
         }
     }
     yaml += &format!("size_categories:\n- {}\n---\n", size_category(manifest.rows));
     yaml
 }
 
-/// Returns the columns and their types as Hugging Face names them. `None` for JSON Lines with JSON values.
-fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str)>> {
+/// Returns the columns and their types as Hugging Face names them: `dtype` and the type, or `list` and that of the
+/// elements. `None` for JSON Lines with JSON values, and for nested columns.
+fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str, &'static str)>> {
     let is_text = match manifest.format {
+        // The files have the types of nested columns, which the loader reads.
+        _ if manifest.nested.is_some() => return None,
         Format::Parquet | Format::Arrow => false,
         Format::Csv => true,
         Format::JsonLines if manifest.json_columns == Some(JsonColumns::Text) => true,
         Format::JsonLines => return None,
     };
-    let feature = |column: &OutputColumn| match column.column_type() {
-        ColumnType::String | ColumnType::Json => "string",
+    let plain = |column_type: ColumnType| match column_type {
         ColumnType::Int => "int64",
         ColumnType::Float => "float64",
         ColumnType::Bool => "bool",
-        ColumnType::Timestamp if is_text => "string",
-        ColumnType::Timestamp => "timestamp[us, tz=UTC]",
+        ColumnType::Timestamp if !is_text => "timestamp[us, tz=UTC]",
+        // A cell of CSV has the JSON text of its list.
+        ColumnType::String | ColumnType::Json | ColumnType::Timestamp | ColumnType::List(_) => {
+            "string"
+        }
     };
-    Some(manifest.columns.iter().map(|column| (column.name(), feature(column))).collect())
+    let feature = |column: &OutputColumn| match column.column_type() {
+        ColumnType::List(item) if manifest.format != Format::Csv => {
+            ("list", plain(item.column_type()))
+        }
+        column_type => ("dtype", plain(column_type)),
+    };
+    let columns = manifest.columns.iter().map(|column| (column.name(), feature(column)));
+    let columns = columns.map(|(name, (key, kind))| (name, key, kind));
+    Some(columns.chain(manifest.has_rescued().then_some((RESCUED, "dtype", "string"))).collect())
 }
 
 /// Returns the class of size that the hub lists datasets by.
@@ -173,8 +187,17 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
     writeln!(card, "\n## Columns\n\n| column | type |\n|---|---|")?;
     for column in &manifest.columns {
-        let kind = column.column_type();
-        writeln!(card, "| {} | {} |", escaped(column.name()), escaped(kind.name()))?;
+        let own = manifest.nested.iter().flatten().find(|it| it.name == column.name());
+        let leaves = match own {
+            Some(own) => own.leaves(),
+            None => vec![(column.name().to_owned(), column.column_type().name())],
+        };
+        for (name, kind) in leaves {
+            writeln!(card, "| {} | {} |", escaped(&name), escaped(kind))?;
+        }
+    }
+    if manifest.has_rescued() {
+        writeln!(card, "| {} | json |", escaped(RESCUED))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
-    nested::NestedField,
+    nested::{NestedField, RESCUED, RescuedPaths},
     proof::Digest,
     record::{
         earlier::{EarlierTransform, rows_of_dataset, unexplained_earlier},
@@ -94,7 +94,9 @@ pub struct Manifest {
     /// How JSON columns are held. `None` for JSON text in other formats than JSON Lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_columns: Option<JsonColumns>,
-    /// The types of the JSON columns, if they are nested.
+    /// The types of the JSON columns, if they are nested. It also has the column `_rescued`, if the files have it: the
+    /// values that do not fit these types. `columns` does not name it, because readers of this program put the values
+    /// back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<Vec<NestedField>>,
     /// Whether CSV begins with a byte order mark. `None` for other formats.
@@ -231,6 +233,22 @@ impl Manifest {
         let mut sums = Vec::new();
         self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
         sums
+    }
+
+    /// Whether the files have a column for values that do not fit the types of the others.
+    pub(crate) fn has_rescued(&self) -> bool {
+        self.nested.iter().flatten().any(|field| field.name == RESCUED)
+    }
+
+    /// Returns the number of rows with values that do not fit the types of their nested columns, and the first paths of
+    /// these values.
+    pub(crate) fn rescued(&self) -> (u64, RescuedPaths) {
+        let (mut rows, mut paths) = (0_u64, RescuedPaths::default());
+        for part in &self.parts {
+            rows = rows.saturating_add(part.rescued);
+            paths.join(&part.rescued_paths);
+        }
+        (rows, paths)
     }
 
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the

@@ -57,6 +57,10 @@ pub use self::{
 };
 pub(crate) use self::{
     edits::EditedRow,
+<<<<<<< HEAD
+=======
+    explain::Explanation,
+>>>>>>> main
     options::ColumnText,
     shaped::Shaped,
     shaper::Shaper,

@@ -408,7 +408,7 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         self.count(number, computed - counted);
-        let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
+        let columns = builders.iter_mut().map(|builder| builder.finish()).collect::<Result<_>>()?;
         let duplicates = Vec::new();
         Ok(Shaped {
             block,

@@ -50,7 +50,10 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
+    destination::{
+        FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open,
+        resumable::not_resumed, tidied,
+    },
     error::{Error, Result},
     location::{Location, Remote},
     record::manifest::{Manifest, Part},
@@ -206,12 +209,7 @@ impl Prefix {
             match begun.header.difference(header) {
                 _ if parts.is_empty() => {}
                 Some(difference) => {
-                    return Err(Error::Output {
-                        path: self.places.location.to_path(),
-                        why: format!("an interrupted export to it cannot be resumed: {difference}"),
-                        hint: Some("give `restart` to delete its parts and start over"),
-                        source: None,
-                    });
+                    return Err(not_resumed(self.places.location.to_path(), &difference));
                 }
                 None => {
                     lineage = begun.lineage;

@@ -3,6 +3,7 @@
 mod formats;
 #[cfg(unix)]
 mod interrupted;
+mod nested;
 mod recorded;
 mod refused;
 mod shaped;

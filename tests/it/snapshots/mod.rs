@@ -11,6 +11,7 @@ mod metrics_file;
 pub(crate) mod nights;
 mod outputs;
 mod pages;
+mod pinned;
 mod prune;
 mod retention;
 mod runs;
