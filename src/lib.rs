@@ -165,15 +165,9 @@ pub use sink::{
 pub use snapshots::{
     CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
     RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, StoredSnapshot,
-<<<<<<< HEAD
-    UnnamedFolder, check_job, job_history, latest_snapshots, list_snapshots, newest_snapshots,
-    plan_retention, prune_job, run_jobs, stored_history, stored_jobs, stored_snapshots,
-    unnamed_folders,
-=======
     UnnamedFolder, WidenedSchema, check_job, job_history, latest_snapshots, list_snapshots,
-    newest_snapshots, plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots,
-    unnamed_folders, widen_schema,
->>>>>>> main
+    newest_snapshots, plan_retention, prune_job, run_jobs, stored_history, stored_jobs,
+    stored_snapshots, unnamed_folders, widen_schema,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use transform::{ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord};

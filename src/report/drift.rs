@@ -130,7 +130,7 @@ fn counts(profile: &Profile, shows_values: bool) -> BTreeMap<DriftGroup, Vec<(St
     let mut counts = BTreeMap::new();
     let common = |common: &CommonValues| common.top(MOST_FOLLOWED * 4);
     for column in &profile.columns {
-        let is_persona = column.column.of_api() == Some(Column::Persona);
+        let is_persona = column.api == Some(Column::Persona);
         if let ValueProfile::Json(tree) | ValueProfile::Tags(tree, _) = &column.values {
             let kinds = tree.root.kinds().map(|(kind, values)| (kind.name().to_owned(), values));
             let null = (column.nulls > 0).then(|| ("missing".to_owned(), column.nulls));

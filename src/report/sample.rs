@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use twox_hash::XxHash3_64;
 
-use super::values::RowValues;
-use crate::batch::{ArrayValue, timestamp_text};
+use super::values::{CellValue, RowValues};
+use crate::batch::timestamp_text;
 
 /// Bytes of a value that are shown: 32 KiB. The page says how much is left out.
 pub(super) const SHOWN_BYTES: usize = 32 << 10;
@@ -61,17 +61,17 @@ impl ShownRow {
 }
 
 impl ShownCell {
-    fn of(value: Option<ArrayValue<'_>>) -> Self {
+    fn of(value: Option<CellValue<'_>>) -> Self {
         let text = match value {
             None => return Self { text: None, left_out: 0 },
-            Some(ArrayValue::Text(text)) => {
-                let shown = text.get(..text.floor_char_boundary(SHOWN_BYTES)).unwrap_or(text);
+            Some(CellValue::Text(text)) => {
+                let shown = text.get(..text.floor_char_boundary(SHOWN_BYTES)).unwrap_or(&text);
                 return Self { text: Some(shown.to_owned()), left_out: text.len() - shown.len() };
             }
-            Some(ArrayValue::Int(int)) => int.to_string(),
-            Some(ArrayValue::Float(float)) => float.to_string(),
-            Some(ArrayValue::Bool(value)) => value.to_string(),
-            Some(ArrayValue::Timestamp(at)) => timestamp_text(at),
+            Some(CellValue::Int(int)) => int.to_string(),
+            Some(CellValue::Float(float)) => float.to_string(),
+            Some(CellValue::Bool(value)) => value.to_string(),
+            Some(CellValue::Timestamp(at)) => timestamp_text(at),
         };
         Self { text: Some(text), left_out: 0 }
     }

@@ -1,12 +1,12 @@
 //! The values of a batch row by row, with the mask of the report applied. Nothing above this file sees a masked value.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow_array::{Array, RecordBatch};
 use uuid::Uuid;
 
 use crate::{
-    batch::{ArrayValue, Column, ColumnValues, OutputColumn},
+    batch::{ArrayValue, Column, ColumnType, ColumnValues, ListItem, OutputColumn},
     client::Row,
     error::{Error, Result},
     transform::{EditedRow, Shaper},
@@ -46,6 +46,36 @@ impl RowColumns {
     /// Returns the place of the column with a field of the API.
     fn place(&self, field: Column) -> Option<usize> {
         self.fields.iter().position(|it| *it == Some(field))
+    }
+}
+
+/// A value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum CellValue<'a> {
+    /// Text, or JSON text. A list is the JSON text of an array.
+    Text(Cow<'a, str>),
+    Int(i64),
+    Float(f64),
+    Bool(bool),
+    /// Microseconds since 1970, UTC.
+    Timestamp(i64),
+}
+
+impl<'a> CellValue<'a> {
+    fn of(value: ArrayValue<'a>, column_type: ColumnType) -> Self {
+        match value {
+            ArrayValue::Text(text) => Self::Text(text.into()),
+            ArrayValue::Int(int) => Self::Int(int),
+            ArrayValue::Float(float) => Self::Float(float),
+            ArrayValue::Bool(value) => Self::Bool(value),
+            ArrayValue::Timestamp(at) => Self::Timestamp(at),
+            list @ ArrayValue::List(_) => {
+                let mut json = Vec::new();
+                // Writing to memory cannot fail.
+                let _ = list.write_json(column_type == ColumnType::List(ListItem::Json), &mut json);
+                Self::Text(String::from_utf8_lossy(&json).into_owned().into())
+            }
+        }
     }
 }
 
@@ -112,22 +142,25 @@ impl<'a> RowValues<'a, '_> {
     }
 
     /// Returns the value of the column at this place; `None` for null.
-    fn get(&self, place: usize) -> Option<ArrayValue<'_>> {
-        let Some(edited) = &self.edited else { return self.original(place) };
+    fn get(&self, place: usize) -> Option<CellValue<'_>> {
+        let columns = self.rows.columns;
+        let column_type = columns.columns.get(place)?.column_type();
+        let original = || Some(CellValue::of(self.original(place)?, column_type));
+        let Some(edited) = &self.edited else { return original() };
         let row = edited.of(self.as_row());
-        let text = match self.rows.columns.fields.get(place)? {
+        let text = match columns.fields.get(place)? {
             Some(Column::Input) => row.input,
             Some(Column::ExpectedOutput) => row.expected_output,
             Some(Column::Persona) => row.persona,
             Some(Column::Tags) => row.tags,
             Some(Column::AdditionalProperties) => row.additional_properties,
-            Some(Column::Id | Column::Order) | None => return self.original(place),
+            Some(Column::Id | Column::Order) | None => return original(),
         };
-        text.map(ArrayValue::Text)
+        text.map(|text| CellValue::Text(text.into()))
     }
 
     /// Returns the values of the columns that the report shows; `None` for null.
-    pub(super) fn shown(&self) -> impl Iterator<Item = Option<ArrayValue<'_>>> {
+    pub(super) fn shown(&self) -> impl Iterator<Item = Option<CellValue<'_>>> {
         self.rows.columns.shown.iter().map(|place| self.get(*place))
     }
 

@@ -57,10 +57,7 @@ pub use self::{
 };
 pub(crate) use self::{
     edits::EditedRow,
-<<<<<<< HEAD
-=======
     explain::Explanation,
->>>>>>> main
     options::ColumnText,
     shaped::Shaped,
     shaper::Shaper,

@@ -80,7 +80,7 @@ fn remarks(report: &ExportReport) -> Vec<Markup> {
         let name = column.column.name();
         if rows > 0 && column.nulls == rows {
             found.push(html! { code { (Outside(name)) } " is null in every row." });
-        } else if column.nulls > 0 && column.column.of_api() == Some(Column::ExpectedOutput) {
+        } else if column.nulls > 0 && column.api == Some(Column::ExpectedOutput) {
             found.push(html! { strong { (part(column.nulls)) } " without an expected output." });
         }
     }
@@ -188,8 +188,8 @@ fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
                     }
                     _ => {}
                 }
-                @if profile.column.of_api() == Some(Column::Order) { (order(report)) }
-                @if profile.column.of_api() == Some(Column::Input) { (conversations(report)) }
+                @if profile.api == Some(Column::Order) { (order(report)) }
+                @if profile.api == Some(Column::Input) { (conversations(report)) }
             }
             @match &profile.values {
                 ValueProfile::Json(json) | ValueProfile::Tags(json, _) if values > 0 => (tree(json, rows)),

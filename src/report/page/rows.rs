@@ -197,7 +197,7 @@ impl<'a> PageRow<'a> {
                     }
                     @for (column, cell) in others {
                         h4 { (Outside(column.name())) }
-                        @if column.column_type() == ColumnType::Json { (json_cell(cell)) } @else { (text_cell(cell)) }
+                        @if matches!(column.column_type(), ColumnType::Json | ColumnType::List(_)) { (json_cell(cell)) } @else { (text_cell(cell)) }
                     }
                 }
             }

@@ -15,10 +15,10 @@ use self::{
 };
 use super::{
     sample::RowSample,
-    values::{BatchRows, RowColumns},
+    values::{BatchRows, CellValue, RowColumns},
 };
 use crate::{
-    batch::{ArrayValue, Column, ColumnType, OutputColumn},
+    batch::{Column, ColumnType, OutputColumn},
     error::{Error, Result},
     location::Location,
     proof::Digest,
@@ -34,6 +34,8 @@ const SHORT_OUTPUT: usize = 3;
 #[derive(Debug)]
 pub(super) struct ColumnProfile {
     pub(super) column: OutputColumn,
+    /// The field of the API that it has.
+    pub(super) api: Option<Column>,
     pub(super) nulls: u64,
     pub(super) distinct: DistinctValues,
     /// Characters of texts, and of JSON as the export has it.
@@ -135,16 +137,15 @@ impl Profile {
             }
             let mut bytes = 0;
             for (column, value) in self.columns.iter_mut().zip(row.shown()) {
-                let api = column.column.of_api();
-                if let Some(ArrayValue::Text(text)) = value {
-                    bytes += text.len();
-                }
-                match value {
-                    Some(ArrayValue::Int(order)) if api == Some(Column::Order) => {
-                        orders.push(order);
+                match &value {
+                    Some(CellValue::Int(order)) if column.api == Some(Column::Order) => {
+                        orders.push(*order);
                     }
-                    Some(ArrayValue::Text(text)) if api == Some(Column::Input) => {
-                        inputs.push((index, XxHash3_128::oneshot(text.as_bytes())));
+                    Some(CellValue::Text(text)) => {
+                        bytes += text.len();
+                        if column.api == Some(Column::Input) {
+                            inputs.push((index, XxHash3_128::oneshot(text.as_bytes())));
+                        }
                     }
                     _ => {}
                 }
@@ -198,7 +199,7 @@ impl ColumnProfile {
                 ValueProfile::Tags(JsonTree::default(), CommonValues::new()?)
             }
             (ColumnType::String, _) => ValueProfile::Text(CommonValues::new()?),
-            (ColumnType::Json, _) => ValueProfile::Json(JsonTree::default()),
+            (ColumnType::Json | ColumnType::List(_), _) => ValueProfile::Json(JsonTree::default()),
             (ColumnType::Int | ColumnType::Float, _) => {
                 ValueProfile::Number(NumberRange::default())
             }
@@ -206,13 +207,14 @@ impl ColumnProfile {
             (ColumnType::Timestamp, _) => ValueProfile::Timestamp(None),
         };
         let (distinct, lengths) = (DistinctValues::new()?, Lengths::new()?);
-        Ok(Self { column: column.clone(), nulls: 0, distinct, lengths, values })
+        let api = column.of_api();
+        Ok(Self { column: column.clone(), api, nulls: 0, distinct, lengths, values })
     }
 
     /// Adds the value of a row. Returns the name of this column if its JSON text is not JSON.
     fn add(
         &mut self,
-        value: Option<ArrayValue<'_>>,
+        value: Option<CellValue<'_>>,
         (row, id): (u64, &str),
         others: &mut RowFigures<'_>,
     ) -> Result<(), String> {
@@ -220,53 +222,52 @@ impl ColumnProfile {
             self.nulls += 1;
             return Ok(());
         };
-        match value {
-            ArrayValue::Text(text) => {
+        match &value {
+            CellValue::Text(text) => {
                 self.distinct.add(text.as_bytes());
                 self.lengths.add(text.chars().count() as u64, row, id);
             }
-            ArrayValue::Int(int) | ArrayValue::Timestamp(int) => {
+            CellValue::Int(int) | CellValue::Timestamp(int) => {
                 self.distinct.add(&int.to_le_bytes());
             }
-            ArrayValue::Float(float) => self.distinct.add(&float.to_le_bytes()),
-            ArrayValue::Bool(value) => self.distinct.add(&[u8::from(value)]),
+            CellValue::Float(float) => self.distinct.add(&float.to_le_bytes()),
+            CellValue::Bool(value) => self.distinct.add(&[u8::from(*value)]),
         }
         let name = || self.column.name().to_owned();
-        match (&mut self.values, value) {
-            (ValueProfile::Text(common), ArrayValue::Text(text)) => common.add(text),
-            (ValueProfile::Json(tree), ArrayValue::Text(text)) => {
-                let api = self.column.of_api();
-                let is_input = api == Some(Column::Input);
+        match (&mut self.values, &value) {
+            (ValueProfile::Text(common), CellValue::Text(text)) => common.add(text),
+            (ValueProfile::Json(tree), CellValue::Text(text)) => {
+                let is_input = self.api == Some(Column::Input);
                 let roles = &mut others.turns.roles;
                 let mut on_role = |role: &str| {
                     if is_input {
-                        roles.add(role)
+                        roles.add(role);
                     }
                 };
                 let content = tree.add(text, row, &mut on_role).map_err(|_| name())?;
                 if is_input && content.turns > 0 {
                     others.turns.turns.add(content.turns, row, id);
                 }
-                if api == Some(Column::ExpectedOutput) {
+                if self.api == Some(Column::ExpectedOutput) {
                     let (bytes, is_text) = (content.bytes, !content.has_others);
                     others.outputs.empty += u64::from(is_text && bytes == 0);
                     others.outputs.short +=
                         u64::from(is_text && (1..SHORT_OUTPUT).contains(&bytes));
                 }
             }
-            (ValueProfile::Tags(tree, common), ArrayValue::Text(text)) => {
+            (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
                 tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
                 labels(text, &mut |label| common.add(label)).map_err(|_| name())?;
             }
-            (ValueProfile::Number(range), ArrayValue::Int(int)) => {
-                range.integers = Some(wider(range.integers, int));
+            (ValueProfile::Number(range), CellValue::Int(int)) => {
+                range.integers = Some(wider(range.integers, *int));
             }
-            (ValueProfile::Number(range), ArrayValue::Float(float)) => {
-                range.floats = Some(wider(range.floats, float));
+            (ValueProfile::Number(range), CellValue::Float(float)) => {
+                range.floats = Some(wider(range.floats, *float));
             }
-            (ValueProfile::Bool { yes }, ArrayValue::Bool(value)) => *yes += u64::from(value),
-            (ValueProfile::Timestamp(range), ArrayValue::Timestamp(at)) => {
-                *range = Some(wider(*range, at));
+            (ValueProfile::Bool { yes }, CellValue::Bool(value)) => *yes += u64::from(*value),
+            (ValueProfile::Timestamp(range), CellValue::Timestamp(at)) => {
+                *range = Some(wider(*range, *at));
             }
             _ => {}
         }
