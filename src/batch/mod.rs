@@ -391,6 +391,7 @@ mod tests {
         persona: None,
         tags: None,
         additional_properties: None,
+        has_id: true,
         compact: false,
     };
 

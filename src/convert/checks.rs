@@ -27,23 +27,42 @@ const NULL: &str = "null";
 pub(super) struct RowChecks {
     /// JSON columns must be JSON. White space between tokens is dropped, and JSON null becomes null.
     pub(super) json: bool,
-    /// Ids must be UUIDs.
+    /// Ids must be UUIDs, as an export writes them.
     pub(super) ids: bool,
     /// Ids must be distinct.
     pub(super) distinct: bool,
 }
 
+impl RowChecks {
+    /// Returns the checks of a source. What a file states of itself vouches for nothing, because whoever wrote the rows wrote
+    /// that, too. `writes_json` says that JSON columns become values of JSON Lines: a line with a value that is not JSON
+    /// could not be read at all.
+    pub(super) fn of(has_record: bool, is_transformed: bool, writes_json: bool) -> Self {
+        Self {
+            // Replacements are made in the text of the JSON, which must be JSON for that, whatever a record says.
+            json: !has_record || is_transformed || writes_json,
+            ids: !has_record || is_transformed,
+            distinct: !has_record,
+        }
+    }
+}
+
 /// Returns the ids of a batch; none if it has no such column. `first_row` is the number of its first row, from 1.
 ///
 /// # Errors
-/// [`Error::Damaged`] for the first id that is not a UUID.
+/// [`Error::Damaged`] for the first id that is not a UUID in the form of an export: one id has one text only.
 pub(super) fn ids(batch: &RecordBatch, place: &Location, first_row: u64) -> Result<Vec<Uuid>> {
     let texts = batch.column_by_name(Column::Id.name()).and_then(|ids| ids.as_string_opt::<i32>());
     let Some(texts) = texts else { return Ok(Vec::new()) };
+    let mut form = Uuid::encode_buffer();
     let id = |(row, text): (usize, Option<&str>)| {
         let row = grouped(first_row + row as u64);
         match text.map(Uuid::try_parse) {
-            Some(Ok(id)) => Ok(id),
+            Some(Ok(id)) if text == Some(&id.hyphenated().encode_lower(&mut form)) => Ok(id),
+            Some(Ok(id)) => {
+                let text = quoted(text.unwrap_or_default(), SHOWN);
+                Err(damaged(place, format!("row {row}: its id {text} is not written as {id}")))
+            }
             None => Err(damaged(place, format!("row {row} has no id"))),
             Some(Err(_)) => {
                 let id = quoted(text.unwrap_or_default(), SHOWN);
@@ -72,6 +91,12 @@ pub(super) fn with_json(
             if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
                 let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
                 let why = format!("row {row}: its {column} {text} is not JSON: {error}");
+                return Err(damaged(place, why));
+            }
+            let is_object = text.trim_start().starts_with('{') || text.trim() == NULL;
+            if column.of_api() == Some(Column::AdditionalProperties) && !is_object {
+                let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
+                let why = format!("row {row}: its {column} {text} is not an object");
                 return Err(damaged(place, why));
             }
             are_compact &= matches!(compact(text), Cow::Borrowed(text) if text != NULL);

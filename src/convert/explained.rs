@@ -48,7 +48,8 @@ pub fn explain_export(
     let read = ReadOptions { columns: Vec::new(), ..options.clone() };
     let plan = SourcePlan::open(location, read, (None, &[]), Some(shaper.clone()))?;
     let bytes = StreamOptions::default().prefetch_bytes;
-    let mut stage = Stage::explaining(shaper, StageLimits { threads: cores(), bytes })?;
+    let mut stage =
+        Stage::explaining(shaper, StageLimits { threads: cores(), bytes, hash_key: None })?;
     let (mut explained, mut left, mut failed) = (ExplainedRows::default(), rows, None);
     let mut take = |stage: &mut Stage<BatchBlock>| -> Result<()> {
         let Some(shaped) = stage.take(|| options.go_on().is_err())? else {
@@ -63,8 +64,8 @@ pub fn explain_export(
         let count = block.batch.num_rows().min(left);
         left -= count;
         let batch = block.batch.slice(0, count);
-        let ids = block.ids.into_iter().take(count).collect();
-        let block = BatchBlock { first_row: block.first_row, batch, ids };
+        let ids = block.ids.iter().copied().take(count).collect();
+        let block = BatchBlock { batch, ids, ..block };
         while failed.is_none() && !stage.has_room(&block) {
             failed = take(&mut stage).err();
         }

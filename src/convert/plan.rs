@@ -75,7 +75,7 @@ pub struct ConvertOptions {
     /// Number of rows in each part of a directory, except the last; default 250,000. A part also ends after 512 MiB of
     /// values.
     pub rows_per_file: Option<u64>,
-    /// Whether to replace an existing output; default no. Another program's files are never replaced.
+    /// Whether to replace an existing output; default no. A directory is replaced only if it is an export.
     pub overwrite: bool,
     /// Whether to delete the parts of an interrupted export to the same directory; default no. Those of an interrupted
     /// conversion are always deleted.
@@ -210,6 +210,11 @@ impl ConvertPlan {
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(super) fn transform_record(&self) -> Option<&TransformRecord> {
         self.rows.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Whether values of the rows are replaced.
+    pub(super) fn replaces(&self) -> bool {
+        self.transform_record().is_some_and(|transform| transform.replaced_paths() > 0)
     }
 
     /// Whether the rows of the output are those of the source, with all columns in their order.

@@ -43,6 +43,15 @@ pub(super) const QUEUED_BLOCKS: usize = 4;
 /// Marks the journal of a conversion.
 const CONVERSION: &str = "conversion";
 
+/// Stops the reader and the writer when it is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// A conversion that is ready to run.
 ///
 /// ```
@@ -129,8 +138,8 @@ impl Convert {
         let destination = probe(self.plan.output.wanted(), stop.as_mut()).await;
         let destination = destination.map_err(|error| self.hinted(error))?;
         let mut slot = DestinationSlot::new(destination);
-        let manifest = match self.stage(&mut slot, started_at, stop.as_mut()).await {
-            Ok(manifest) => manifest,
+        let (manifest, read) = match self.stage(&mut slot, started_at, stop.as_mut()).await {
+            Ok(staged) => staged,
             Err(error) => return Err(self.give_up(slot, error).await),
         };
         let sidecar = self.plan.output.sidecar;
@@ -141,7 +150,8 @@ impl Convert {
         let output = self.plan.output.target.to_string();
         let source = self.plan.rows.source.place.to_string();
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(ConvertSummary::of(&manifest, source, output, seconds))
+        let read_digest = read.digest.to_string();
+        Ok(ConvertSummary::of(&manifest, (source, read_digest), output, seconds))
     }
 
     /// Refuses to delete the parts of an interrupted export, unless the caller asked for it.
@@ -166,13 +176,13 @@ impl Convert {
         }
     }
 
-    /// Reads and writes all rows, and describes them in a manifest.
+    /// Reads and writes all rows, and describes them in a manifest. Also returns the rows that were read.
     async fn stage(
         &self,
         slot: &mut DestinationSlot,
         started_at: String,
         mut stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<Manifest> {
+    ) -> Result<(Manifest, SourceRows)> {
         let plan = json!({ CONVERSION: true, "tool": env!("CARGO_PKG_VERSION") });
         let header = Header { plan, count: 0, started_at };
         // The files of an earlier conversion are deleted.
@@ -199,7 +209,7 @@ impl Convert {
             }
         }
         let manifest = self.manifest(header.started_at, read, written);
-        Ok(Manifest { nested: types, ..manifest })
+        Ok((Manifest { nested: types, ..manifest }, read))
     }
 
     /// Reads all rows, to find the types of their nested columns.
@@ -242,7 +252,7 @@ impl Convert {
             rows: written.rows.written,
             transform: self.plan.transform_record().cloned(),
             earlier: origin.earlier.clone(),
-            converted_from: Some(source.converted_from(read.rows, read.digest.to_string())),
+            converted_from: Some(source.converted_from(read, self.plan.replaces())),
             columns: self.plan.columns().cloned().collect(),
             format: encoding.format(),
             compression: encoding.compression().to_string(),
@@ -257,6 +267,7 @@ impl Convert {
             card: None,
             splits: Vec::new(),
             parts: written.parts,
+            is_of_folder: false,
         }
     }
 
@@ -270,6 +281,8 @@ impl Convert {
         let (sender, receiver) = mpsc::sync_channel(QUEUED_BLOCKS);
         let reader = self.reader();
         let is_stopped = reader.options.stop.clone();
+        // A caller that drops the future ends the threads.
+        let _stop_on_drop = StopOnDrop(is_stopped.clone());
         let staged = slot.take()?;
         let stopper = staged.stopper();
         let (plan, progress) = (self.plan.clone(), self.progress.clone());

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{checks::RowChecks, reader::SourceReader, source::ConvertSource};
+use super::{checks::RowChecks, reader::SourceReader, replaced, source::ConvertSource};
 use crate::{
     batch::{BatchColumn, Column, ColumnSource, OutputColumn},
     error::{Error, Result},
@@ -62,6 +62,9 @@ impl SourcePlan {
             return Err(Error::Usage(why));
         }
         let columns = chosen_columns(&source, (names, drop), shaper.as_deref())?;
+        if let Some(shaper) = &shaper {
+            replaced::check(shaper, &source, &columns)?;
+        }
         Ok(Self { source: Arc::new(source), read, columns, shaper })
     }
 
@@ -72,16 +75,11 @@ impl SourcePlan {
 
     /// Returns a reader of all rows. `writes_json` says that JSON columns become values of JSON Lines.
     pub(super) fn reader(&self, writes_json: bool, temp_dir: PathBuf) -> SourceReader {
-        let is_recorded = self.source.origin.is_recorded;
+        let has_record = self.source.origin.has_record;
         SourceReader {
             source: self.source.clone(),
             options: self.read.clone(),
-            checks: RowChecks {
-                // A line with a value that is not JSON could not be read at all.
-                json: !is_recorded || writes_json,
-                ids: !is_recorded || self.shaper.is_some(),
-                distinct: !is_recorded,
-            },
+            checks: RowChecks::of(has_record, self.shaper.is_some(), writes_json),
             temp_dir,
         }
     }

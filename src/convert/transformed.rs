@@ -194,8 +194,8 @@ impl TransformedBatches {
             drop(sender.send(read.map(|_| None)));
         });
         spawned.map_err(Error::no_thread)?;
-        let limits =
-            StageLimits { threads: self.threads, bytes: StreamOptions::default().prefetch_bytes };
+        let bytes = StreamOptions::default().prefetch_bytes;
+        let limits = StageLimits { threads: self.threads, bytes, hash_key: None };
         let stage = self.plan.shaper.clone().map(|shaper| Stage::start(shaper, limits));
         Ok(RunningRead {
             blocks,

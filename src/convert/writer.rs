@@ -1,7 +1,6 @@
 //! Writes the rows of a conversion: transforms them, cuts batches and parts. The cuts depend only on the rows.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -19,7 +18,7 @@ use crate::{
     error::{Error, Result},
     export::{
         Progress,
-        duplicates::{Duplicates, ID_ENTRY},
+        duplicates::Duplicates,
         encoder::NestedEncoder,
         nesting_options::TypeChoice,
         output_plan::BYTES_PER_FILE,
@@ -112,7 +111,8 @@ impl ConvertWriter {
             }
             Some(shaper) => {
                 let bytes = StreamOptions::default().prefetch_bytes;
-                let limits = StageLimits { threads: self.plan.output.encode_threads, bytes };
+                let limits =
+                    StageLimits { threads: self.plan.output.encode_threads, bytes, hash_key: None };
                 let mut stage = Stage::start(shaper, limits)?;
                 let mut duplicates = Duplicates::new(self.plan.output.temp_dir.clone());
                 while let Some(block) = self.next(messages)? {
@@ -239,14 +239,8 @@ impl ConvertWriter {
         let Some(part) = closed.into_iter().next() else { return Ok(()) };
         self.bytes_before = self.builder.pushed_bytes();
         // A store can publish only recorded parts.
-        self.parts.destination().keep(KeptPart {
-            part,
-            has_next: false,
-            last_order: None,
-            entry_bytes: ID_ENTRY,
-            // No run resumes a conversion.
-            ids: PathBuf::new(),
-        })
+        // No run resumes a conversion.
+        self.parts.destination().keep(KeptPart::without_ids(part))
     }
 }
 

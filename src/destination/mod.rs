@@ -45,7 +45,7 @@ pub(crate) use self::{
     directory::Directory,
     drafts::Drafts,
     file::SingleFile,
-    fs::cannot_create,
+    fs::{cannot_create, staging_name},
     journal::{Header, KeptPart},
     part::{PartFile, examine},
     path_links::check_path_links,

@@ -14,6 +14,7 @@ use crate::{
     client::compact::compact,
     error::{Error, Result},
     location::Location,
+    readback::kinds::wrong_values,
 };
 
 /// The key column, which identifies rows, and the columns that are compared.
@@ -67,9 +68,7 @@ impl<'a> Rows<'a> {
                 column if column.is_json() => array.as_string_opt().map(Values::Json),
                 _ => array.as_string_opt().map(Values::Text),
             };
-            let kind = array.data_type();
-            let wrong =
-                || damaged(format!("its column {name} has the type {kind}, which no export uses"));
+            let wrong = || damaged(wrong_values(name, array.data_type()));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
         }
         Ok(Self { columns, len: batch.num_rows(), is_compact: false })

@@ -64,7 +64,7 @@ impl TransformPlan {
 
     fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        let limits = StageLimits { threads: cores(), bytes };
+        let limits = StageLimits { threads: cores(), bytes, hash_key: None };
         Self { shaper, columns, batch_size: BatchSize::RECORD_BATCH, limits }
     }
 

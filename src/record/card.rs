@@ -81,9 +81,28 @@ fn splits(manifest: &Manifest) -> Vec<CardSplit<'_>> {
     splits
 }
 
-/// Returns the YAML at the beginning. A JSON string is also a YAML string, whatever it holds.
+/// Returns a text as a string of YAML: a JSON string in which every character that YAML does not print is an escape.
+fn quoted(text: &str) -> String {
+    let is_printed = |c: char| match c {
+        ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
+            // These two end a line, and a parser drops a byte order mark.
+            !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+        }
+        _ => false,
+    };
+    let mut yaml = String::new();
+    for c in Value::from(text).to_string().chars() {
+        match is_printed(c) {
+            true => yaml.push(c),
+            // Characters beyond 0xffff are printed.
+            false => yaml += &format!("\\u{:04x}", u32::from(c)),
+        }
+    }
+    yaml
+}
+
+/// Returns the YAML at the beginning.
 fn front_matter(manifest: &Manifest) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
     let mut yaml = "---\nconfigs:\n- config_name: default\n  data_files:\n".to_owned();
     let splits = splits(manifest);
     // The loader refuses a split without rows, and all others with it.
@@ -253,6 +272,15 @@ mod tests {
         assert_eq!(escaped("[x](y) `z` _w_"), "\\[x\\]\\(y\\) \\`z\\` \\_w\\_");
         assert_eq!(code("a`b``c"), "``` a`b``c ```");
         assert_eq!(code("a\nb"), "` a b `");
+    }
+
+    #[test]
+    fn yaml_has_only_characters_that_it_prints() {
+        assert_eq!(quoted("naïve \"x\" 😀\u{1ffff}"), "\"naïve \\\"x\\\" 😀\u{1ffff}\"");
+        let hidden = "\u{fffe}\u{ffff}\u{feff}\u{85}\u{9f}\u{2028}\u{7f}\n\0";
+        let escaped = r#""\ufffe\uffff\ufeff\u0085\u009f\u2028\u007f\n\u0000""#;
+        assert_eq!(quoted(hidden), escaped);
+        assert_eq!(serde_json::from_str::<String>(escaped).unwrap(), hidden);
     }
 
     #[test]

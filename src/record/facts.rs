@@ -157,8 +157,8 @@ impl Facts {
     /// Returns the completeness of the file alone. The facts state that of the whole export.
     pub(crate) fn completeness_of_file(&self) -> Completeness {
         match self.completeness {
-            // The file is one of several parts.
-            Completeness::Proven if Some(self.rows_read) < self.rows_to_read() => {
+            // The file is one of several parts, or does not say how many rows there were.
+            Completeness::Proven if self.rows_to_read() != Some(self.rows_read) => {
                 Completeness::Partial
             }
             completeness => completeness,

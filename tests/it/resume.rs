@@ -298,7 +298,7 @@ fn damage_in_the_staging_is_fetched_again() {
         file.set_len(file.metadata().unwrap().len() - by).unwrap();
     };
     type Damage<'a> = (&'a str, u64, &'a dyn Fn(&Path));
-    let table: [Damage<'_>; 11] = [
+    let table: [Damage<'_>; 12] = [
         ("half a line appended to the journal", 3, &|root| {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
@@ -325,6 +325,7 @@ fn damage_in_the_staging_is_fetched_again() {
         }),
         ("a missing file of ids", 1, &|root| fs::remove_file(root.join("ids/1")).unwrap()),
         ("a truncated file of ids", 2, &|root| truncate(root.join("ids/2"), 16)),
+        ("a flipped bit in a file of ids", 1, &|root| flip(root.join("ids/1"))),
     ];
     for (damage, parts, apply) in table {
         println!("{damage}");

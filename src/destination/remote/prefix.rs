@@ -221,6 +221,7 @@ impl Prefix {
         let mut kept: Vec<KeptPart> = pending.iter().map(|pending| pending.kept.clone()).collect();
         let width = self.places.layout.width();
         let ids = kept::fetch_ids(&control, &self.temp_dir, &mut kept, width)?;
+        pending.truncate(kept.len());
         self.drop_all_but(&seen, &kept)?;
         control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
@@ -325,9 +326,7 @@ impl Prefix {
     /// Records a part that a later run does not keep.
     pub(in crate::destination) fn note_part(&mut self, part: &Part) -> Result<()> {
         self.lock()?.check()?;
-        let (part, ids) = (part.clone(), PathBuf::new());
-        let kept = KeptPart { part, has_next: false, last_order: None, entry_bytes: 16, ids };
-        self.record_pending(None, kept)
+        self.record_pending(None, KeptPart::without_ids(part.clone()))
     }
 
     /// Records a part whose blocks are all in the store.

@@ -16,8 +16,8 @@ fn nested_conversion_has_types_and_values_of_an_export() {
         let direct = format!("direct.{format}");
         let expected = export(&world, &[&["-o", &direct, "--manifest"], &NESTED[..]].concat());
         for source in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.csv", "parts/"] {
-            let manifest: &[&str] = if source == "parts/" { &[] } else { &["--manifest"] };
-            export(&world, &[&["-o", source, "--overwrite"], manifest].concat());
+            let more: &[&str] = if source == "parts/" { &[] } else { &["--manifest"] };
+            export(&world, &[&["-o", source, "--overwrite"], more].concat());
             let out = format!("out.{format}");
             let source = source.trim_end_matches('/');
             let converted = convert(
