@@ -7,8 +7,9 @@ use crate::{
     batch::Column,
     client::Row,
     diff::{DiffOptions, DiffSummary, Difference, DifferenceKind, DifferenceRow, diff},
-    error::Result,
+    error::{Error, Result},
     location::Location,
+    transform::NotJson,
 };
 
 /// Bytes of a value that are compared word by word: 8 KiB. The page says if there is more.
@@ -52,7 +53,12 @@ impl ChangesSeen {
         let each = options.rows.div_ceil(3) as u64;
         if each > 0 {
             found.differences(Some(each), |difference| {
-                rows.push(ChangedRow::of(difference, &options.drop, mask));
+                let row = ChangedRow::of(difference, &options.drop, mask);
+                let damaged = |_| {
+                    let why = "a masked value is not JSON".to_owned();
+                    Error::Damaged { path: after.to_path(), why }
+                };
+                rows.push(row.map_err(damaged)?);
                 Ok(())
             })?;
         }
@@ -67,11 +73,12 @@ impl ChangesSeen {
 }
 
 impl ChangedRow {
-    fn of(difference: Difference, drop: &[String], mask: Option<&Shaper>) -> Self {
+    fn of(difference: Difference, drop: &[String], mask: Option<&Shaper>) -> Result<Self, NotJson> {
         let Difference { kind, key, before, after } = difference;
         let is_shown = |column: &Column| !drop.iter().any(|name| name == column.name());
-        let masked = |row: &Option<DifferenceRow>| row.as_ref().map(|row| masked(row, mask));
-        let (before, after) = (masked(&before), masked(&after));
+        let masked =
+            |row: &Option<DifferenceRow>| row.as_ref().map(|row| masked(row, mask)).transpose();
+        let (before, after) = (masked(&before)?, masked(&after)?);
         let columns = Column::ALL.into_iter().filter(is_shown).filter_map(|column| {
             let of = |row: &Option<Vec<(Column, String)>>| {
                 let value = row.iter().flatten().find(|(it, _)| *it == column);
@@ -82,13 +89,13 @@ impl ChangedRow {
             (before != after).then_some((column, before, after))
         });
         let values = columns.collect();
-        Self { kind, key: key.filter(|_| is_shown(&Column::Id)), values }
+        Ok(Self { kind, key: key.filter(|_| is_shown(&Column::Id)), values })
     }
 }
 
 /// Returns the values of a row with the replacements of the mask.
-fn masked(row: &DifferenceRow, mask: Option<&Shaper>) -> Vec<(Column, String)> {
-    let Some(mask) = mask else { return row.values.clone() };
+fn masked(row: &DifferenceRow, mask: Option<&Shaper>) -> Result<Vec<(Column, String)>, NotJson> {
+    let Some(mask) = mask else { return Ok(row.values.clone()) };
     let of = |column: Column| {
         let value = row.values.iter().find(|(it, _)| *it == column).map(|(_, text)| text.as_str());
         value.filter(|text| *text != "null")
@@ -102,9 +109,10 @@ fn masked(row: &DifferenceRow, mask: Option<&Shaper>) -> Vec<(Column, String)> {
         persona: persona.as_deref(),
         tags: of(Column::Tags),
         additional_properties: of(Column::AdditionalProperties),
+        has_id: true,
         compact: false,
     };
-    let edited = mask.edited(&fields);
+    let edited = mask.replace_in(&fields)?;
     let fields = edited.as_ref().map_or(fields, |edited| edited.of(fields));
     let values = row.values.iter().map(|(column, text)| {
         let text = match column {
@@ -117,5 +125,5 @@ fn masked(row: &DifferenceRow, mask: Option<&Shaper>) -> Vec<(Column, String)> {
         };
         (*column, text.unwrap_or_else(|| "null".to_owned()))
     });
-    values.collect()
+    Ok(values.collect())
 }

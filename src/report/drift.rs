@@ -10,6 +10,7 @@ use super::{
     read::{ReadPlan, read},
     sample::SampleSize,
     source::ReportSource,
+    values::require_masked,
 };
 use crate::{
     batch::Column,
@@ -94,11 +95,15 @@ impl SnapshotData {
         let source = ReportSource::open(snapshot, &reading)?;
         let masking = options.mask.iter().fold(Transform::new(), |all, it| all.mask(it.as_str()));
         let temp_dir = options.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+        let mask = Shaper::compile(&masking)?.map(Arc::new);
+        if let Some(mask) = &mask {
+            require_masked(mask, &source.facts, &options.drop)?;
+        }
         let plan = ReadPlan {
             options: reading,
             size: SampleSize { all: 0, seed: 0 },
             drop: options.drop.clone(),
-            mask: Shaper::compile(&masking)?.map(Arc::new),
+            mask,
             temp_dir,
         };
         let seen = read(&source, &plan)?;

@@ -33,6 +33,7 @@ use self::{
     read::{ReadPlan, RowsSeen, read},
     sample::{MOST_ROWS, SampleSize},
     source::{ExportFacts, ReportSource},
+    values::require_masked,
 };
 #[cfg(feature = "snapshots")]
 pub use self::{
@@ -175,6 +176,9 @@ impl Report {
         let mask = Shaper::compile(&masking)?.map(Arc::new);
         let reading = ReadOptions { columns: Vec::new(), ..options.read.clone() };
         let source = ReportSource::open(export, &reading)?;
+        if let Some(mask) = &mask {
+            require_masked(mask, &source.facts, &options.drop)?;
+        }
         let plan = ReadPlan {
             options: reading,
             size: SampleSize { all: options.rows, seed: options.seed },

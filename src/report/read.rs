@@ -317,7 +317,10 @@ impl<'p> OrderedRows<'p> {
             if self.seen.contains(&hash) {
                 let rows = BatchRows::new(&batch, self.columns)?;
                 let number = first_row + index as u64;
-                self.duplicates.push(ShownRow::new(number, &rows.row(index)));
+                // It was masked before without an error.
+                let row =
+                    rows.row(index).map_err(|_| Error::Internal("a masked row".to_owned()))?;
+                self.duplicates.push(ShownRow::new(number, &row));
             } else if self.seen.len() < REMEMBERED {
                 self.seen.insert(hash);
             }

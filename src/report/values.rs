@@ -5,11 +5,14 @@ use std::{borrow::Cow, sync::Arc};
 use arrow_array::{Array, RecordBatch};
 use uuid::Uuid;
 
+use super::source::ExportFacts;
 use crate::{
     batch::{ArrayValue, Column, ColumnType, ColumnValues, ListItem, OutputColumn},
     client::Row,
     error::{Error, Result},
-    transform::{EditedRow, Shaper},
+    location::Location,
+    text::{grouped, quoted},
+    transform::{EarlierColumn, EditedRow, NotJson, Shaper},
 };
 
 /// The columns of a report, and the mask of their values.
@@ -47,6 +50,33 @@ impl RowColumns {
     fn place(&self, field: Column) -> Option<usize> {
         self.fields.iter().position(|it| *it == Some(field))
     }
+}
+
+/// Longest expression in a message, in characters.
+const SHOWN_EXPRESSION: usize = 60;
+
+/// Refuses to show a column that was computed from values that the mask replaces: no path leads into it.
+///
+/// # Errors
+/// `Usage` for the first such column that is not left out.
+pub(super) fn require_masked(mask: &Shaper, facts: &ExportFacts, drop: &[String]) -> Result<()> {
+    let earlier = facts.earlier.iter().map(|it| &it.transform).chain(&facts.transform);
+    let held = mask.held_by(earlier.map(|it| it.columns.as_slice()));
+    let is_shown = |held: &EarlierColumn| !drop.contains(&held.name);
+    let Some(EarlierColumn { name, expression, path, .. }) = held.into_iter().find(is_shown) else {
+        return Ok(());
+    };
+    let expression = quoted(&expression, SHOWN_EXPRESSION);
+    Err(Error::Usage(format!(
+        "the column {name} was computed by {expression}, so it can have values that `mask` {path} replaces: leave it out \
+         with `drop`"
+    )))
+}
+
+/// The error of a row with a value that is not JSON.
+pub(super) fn not_json(place: &Location, row: u64, what: &str) -> Error {
+    let why = format!("row {}: its {what} is not JSON", grouped(row));
+    Error::Damaged { path: place.to_path(), why }
 }
 
 /// A value of a row.
@@ -103,10 +133,15 @@ impl<'a> BatchRows<'a> {
         Ok(Self { columns, arrays: arrays.collect::<Result<_>>()? })
     }
 
-    pub(super) fn row<'b>(&'b self, row: usize) -> RowValues<'a, 'b> {
+    /// Returns the row with this index in the batch.
+    ///
+    /// # Errors
+    /// A field of a masked row is not JSON.
+    pub(super) fn row<'b>(&'b self, row: usize) -> Result<RowValues<'a, 'b>, NotJson> {
         let values = RowValues { rows: self, row, edited: None };
-        let edited = self.columns.mask.as_ref().and_then(|mask| mask.edited(&values.as_row()));
-        RowValues { edited, ..values }
+        let mask = self.columns.mask.as_ref();
+        let edited = mask.map(|mask| mask.replace_in(&values.as_row())).transpose()?.flatten();
+        Ok(RowValues { edited, ..values })
     }
 }
 
@@ -137,6 +172,7 @@ impl<'a> RowValues<'a, '_> {
             persona: self.text(Column::Persona),
             tags: self.text(Column::Tags),
             additional_properties: self.text(Column::AdditionalProperties),
+            has_id: true,
             compact: false,
         }
     }

@@ -359,6 +359,16 @@ fn masked_values_are_nowhere_on_the_page() {
             "user",
         ],
     );
+    // A column that was computed from a masked value has to be left out.
+    export(&world, &["-o", "again.parquet", "--column", "again=.persona"]);
+    let ran = run(&world, &["again.parquet", "--mask", ".persona", "-o", "x.html"]);
+    insta::assert_snapshot!(ran.told(&world), @r#"
+    exit 2
+    error: the column again was computed by ".persona", so it can have values that --mask .persona replaces: leave it out with --drop
+    "#);
+    let without = page(&world, &["again.parquet", "--mask", ".persona", "--drop", "again"]);
+    assert!(!without.contains("persona 1"));
+    fs::remove_file(world.path("again.parquet")).unwrap();
     let dropped = page(&world, &["rows.parquet", "--drop", "input,persona"]);
     assert!(!dropped.contains("question") && !dropped.contains("persona 1"));
     let ran = run(&world, &["rows.parquet", "--mask", ".input.missing", "-o", "x.html"]);

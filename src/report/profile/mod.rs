@@ -15,15 +15,14 @@ use self::{
 };
 use super::{
     sample::RowSample,
-    values::{BatchRows, CellValue, RowColumns},
+    values::{BatchRows, CellValue, RowColumns, not_json},
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
-    error::{Error, Result},
+    error::Result,
     location::Location,
     proof::Digest,
     record::{digest, manifest::add_replaced},
-    text::grouped,
     transform::EditedRow,
 };
 
@@ -131,7 +130,7 @@ impl Profile {
         let count = batch.num_rows();
         let (mut inputs, mut orders) = (Vec::with_capacity(count), Vec::new());
         for (index, number) in (0..count).zip(first_row..) {
-            let row = rows.row(index);
+            let row = rows.row(index).map_err(|_| not_json(place, number, "masked value"))?;
             if let Some(edited) = &row.edited {
                 EditedRow::count_paths(edited, &mut self.replaced);
             }
@@ -150,10 +149,8 @@ impl Profile {
                     _ => {}
                 }
                 let mut others = RowFigures { turns: &mut self.turns, outputs: &mut self.outputs };
-                column.add(value, (number, row.id()), &mut others).map_err(|column| {
-                    let why = format!("row {}: its {column} is not JSON", grouped(number));
-                    Error::Damaged { path: place.to_path(), why }
-                })?;
+                let added = column.add(value, (number, row.id()), &mut others);
+                added.map_err(|column| not_json(place, number, &column))?;
             }
             self.sample.offer(number, &row, bytes);
         }
