@@ -183,7 +183,7 @@ fn calendar_of(job: &JobNights) -> Markup {
                 span.status.stored { "stored" } " " span.status.unchanged { "unchanged" } " " span.status.failed { "failed" }
             }
             (calendar(&cells, &label))
-            div.axis { span { (begin.max(*first)) } span { (last) } }
+            p.soft { "From " (begin.max(*first)) " to " (last) "." }
         }
     }
 }
