@@ -30,6 +30,7 @@ mod widen;
 
 pub(crate) use self::{
     build::{Misfit, NestedBuilder},
+    cursor::{JsonCursor, JsonKind, MalformedJson, RawString},
     infer::InferredColumn,
     paths::NestPath,
     rescue::{RESCUED, Rescue, RescuedPaths},
