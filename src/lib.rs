@@ -119,7 +119,7 @@ mod text;
 mod throttle;
 mod transform;
 
-pub use batch::{Column, ColumnType, OutputColumn, schema, timestamp_text};
+pub use batch::{Column, ColumnType, ListItem, OutputColumn, schema, timestamp_text};
 pub use client::{
     ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page, Query, Row,
     Source,
@@ -127,7 +127,10 @@ pub use client::{
 pub use clock::{Clock, SystemClock};
 #[cfg(feature = "snapshots")]
 pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
-pub use convert::{Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary};
+pub use convert::{
+    Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary, TransformedBatches,
+    explain_export,
+};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,

@@ -238,6 +238,13 @@ fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
             lines.and(format_args!("  an expression failed on {}", counted(failed, "row")))
         }
     };
+    let lines = match (snapshot.duplicate_rows, &snapshot.unchanged_by) {
+        (0, _) | (_, Some(_)) => lines,
+        (more, None) => {
+            let rows = counted(more, "row");
+            lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
+        }
+    };
     rescued(lines.and(format_args!("  {path}")), snapshot, job)
 }
 

@@ -8,6 +8,7 @@
 //!
 //! This module knows no pages, rows or formats.
 
+mod changed;
 mod directory;
 mod drafts;
 mod file;
@@ -26,6 +27,7 @@ mod remote;
 #[cfg(not(feature = "clouds"))]
 #[path = "no_remote.rs"]
 mod remote;
+mod resumable;
 mod staged;
 mod synced;
 #[cfg(test)]
@@ -43,11 +45,12 @@ pub(crate) use self::{
     directory::Directory,
     drafts::Drafts,
     file::SingleFile,
-    fs::cannot_create,
+    fs::{cannot_create, staging_name},
     journal::{Header, KeptPart},
     part::{PartFile, examine},
     path_links::check_path_links,
     preflight::is_preflight,
+    resumable::{Resumable, resumable},
 };
 use crate::{
     error::{Error, Result, causes},

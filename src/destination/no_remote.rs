@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{Header, Interrupted, KeptPart, OutputRequest, PartFile};
+use super::{Header, Interrupted, KeptPart, OutputRequest, PartFile, Resumable};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
@@ -40,6 +40,14 @@ pub(super) fn interrupted(
     target: &Remote,
     _staging: Option<&Location>,
 ) -> Result<Option<Interrupted>> {
+    target.absurd()
+}
+
+pub(super) fn resumable(
+    target: &Remote,
+    _wanted: &OutputRequest,
+    _header: &Header,
+) -> Result<Option<Resumable>> {
     target.absurd()
 }
 

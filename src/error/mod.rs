@@ -65,13 +65,13 @@ pub enum Error {
         why: String,
     },
     /// A transformation failed on a row.
-    #[error("{}row {row} (id {id}): `{option}` {} {why}", of_page(*page), text::quoted(expression, 60))]
+    #[error("{}row {row}{}: `{option}` {} {why}", of_page(*page), of_id(*id), text::quoted(expression, 60))]
     Row {
         /// Number of the page, from 1. 0 if the rows are not read from pages.
         page: u64,
         /// Number of the row in the page, from 1. Without pages, among all rows.
         row: u64,
-        /// Id of the row.
+        /// Id of the row; nil if it has none.
         id: uuid::Uuid,
         /// Name of the option whose expression failed.
         option: &'static str,
@@ -481,6 +481,10 @@ impl Error {
 /// Names a page before one of its rows, if the row is of a page.
 fn of_page(page: u64) -> String {
     if page == 0 { String::new() } else { format!("page {page}, ") }
+}
+
+fn of_id(id: uuid::Uuid) -> String {
+    if id.is_nil() { String::new() } else { format!(" (id {id})") }
 }
 
 /// Allows `?` in your own [`Sink`](crate::Sink). The error becomes [`Error::Sink`].

@@ -20,14 +20,14 @@ use crate::{
 
 /// The place of a value that its column cannot hold: the indices of its row and of its column in the batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MisfitPlace {
-    pub(super) row: usize,
-    pub(super) column: usize,
+pub(crate) struct MisfitPlace {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
 }
 
 impl MisfitPlace {
     /// Returns the error of the value.
-    pub(super) fn explain(self, batch: &RecordBatch) -> Error {
+    pub(crate) fn explain(self, batch: &RecordBatch) -> Error {
         let text = |place: usize| {
             let texts = batch.columns().get(place).and_then(|array| array.as_string_opt::<i32>());
             texts.filter(|texts| texts.is_valid(self.row)).map(|texts| texts.value(self.row))
@@ -40,7 +40,7 @@ impl MisfitPlace {
 }
 
 /// Turns batches of JSON text into batches with nested columns.
-pub(super) struct NestedEncoder {
+pub(crate) struct NestedEncoder {
     schema: SchemaRef,
     /// For each column its builder, if it is nested and not text.
     columns: Vec<Option<(NestedType, NestedBuilder)>>,
@@ -59,7 +59,7 @@ pub(crate) struct EncodedBatch {
 
 impl NestedEncoder {
     /// `rescues` says whether values that do not fit go to a column of their own, which is the last one.
-    pub(super) fn new<'a>(
+    pub(crate) fn new<'a>(
         output: impl Iterator<Item = &'a OutputColumn>,
         types: &[NestedField],
         rescues: bool,
@@ -80,12 +80,13 @@ impl NestedEncoder {
         Self { is_strict: true, ..self }
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
-    /// Returns the nested batch, or the first value that has another type than its column and is not rescued.
-    pub(super) fn encode(
+    /// Returns the nested batch, and the batch as it is read back; or the first value that has another type than its
+    /// column and is not rescued.
+    pub(crate) fn encode(
         &mut self,
         batch: &RecordBatch,
     ) -> Result<std::result::Result<EncodedBatch, MisfitPlace>> {

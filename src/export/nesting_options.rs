@@ -63,7 +63,7 @@ impl TypeChoice {
 }
 
 /// Returns the encoding with the form of its JSON columns. If it is nested, also how types are chosen.
-pub(super) fn chosen_form(
+pub(crate) fn chosen_form(
     (form_of_all, asked): (Option<JsonColumns>, &NestingOptions),
     encoding: Encoding,
     columns: &[BatchColumn],

@@ -12,7 +12,7 @@ use super::{
     nesting_options::TypeChoice,
     now,
     plan::ExportPlan,
-    shaping::WriterInterrupt,
+    shaping::{InterruptOnDrop, WriterInterrupt},
     slot::DestinationSlot,
     staging::{GRACE, open},
     writer::{Finished, Writer},
@@ -103,6 +103,7 @@ impl Export {
             card: None,
             splits: written_splits(&finished.parts),
             parts: finished.parts,
+            is_of_folder: false,
         };
         if options.dataset_card {
             let text = card::text(&manifest);
@@ -128,6 +129,7 @@ impl Export {
         let stopper = staged.stopper();
         let mut writer = Writer::new(plan, count, staged, kept, self.progress.clone());
         let interrupt = writer.interrupt();
+        let _interrupt_on_drop = InterruptOnDrop(interrupt.clone());
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(receiver);
             (writer.into_destination(), result)
@@ -182,6 +184,8 @@ impl Export {
         };
         let (progress, is_interrupted) = (self.progress.clone(), WriterInterrupt::default());
         let interrupt = is_interrupted.clone();
+        // A caller that drops the future ends the thread.
+        let _interrupt_on_drop = InterruptOnDrop(interrupt.clone());
         let nesting = Nesting { plan, rules, count, drafts, drafted, progress, is_interrupted };
         let staged = slot.take()?;
         let stopper = staged.stopper();

@@ -212,7 +212,8 @@ impl ExportPlan {
         if is_mapped {
             require_lines(encoding)?;
         }
-        check_splits((shaper.as_deref(), options.dataset_card), &target, encoding)?;
+        let finds_types = matches!(nesting, Some(TypeChoice::Found(_)));
+        check_splits((shaper.as_deref(), options.dataset_card), &target, finds_types)?;
         Ok(Self {
             options,
             target,

@@ -91,6 +91,9 @@ pub struct DryRun {
     pub transform: Option<TransformRecord>,
     /// Number of rows that a page really contains.
     pub rows_per_page: u64,
+    /// Number of these rows that belong to finished parts of an interrupted export. The export would not fetch them again
+    /// if the parts are intact and the dataset is unchanged.
+    pub kept_rows: u64,
     /// Number of requests that the export would need if none fails.
     pub requests: u64,
 }

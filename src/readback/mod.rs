@@ -15,6 +15,7 @@ mod footer;
 mod foreign;
 mod json_line;
 mod json_lines;
+pub(crate) mod kinds;
 mod pages;
 mod parquet;
 mod recorded;
@@ -348,8 +349,7 @@ impl ColumnChoice {
             };
             let chosen = wanted.wants(name);
             if !fits {
-                let kind = field.data_type();
-                let why = || format!("its column {name} has the type {kind}, which no export uses");
+                let why = || kinds::wrong_values(name, field.data_type());
                 if chosen {
                     foreign.types.get_or_insert_with(why);
                 }
@@ -407,7 +407,7 @@ fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> R
     open_recorded(path, options, RecordedLines { columns, sha256: None })
 }
 
-/// Opens a staged Parquet file of this run, of any size. `path` is named in errors.
+/// Opens a staged Parquet file of this run, with values up to the highest limit. `path` is named in errors.
 pub(crate) fn open_staged(path: &Location, file: std::fs::File) -> Result<Reader> {
     let options = ReadOptions { max_value_bytes: ReadOptions::HIGHEST, ..ReadOptions::default() };
     parquet::open(path, Opened::Local(file.into()), &options)

@@ -10,6 +10,7 @@ use arrow_schema::{DataType, SchemaRef};
 
 use super::{ColumnChoice, ReadOptions, RescuedPlace, damaged};
 use crate::{
+    batch::ColumnValues,
     error::{Error, Result},
     location::Location,
     nested::{NestedType, NestedValues, RESCUED, RescuedRow, TextTooLong, WrongRescue},
@@ -57,12 +58,14 @@ pub(super) struct ReadWindow {
     rows: usize,
 }
 
-/// An array of texts in any of Arrow's text types, or of values that become JSON text.
+/// An array of texts in any of Arrow's text types, of values that become JSON text, or of lists.
 enum Texts<'a> {
     Small(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
     Typed(TypedTexts<'a>),
+    /// Lists, which are passed on as they are.
+    Lists(ColumnValues<'a>),
 }
 
 /// The values of a typed JSON column, and the text of those that were taken.
@@ -78,6 +81,7 @@ impl<'a> Texts<'a> {
             DataType::Utf8 => Some(Self::Small(array.as_string())),
             DataType::LargeUtf8 => Some(Self::Large(array.as_string())),
             DataType::Utf8View => Some(Self::View(array.as_string_view())),
+            DataType::List(_) => ColumnValues::of(array).map(Self::Lists),
             _ => None,
         }
     }
@@ -87,8 +91,8 @@ impl<'a> Texts<'a> {
         Some(Self::Typed(TypedTexts { values, text: String::new(), written: StringBuilder::new() }))
     }
 
-    /// Adds the next row of the column `name` to the batch. Returns the size of its text in bytes, or a size above the
-    /// limit if it is too long.
+    /// Adds the next row of the column `name` to the batch. Returns the size of its text or list in bytes, or a size
+    /// above the limit if it is too long.
     ///
     /// # Errors
     /// When the rescued values of the row do not belong to it.
@@ -98,6 +102,9 @@ impl<'a> Texts<'a> {
         rescued: Option<&mut RescuedRow<'_>>,
         limit: usize,
     ) -> std::result::Result<usize, WrongRescue> {
+        if let Self::Lists(lists) = self {
+            return Ok(lists.get(row).map_or(0, |list| list.size()));
+        }
         let Self::Typed(typed) = self else { return Ok(self.value(row).map_or(0, str::len)) };
         let is_valid = typed.values.is_valid(row);
         typed.text.clear();
@@ -119,7 +126,7 @@ impl<'a> Texts<'a> {
             Self::Small(texts) => texts.is_valid(row).then(|| texts.value(row)),
             Self::Large(texts) => texts.is_valid(row).then(|| texts.value(row)),
             Self::View(texts) => texts.is_valid(row).then(|| texts.value(row)),
-            Self::Typed(_) => None,
+            Self::Typed(_) | Self::Lists(_) => None,
         }
     }
 }

@@ -122,6 +122,9 @@ pub struct Manifest {
     pub splits: Vec<WrittenSplit>,
     /// The files, in the order of their rows: the rows of the first split come before those of the next one.
     pub parts: Vec<Part>,
+    /// Whether only the parts in a folder of the export are listed, for a reader of that folder. No file has it.
+    #[serde(skip)]
+    pub(crate) is_of_folder: bool,
 }
 
 /// The program that wrote an export.

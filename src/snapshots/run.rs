@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
     select::{self, Chosen},
-    series::{Series, SeriesState, bytes_of},
+    series::{Series, SeriesState},
 };
 use crate::{
     client::Client,
@@ -24,7 +24,7 @@ use crate::{
     location::StorageOptions,
     nested::NestedField,
     record::{
-        manifest::{Listed, Manifest, SnapshotOf},
+        manifest::{Listed, Manifest, SnapshotOf, add_replaced},
         stamp::Stamp,
     },
 };
@@ -63,6 +63,8 @@ impl JobRun<'_> {
             rows: 0,
             rows_read: None,
             failed_rows: 0,
+            duplicate_rows: 0,
+            replaced_rows: Vec::new(),
             rescued_rows: 0,
             bytes: 0,
             requests: 0,
@@ -142,6 +144,10 @@ impl JobRun<'_> {
         result.rows = stored().map(|snapshot| snapshot.rows).sum();
         result.rows_read = stored().map(|snapshot| snapshot.rows_read).sum();
         result.failed_rows = stored().map(|snapshot| snapshot.failed_rows).sum();
+        result.duplicate_rows = stored().map(|snapshot| snapshot.duplicate_rows).sum();
+        let mut replaced = Vec::new();
+        stored().for_each(|snapshot| add_replaced(&mut replaced, &snapshot.replaced_rows));
+        result.replaced_rows = replaced;
         result.rescued_rows = stored().map(|snapshot| snapshot.rescued_rows).sum();
         result.bytes = stored().map(|snapshot| snapshot.bytes).sum();
         result.status = match first {
@@ -216,6 +222,9 @@ impl JobRun<'_> {
             rows: 0,
             rows_read: None,
             failed_rows: 0,
+            duplicate_rows: 0,
+            replaced_rows: Vec::new(),
+            splits: Vec::new(),
             rescued_rows: 0,
             rescued_paths: Vec::new(),
             bytes: 0,
@@ -230,13 +239,7 @@ impl JobRun<'_> {
                 told.snapshot = Some(stamp);
                 told.path = Some(series.path(stamp));
                 told.unchanged_by = unchanged_by.map(str::to_owned);
-                told.rows = manifest.rows;
-                told.rows_read = Some(manifest.rows_read);
-                told.failed_rows = manifest.failed_rows();
-                let (rescued_rows, rescued_paths) = manifest.rescued();
-                (told.rescued_rows, told.rescued_paths) = (rescued_rows, rescued_paths.0);
-                told.bytes = bytes_of(&manifest);
-                told.digest = Some(manifest.digest);
+                told.count(&manifest);
             }
             Err(error) => {
                 told.error = Some(Failure::new(&error));

@@ -339,10 +339,13 @@ fn another_form_is_not_resumed() {
     let network = ["--concurrency", "1", "--max-retries", "0"];
     let with = |more: &[&str]| world.export(&[&PARTS[..], &network, more].concat());
     assert_eq!(with(&NESTED).code, Some(69));
-    for more in [&[][..], &["--json-columns", "nested,tags=text"]] {
+    for (more, why) in [
+        (&[][..], r#"--json-columns was "nested", now it is not given"#),
+        (&["--json-columns", "nested,tags=text"], "the options of nested columns are others now"),
+    ] {
         let ran = with(more);
         assert_eq!(ran.code, Some(73), "{ran:?}");
-        assert!(ran.stderr.contains("cannot be resumed: its setting "), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
     }
     world.server.set_faults(Faults::none());
     let ran = with(&["--restart"]).ok();
@@ -541,4 +544,23 @@ fn damaged_rescued_values_are_found() {
         let ran = run(&world, &["verify", "damaged.arrow"]);
         assert_ne!(ran.code, Some(0), "{ran:?}");
     }
+}
+
+#[test]
+fn split_has_nested_columns_of_given_types() {
+    let world = World::with_rows(Options::default(), conversations(2000));
+    world.export(&["-o", "all.parquet", "--manifest", "--json-columns", "nested"]).ok();
+    fs::rename(world.path("all.parquet.manifest.json"), world.path("s.json")).unwrap();
+    let split =
+        ["-o", "out/", "--split", "train=0.5,test=0.5", "--dataset-card", "--rows-per-file", "600"];
+    world.export(&[&split[..], &["--schema", "s.json"]].concat()).ok();
+    let of = |name: &str| -> Value { serde_json::from_slice(&world.read(name)).unwrap() };
+    assert_eq!(of("out.manifest.json")["nested"], of("s.json")["nested"]);
+    for path in ["out", "out/data", "out/data/train", "out/data/test"] {
+        run(&world, &["verify", path]).ok();
+    }
+    let refused = world.export(&[&split[..], &["--json-columns", "nested"]].concat());
+    assert_eq!(refused.code, Some(2));
+    let why = "--split needs the types of nested JSON columns: give --schema";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
 }
