@@ -32,7 +32,7 @@ pub(crate) use self::{
     build::{Misfit, NestedBuilder},
     infer::InferredColumn,
     paths::NestPath,
-    rescue::{RESCUED, Rescue, RescuedPaths},
+    rescue::{RESCUED, Rescue, RescuedPaths, recorded_types},
     resolve::{NestRules, resolve},
     restore::{RescuedRow, WrongRescue},
     text::{NestedValues, TextTooLong},
