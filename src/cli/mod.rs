@@ -21,6 +21,7 @@ mod preview;
 mod progress;
 mod prune;
 mod query;
+mod report;
 mod row_table;
 mod schedule;
 mod schema;
@@ -116,6 +117,7 @@ enum Command {
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Schema(Box<schema::SchemaArgs>),
+    Report(Box<report::ReportArgs>),
     Demo(Box<demo::DemoArgs>),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -182,6 +184,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Prune(prune) => prune.run(&global, &screen),
         Command::Check(check) => check.run(&global, &screen),
         Command::Schedule(schedule) => schedule.run(&global),
+        Command::Report(report) => report.run(&global, &screen),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

@@ -13,7 +13,7 @@ mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
-pub use self::{api::ApiError, page::PageError, report::Report};
+pub use self::{api::ApiError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, excerpt, harmless, human},
