@@ -14,6 +14,8 @@ use crate::{
     transform::{ColumnEdit, NotJson, PathSet, RowBlock, Shaper},
 };
 
+/// Number of blocks that wait for the thread that takes them: 4. A block has about 1 MiB.
+pub(super) const QUEUED_BLOCKS: usize = 4;
 /// Memory of the ids and decisions of a row, in bytes.
 const ROW_OVERHEAD: usize = 64;
 

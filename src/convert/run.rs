@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::{select, time::timeout};
 
 use super::{
+    block::QUEUED_BLOCKS,
     nesting::types_of,
     plan::ConvertPlan,
     reader::SourceReader,
@@ -39,8 +40,6 @@ use crate::{
     tasks::Worker,
 };
 
-/// Number of blocks that wait for the writer: 4. A block has about 1 MiB.
-pub(super) const QUEUED_BLOCKS: usize = 4;
 /// Marks the journal of a conversion.
 const CONVERSION: &str = "conversion";
 

@@ -17,9 +17,8 @@ use arrow_schema::SchemaRef;
 use uuid::Uuid;
 
 use super::{
-    block::BatchBlock,
+    block::{BatchBlock, QUEUED_BLOCKS},
     outcome::outcomes,
-    run::QUEUED_BLOCKS,
     source_plan::{SourcePlan, compile},
 };
 use crate::{
