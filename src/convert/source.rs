@@ -5,13 +5,14 @@ use std::{path::Path, sync::Arc};
 use arrow_schema::Schema;
 use uuid::Uuid;
 
-use super::{checks::damaged, reader::SourceRows};
+use super::checks::damaged;
 use crate::{
     batch::{Column, OutputColumn},
     client::Query,
     error::{Error, Result},
     location::Location,
     nested::NestedField,
+    proof::Digest,
     readback::{
         self, ReadOptions, Reader,
         checked_files::{ExportFile, RecordedRows},
@@ -37,6 +38,13 @@ pub(super) struct ConvertSource {
     /// Number of rows, if it is stated.
     pub(super) rows: Option<u64>,
     pub(super) origin: RowOrigin,
+}
+
+/// The rows that were read of the source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SourceRows {
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
 }
 
 /// Where the rows of the source come from, as it states.
