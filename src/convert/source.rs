@@ -27,6 +27,13 @@ use crate::{
     sink::{Encoding, Format},
 };
 
+/// The rows of the source that were read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SourceRows {
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
+}
+
 /// An export, or a file with the columns of an export.
 #[derive(Debug)]
 pub(super) struct ConvertSource {
