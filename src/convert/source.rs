@@ -47,13 +47,6 @@ pub(super) struct ConvertSource {
     pub(super) origin: RowOrigin,
 }
 
-/// The rows that were read of the source.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SourceRows {
-    pub(super) rows: u64,
-    pub(super) digest: Digest,
-}
-
 /// Where the rows of the source come from, as it states.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RowOrigin {
