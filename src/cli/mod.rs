@@ -1,7 +1,10 @@
 //! The command line, with one file per subcommand. It passes the typed arguments to the library and makes no
 //! decisions of its own.
 
+mod abort;
+mod begin;
 mod check;
+mod commit;
 mod completions;
 mod convert;
 mod datasets;
@@ -17,6 +20,8 @@ mod lines;
 mod man;
 mod nesting;
 mod output;
+mod part;
+mod planned;
 mod preview;
 mod progress;
 mod prune;
@@ -27,6 +32,7 @@ mod schema;
 mod signals;
 mod snapshot;
 mod snapshots;
+mod status;
 mod storage;
 mod table;
 mod transform;
@@ -103,6 +109,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(Box<export::ExportArgs>),
+    Begin(Box<begin::BeginArgs>),
+    Part(Box<part::PartArgs>),
+    Commit(commit::CommitArgs),
+    Status(status::StatusArgs),
+    Abort(abort::AbortArgs),
     Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
     Preview(Box<preview::PreviewArgs>),
@@ -172,6 +183,11 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Schema(schema) => return schema.run(&global),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
+        Command::Begin(begin) => begin.run(&global),
+        Command::Part(part) => part.run(&global, &screen),
+        Command::Commit(commit) => commit.run(&global, &screen),
+        Command::Status(status) => status.run(&global),
+        Command::Abort(abort) => abort.run(&global),
         Command::Convert(convert) => convert.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),

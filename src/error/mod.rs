@@ -9,10 +9,12 @@ mod hint;
 pub(crate) mod limits;
 mod page;
 pub(crate) mod panics;
+mod phrases;
 mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
+use self::phrases::{listed, of_page, text_kind};
 pub use self::{api::ApiError, page::PageError, report::Report};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
@@ -400,6 +402,25 @@ pub enum Error {
         /// The reason for the loss.
         why: String,
     },
+    /// The plan of an export by many workers is not there: it was committed or aborted, or never begun.
+    #[error("{}: no plan for many workers is there", path.display())]
+    PlanEnded {
+        /// The output, as given.
+        path: PathBuf,
+    },
+    /// Ranges of pages of an export by many workers are missing or cannot be used. Nothing was published, and the other
+    /// ranges are kept.
+    #[error("{}: the export is not complete: {}", path.display(), listed(problems))]
+    MissingRanges {
+        /// The output, as given.
+        path: PathBuf,
+        /// The problem with each of these ranges.
+        problems: Vec<String>,
+        /// Numbers of the ranges to write again, from 1, in order.
+        ranges: Vec<u32>,
+        /// Number of ranges of the plan.
+        of: u32,
+    },
     /// Another program wrote the output during the run, or the run lost its lock while it published. Perhaps only
     /// a part of the output is from this run.
     #[error("{} {why}", path.display())]
@@ -434,11 +455,6 @@ pub enum Error {
     /// A bug in this crate.
     #[error("internal error: {0}")]
     Internal(String),
-}
-
-/// What the text of an option is: most options take an expression.
-fn text_kind(option: &str) -> &'static str {
-    if matches!(option, "mask" | "pseudonymise") { "path" } else { "expression" }
 }
 
 impl Error {
@@ -476,11 +492,6 @@ impl Error {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
-}
-
-/// Names a page before one of its rows, if the row is of a page.
-fn of_page(page: u64) -> String {
-    if page == 0 { String::new() } else { format!("page {page}, ") }
 }
 
 /// Allows `?` in your own [`Sink`](crate::Sink). The error becomes [`Error::Sink`].

@@ -386,8 +386,7 @@ fn row_removed_from_the_kept_pages_starts_over() {
         world.server.replace(vec![Dataset::from_rows("moved", moved(removed)).with_id(ID)]);
         let ran = world.export(&ARGUMENTS).ok();
         assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
-        let told =
-            format!("page {page} no longer has the rows that the interrupted run found there");
+        let told = format!("page {page} no longer has the rows that were there before");
         assert!(ran.stderr.contains(&told), "{removed}: {}", ran.stderr);
         assert!(content(&world.path("rows")) == content(&calm.path("rows")), "{removed}");
 

@@ -250,6 +250,35 @@ impl Remote {
         wait(heads.buffer_unordered(AT_ONCE).try_collect())?
     }
 
+    /// Reads control objects below this prefix, with [`AT_ONCE`] requests in flight. Those that are missing, or larger than
+    /// any that a run writes, are left out.
+    pub(crate) fn reads(
+        &self,
+        names: impl IntoIterator<Item = String>,
+    ) -> Result<Vec<(String, Vec<u8>)>> {
+        let (store, _) = self.target()?;
+        let places: Vec<_> = names.into_iter().map(|name| (self.child(&name), name)).collect();
+        let reads = stream::iter(places).map(move |(place, name)| {
+            let store = store.clone();
+            async move {
+                let read = async {
+                    let found = store.get_opts(&place.path, GetOptions::default()).await?;
+                    if found.meta.size > CONTROL_OBJECT {
+                        return Ok(None);
+                    }
+                    found.bytes().await.map(|bytes| Some(bytes.to_vec()))
+                };
+                match read.await {
+                    Ok(bytes) => Ok(bytes.map(|bytes| (name, bytes))),
+                    Err(object_store::Error::NotFound { .. }) => Ok(None),
+                    Err(error) => Err(place.failed("read", &error)),
+                }
+            }
+        });
+        let read: Vec<Option<_>> = wait(reads.buffered(AT_ONCE).try_collect())??;
+        Ok(read.into_iter().flatten().collect())
+    }
+
     /// Reads the whole object; `None` if it is missing.
     ///
     /// # Errors
