@@ -16,6 +16,7 @@ use super::{
         GatheredPart, PLAN, RANGES, attempt_name, end_plan, ids_name, read_plan, read_records,
     },
     preflight,
+    publication::step,
     range_record::{FoundRange, PlanStart, RangeRecord},
     staged::{StagedDirectory, WrittenPart, cleared},
 };
@@ -65,7 +66,9 @@ impl Directory {
         }
         let ranges = staged.root.open_folder(RANGES);
         let ranges = ranges.map_err(Error::io("open", staged.root.path().join(RANGES)))?;
-        let found = read_records(&ranges, &self.layout)?;
+        let mut found = read_records(&ranges, &self.layout)?;
+        // A commit that was killed may have moved the parts. `take_range` looks at both places.
+        found.iter_mut().for_each(|found| found.problem = None);
         (self.staged, self.gathered) = (Some(staged), Some(Vec::new()));
         Ok(found)
     }
@@ -127,6 +130,7 @@ impl Directory {
         let data = cleared(&staged.root, "data", &names)?;
         for part in &gathered {
             let Some(from) = &part.staged else { continue };
+            step()?;
             let (inner, name) = folder_and_name(from);
             let (to, new) = folder_and_name(&part.path);
             let moved = staged.root.open_below(inner).and_then(|from| {
@@ -138,6 +142,7 @@ impl Directory {
         let written = |part: GatheredPart| (part.path.clone(), WrittenPart::Before(part.closed));
         staged.written = gathered.into_iter().map(written).collect();
         staged.reopen(data);
+        step()?;
         staged.journal = Some(Journal::create(&staged.root, header)?);
         staged.root.sync().map_err(Error::io("sync", root))?;
         // A commit that fails from now on keeps everything, too.
@@ -180,3 +185,6 @@ fn clear(root: &Folder) -> Result<()> {
     });
     removed.map_err(Error::io("remove", root.path()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,8 +171,10 @@ fn wrong_size(ranges: &Folder, record: &RangeRecord, layout: &PartLayout) -> Opt
 
 /// Removes a plan, then what workers have staged for it. A worker that is still active notices that the plan is gone.
 pub(super) fn end_plan(root: &Folder) -> io::Result<()> {
-    root.remove(PLAN)?;
-    root.sync()?;
+    if root.find(PLAN)?.is_some() {
+        root.remove(PLAN)?;
+        root.sync()?;
+    }
     let mut removed = Ok(());
     for _ in 0..ATTEMPTS {
         removed = root.remove_all(RANGES);

@@ -402,11 +402,11 @@ fn is_not_empty(error: &io::Error) -> bool {
 }
 
 /// A point where a test ends the publication as a crash would.
-fn step() -> Result<()> {
+pub(super) fn step() -> Result<()> {
     #[cfg(test)]
     tests::crash_in_turn()?;
     Ok(())
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

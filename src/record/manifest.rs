@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use super::names::{is_desktop_file, is_part_name};
-pub use super::part::Part;
 pub(crate) use super::{
     origin::{ConvertedFrom, Listed, SnapshotOf},
     part::{ListedPart, PartRows, add_replaced},
 };
+pub use super::{part::Part, written::Completeness};
 use crate::{
     batch::OutputColumn,
     client::Query,
@@ -140,18 +140,6 @@ impl Tool {
     }
 }
 
-/// Whether an export is proven to be made from all rows of its dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Completeness {
-    /// Every row of the dataset was read exactly once. The export contains them all, or those that its
-    /// transformation kept.
-    Proven,
-    /// Only a range of pages or a number of rows was requested, or the rows were converted from a file without a record.
-    /// Nothing is known about the other rows.
-    Partial,
-}
-
 impl Manifest {
     /// Reads a manifest.
     ///
@@ -197,6 +185,7 @@ impl Manifest {
         let transform = self.transform.clone().map(Arc::new);
         let columns: Arc<[OutputColumn]> = self.columns.as_slice().into();
         let earlier: Arc<[EarlierTransform]> = self.earlier.as_slice().into();
+        let nested: Option<Arc<[NestedField]>> = self.nested.as_deref().map(Arc::from);
         self.parts.iter().map(move |part| {
             // Each split has parts for all rows read.
             if split != part.split.as_ref() {
@@ -209,6 +198,9 @@ impl Manifest {
                 first_row: before,
                 dataset: self.dataset,
                 count: self.count,
+                completeness: self.completeness,
+                query: self.query.clone(),
+                nested: nested.clone(),
                 transform: transform.clone(),
                 earlier: earlier.clone(),
                 columns: columns.clone(),

@@ -100,6 +100,18 @@ fn kill_after(world: &World, requests: u64) {
 }
 
 #[test]
+fn journal_in_another_order_keeps_no_part_too_many() {
+    // The second part and the third one are exchanged: the pages of the kept parts must follow each other.
+    let world = interrupted();
+    let path = staging(&world).join("journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.swap(2, 3);
+    fs::write(&path, lines.join("\n") + "\n").unwrap();
+    continues_with(&world, 1);
+}
+
+#[test]
 fn exports_killed_once_resume_to_the_same_bytes() {
     // Thirty exports, each killed after a random number of requests.
     let fetched = Mutex::new(BTreeMap::new());

@@ -23,7 +23,7 @@ use super::{
     completion::StagedUpload,
     content::{PrefixContent, PrefixPlaces, sha256, within},
     lock::{LeaseWatch, Lock},
-    names::{HEADER, PLAN, commit_name, is_upload_name},
+    names::{HEADER, PLAN, commit_name, is_upload_name, uploaded_name},
     pending::{PendingPart, drop_pending, drop_upload, is_pending_name, json, pending_name},
     put::{Condition, replaced},
 };
@@ -306,7 +306,12 @@ impl BegunCommit {
         }
         // The uploads of workers that were killed. A run has none: its parts are all recorded.
         for name in seen.control.names.iter().filter(|name| is_upload_name(name)) {
-            drop_upload(&places.target, &places.control, name)?;
+            let of = uploaded_name(name).unwrap_or_default();
+            // The record of a pending part replaces the journal of its upload.
+            match seen.control.objects.contains_key(&pending_name(&of)) {
+                true => places.control.child(name).remove()?,
+                false => drop_upload(&places.target, &places.control, name)?,
+            }
         }
         clear_control(&places.control, lock)
     }
