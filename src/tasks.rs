@@ -6,6 +6,7 @@
 //! waits for queued work would then wait forever.
 
 use std::{
+    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
 };
@@ -73,6 +74,11 @@ impl<T: Send + 'static> Worker<T> {
             Err(_) => Err(Error::Internal(format!("{} stopped", self.what))),
         }
     }
+}
+
+/// Returns the number of threads for work that needs no more of them than cores, from 1 to 16.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(1, 16)
 }
 
 /// Creates the error for a task that panicked or was cancelled.

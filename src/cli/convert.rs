@@ -28,7 +28,7 @@ use super::{
 Examples:
   overmind-export convert rows.parquet -o rows.csv.gz
   overmind-export convert out/ -o s3://bucket/parts/ --rows-per-file 10000
-  overmind-export convert rows.jsonl -o billing.parquet --where '.tags.topic == \"billing\"'
+  overmind-export convert rows.jsonl -o billing.parquet --where '.tags.topic? == \"billing\"'
   overmind-export convert out/ -o - --columns id,input | head")]
 pub(super) struct ConvertArgs {
     /// A directory of parts or a single file (Parquet, Arrow IPC, JSON Lines or CSV): a path, or a URL such as

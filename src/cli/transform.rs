@@ -29,7 +29,7 @@ pub(super) struct TransformArguments {
     /// '{messages: .input.messages}'
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Columns", conflicts_with_all = ["columns", "drop", "computed"])]
     map: Option<String>,
-    /// Keep only the rows for which this jq expression holds, such as '.tags.topic == "billing"'; several
+    /// Keep only the rows for which this jq expression holds, such as '.tags.topic? == "billing"'; several
     /// must all hold
     #[arg(long = "where", value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
     conditions: Vec<String>,

@@ -51,12 +51,16 @@ impl SourceReader {
             // Names that the source does not list are refused when it is opened.
             reader.require_columns(place)?;
             let mut of_file = SourceRows::default();
-            for batch in reader.batches {
+            let with_digest = |batch: RecordBatch| {
+                let bytes = batch.get_array_memory_size();
+                Ok(((digest(&batch)?, batch), bytes))
+            };
+            for batch in reader.batches.mapped(&self.options, with_digest) {
                 self.options.go_on()?;
-                let batch = batch?;
+                let (digest, batch) = batch?;
                 let rows = batch.num_rows() as u64;
                 require_columns(&batch, &self.source.columns, place)?;
-                of_file.digest.join(digest(&batch)?, rows);
+                of_file.digest.join(digest, rows);
                 let block = self.block(batch, place, all.rows + of_file.rows + 1)?;
                 of_file.rows += rows;
                 if let Some(distinct) = &mut distinct {

@@ -215,7 +215,7 @@ fn columns(reader: &mut Reader) -> Result<Vec<OutputColumn>> {
     if let Some(schema) = &reader.schema {
         return Ok(of_schema(schema));
     }
-    match reader.batches.next() {
+    match reader.batches.first_lines() {
         Some(batch) => Ok(of_schema(batch?.schema_ref())),
         None => Ok(Column::ALL.into_iter().map(OutputColumn::from).collect()),
     }

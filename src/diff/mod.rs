@@ -35,9 +35,9 @@ pub use self::file::DiffFile;
 use self::{
     replay::{Replay, WantedRows},
     rows::Compared,
-    side::Side,
+    side::{ScannedBatch, Side},
     spill::RowSpill,
-    table::{DiffTally, Table},
+    table::{DiffTally, Table, TableEntry},
 };
 use crate::{
     batch::Column,
@@ -333,14 +333,29 @@ fn gather(side: &Side, compared: &Compared, table: &mut Table) -> Result<u64> {
         return Err(Error::Usage(format!("not enough memory for the {rows} rows of {path}")));
     }
     let mut count = 0;
-    side.scan(|rows| {
-        for row in 0..rows.len() {
-            table.push(rows.entry(compared, row));
-        }
-        count += rows.len() as u64;
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let entries = entries_of(compared);
+    side.scan(
+        move |batch| entries(&batch),
+        |entries| {
+            count += entries.len() as u64;
+            table.extend(&entries);
+            Ok(ControlFlow::Continue(()))
+        },
+    )?;
     Ok(count)
+}
+
+/// Returns a function that computes the entries of a batch, and their size in bytes.
+fn entries_of(
+    compared: &Compared,
+) -> impl Fn(&ScannedBatch) -> Result<(Vec<TableEntry>, usize)> + Clone + Send + Sync + 'static {
+    let compared = compared.clone();
+    move |batch| {
+        let rows = batch.rows()?;
+        let entries: Vec<_> = (0..rows.len()).map(|row| rows.entry(&compared, row)).collect();
+        let bytes = size_of_val(entries.as_slice());
+        Ok((entries, bytes))
+    }
 }
 
 fn summary(

@@ -4,11 +4,11 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Difference, DifferenceKind, DifferenceRow,
+    Difference, DifferenceKind, DifferenceRow, entries_of,
     rows::{Compared, RowValue, Rows},
-    side::Side,
+    side::{ScannedBatch, Side},
     spill::{RowSpill, SpillReader},
-    table::{ColumnSet, Table},
+    table::{ColumnSet, Table, TableEntry},
 };
 use crate::{batch::Column, error::Result};
 
@@ -33,6 +33,7 @@ pub(super) struct Replay<Visit> {
 struct At<'a> {
     rows: &'a Rows<'a>,
     row: usize,
+    entry: &'a TableEntry,
 }
 
 impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
@@ -41,8 +42,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         let (mut removed, mut changed) = (0, 0);
         let some = self.wanted.removed + self.wanted.changed > 0;
         self.scan(some, side, |replay, at| {
-            let entry = at.rows.entry(&replay.compared, at.row);
-            let Some(found) = replay.first.take(&entry) else { return Ok(false) };
+            let Some(found) = replay.first.take(at.entry) else { return Ok(false) };
             match found.kind {
                 DifferenceKind::Removed if removed < replay.wanted.removed => {
                     removed += 1;
@@ -70,8 +70,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         let (mut added, mut changed) = (0, 0);
         let some = self.wanted.added + self.wanted.changed > 0;
         self.scan(some, side, |replay, at| {
-            let entry = at.rows.entry(&replay.compared, at.row);
-            let Some(found) = replay.second.take(&entry) else { return Ok(false) };
+            let Some(found) = replay.second.take(at.entry) else { return Ok(false) };
             match found.kind {
                 DifferenceKind::Added if added < replay.wanted.added => {
                     added += 1;
@@ -79,7 +78,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                 }
                 DifferenceKind::Changed => {
                     // With a limit, the values of most changed rows were not spilled.
-                    let Some(offset) = replay.first.offset_of(entry.key()) else {
+                    let Some(offset) = replay.first.offset_of(at.entry.key()) else {
                         return Ok(false);
                     };
                     changed += 1;
@@ -113,9 +112,16 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
             return Ok(());
         }
         let all = self.wanted.all;
-        side.scan(|rows| {
-            for row in 0..rows.len() {
-                if each(self, &At { rows, row })? && !all {
+        let entries = entries_of(&self.compared);
+        let with_entries = move |batch: ScannedBatch| {
+            let (entries, bytes) = entries(&batch)?;
+            let bytes = bytes + batch.batch.get_array_memory_size();
+            Ok(((batch, entries), bytes))
+        };
+        side.scan(with_entries, |(batch, entries)| {
+            let rows = &batch.rows()?;
+            for (row, entry) in entries.iter().enumerate() {
+                if each(self, &At { rows, row, entry })? && !all {
                     return Ok(ControlFlow::Break(()));
                 }
             }

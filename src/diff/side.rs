@@ -3,7 +3,7 @@
 //! Only this module knows the locations of the inputs. It compares each file with the record of its export: damage
 //! is an error, not a difference.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use arrow_array::RecordBatch;
 
@@ -28,7 +28,7 @@ pub(super) struct Side {
     /// The columns of the API.
     columns: Option<Vec<Column>>,
     /// The names of the computed columns. They are not compared.
-    computed: Vec<String>,
+    computed: Arc<[String]>,
     rows: Option<u64>,
     options: ReadOptions,
 }
@@ -68,7 +68,7 @@ impl Side {
             (None, Some(recorded)) => Some(recorded.rows),
             (None, None) => readback::count_rows(place, || options.go_on())?,
         };
-        let computed: Vec<String> =
+        let computed: Arc<[String]> =
             reader.computed.iter().map(|column| column.name().to_owned()).collect();
         let columns = match reader.schema {
             Some(schema) => {
@@ -76,7 +76,7 @@ impl Side {
                 Some(Rows::new(&batch, place, &computed)?.columns().collect())
             }
             // In JSON Lines only the lines name the columns. Without a line, the columns are unknown.
-            None => match reader.batches.next() {
+            None => match reader.batches.first_lines() {
                 Some(batch) => Some(Rows::new(&batch?, place, &computed)?.columns().collect()),
                 None => None,
             },
@@ -115,32 +115,42 @@ impl Side {
         self.rows
     }
 
-    /// Reads all rows in order, until `visit` returns [`ControlFlow::Break`].
+    /// Reads all rows in order, until `visit` returns [`ControlFlow::Break`]. `visit` gets what `map` made of a batch,
+    /// which runs on the threads that decode. `map` also returns the size of its result in memory, in bytes.
     ///
     /// # Errors
     /// [`Error::Damaged`] when a file cannot be read or does not match its record. [`Error::Interrupted`] when the
     /// caller has set the stop flag. Every error of `visit`.
-    pub(super) fn scan(
+    pub(super) fn scan<T: Send + 'static>(
         &self,
-        mut visit: impl FnMut(&Rows<'_>) -> Result<ControlFlow<()>>,
+        map: impl Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
+        mut visit: impl FnMut(T) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         for file in &self.files {
             let (mut rows, mut whole) = (0, Digest::default());
             let (place, recorded, reader) = file.open(&self.options)?;
             reader.require_export(place)?;
-            for batch in reader.batches {
-                let batch = batch?;
-                self.options.go_on()?;
-                let these = Rows::new(&batch, place, &self.computed)?;
-                if self.columns.iter().flatten().any(|column| these.is_without(*column)) {
+            let (expected, computed) = (self.columns.clone(), self.computed.clone());
+            let (is_recorded, file, map) = (recorded.is_some(), place.clone(), map.clone());
+            let results = reader.batches.mapped(&self.options, move |batch| {
+                let scanned =
+                    ScannedBatch { batch, file: file.clone(), computed: computed.clone() };
+                let these = scanned.rows()?;
+                if expected.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
-                    return Err(damaged(place, why.to_owned()));
+                    return Err(damaged(&file, why.to_owned()));
                 }
-                if recorded.is_some() {
-                    whole.join(digest(&batch)?, batch.num_rows() as u64);
-                }
-                rows += batch.num_rows() as u64;
-                if visit(&these)?.is_break() {
+                let digest = if is_recorded { digest(&scanned.batch)? } else { Digest::default() };
+                let rows = scanned.batch.num_rows() as u64;
+                let (result, bytes) = map(scanned)?;
+                Ok(((result, rows, digest), bytes))
+            });
+            for result in results {
+                let (result, of_batch, digest) = result?;
+                self.options.go_on()?;
+                whole.join(digest, of_batch);
+                rows += of_batch;
+                if visit(result)?.is_break() {
                     return Ok(());
                 }
             }
@@ -154,6 +164,19 @@ impl Side {
     /// Returns the error of an export that changed between the two passes.
     pub(super) fn changed(&self) -> Error {
         damaged(&self.place, "it changed while it was compared".to_owned())
+    }
+}
+
+/// A batch of a side, checked.
+pub(super) struct ScannedBatch {
+    pub(super) batch: RecordBatch,
+    file: Location,
+    computed: Arc<[String]>,
+}
+
+impl ScannedBatch {
+    pub(super) fn rows(&self) -> Result<Rows<'_>> {
+        Rows::new(&self.batch, &self.file, &self.computed)
     }
 }
 

@@ -5,7 +5,7 @@
 //! added rows, because no data shows which belong together. A row without a key is paired with an equal row only.
 //! The order in which rows are added has no effect.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, thread};
 
 use twox_hash::XxHash3_128;
 
@@ -120,12 +120,12 @@ impl Table {
         usize::try_from(rows).is_ok_and(|rows| self.entries.try_reserve_exact(rows).is_ok())
     }
 
-    pub(super) fn push(&mut self, entry: TableEntry) {
+    pub(super) fn extend(&mut self, entries: &[TableEntry]) {
         // The capacity is too small only if a file does not record its row count, or records a wrong one.
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact((self.entries.len() / 16).max(1024));
+        if self.entries.capacity() - self.entries.len() < entries.len() {
+            self.entries.reserve_exact((self.entries.len() / 16).max(entries.len()));
         }
-        self.entries.push(entry);
+        self.entries.extend_from_slice(entries);
     }
 
     #[cfg(test)]
@@ -144,8 +144,7 @@ impl Table {
 /// Compares two sides and returns the counts. Afterwards each table contains only its differences.
 pub(super) fn compare(before: &mut Table, after: &mut Table) -> DiffTally {
     let (a, b) = (&mut before.entries, &mut after.entries);
-    a.sort_unstable();
-    b.sort_unstable();
+    sort(a, b);
     let mut tally = DiffTally::default();
     let (mut kept_a, mut kept_b) = (0, 0);
     let (mut i, mut j) = (0, 0);
@@ -198,6 +197,19 @@ pub(super) fn compare(before: &mut Table, after: &mut Table) -> DiffTally {
     before.keep(kept_a);
     after.keep(kept_b);
     tally
+}
+
+/// Sorts both tables at the same time.
+fn sort(a: &mut [TableEntry], b: &mut [TableEntry]) {
+    let started = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("sort".to_owned());
+        let started = thread.spawn_scoped(scope, || a.sort_unstable()).is_ok();
+        b.sort_unstable();
+        started
+    });
+    if !started {
+        a.sort_unstable();
+    }
 }
 
 fn same_key(entries: &[TableEntry], key: u128) -> usize {

@@ -161,7 +161,7 @@ impl Draft {
         let (location, file) = nesting.drafts.open(destination, index)?;
         let reader = readback::open_staged(&location, file)?;
         reader.require_export(&location)?;
-        Ok(Self { place: DraftPlace(location.to_path()), batches: reader.batches })
+        Ok(Self { place: DraftPlace(location.to_path()), batches: reader.batches.in_order() })
     }
 }
 

@@ -1,9 +1,6 @@
 //! The plan of an output: where and how rows are written. An export and a conversion have the same.
 
-use std::{
-    path::{Path, PathBuf},
-    thread,
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     destination::OutputRequest,
@@ -13,6 +10,7 @@ use crate::{
     output,
     record::layout::PartLayout,
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
+    tasks::cores,
 };
 
 /// Default number of rows in a part of a directory.
@@ -72,8 +70,7 @@ impl OutputChoice<'_> {
             }
             rows => rows,
         };
-        let encode_threads =
-            self.encode_threads.map_or_else(|| Ok(default_threads()), checked_threads)?;
+        let encode_threads = self.encode_threads.map_or_else(|| Ok(cores()), checked_threads)?;
         if self.rows_per_file.is_some() && !matches!(target, Target::Directory(_)) {
             return Err(Error::Usage(format!(
                 "`rows_per_file` needs a directory of parts, but {target} is not one: give a path that \
@@ -177,11 +174,6 @@ impl OutputPlan {
             temp_dir: self.temp_dir.clone(),
         }
     }
-}
-
-/// Returns the number of threads for encoding and for transforming: one for each core, but at most 16.
-pub(crate) fn default_threads() -> usize {
-    thread::available_parallelism().map_or(2, |cores| cores.get()).clamp(1, 16)
 }
 
 /// Refuses a number of threads that is too small or too large.

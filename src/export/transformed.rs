@@ -11,7 +11,7 @@ use super::{
     columns::output_columns,
     duplicates::Duplicates,
     handover::{QUEUED_BATCHES, WriterMessage, forward},
-    output_plan::{checked_threads, default_threads},
+    output_plan::checked_threads,
     shaping::{
         InterruptOnDrop, WriterInterrupt, computed_columns, ended_early, kept_rows, shape_pages,
     },
@@ -23,6 +23,7 @@ use crate::{
     paginator::StreamOptions,
     record::manifest::add_replaced,
     sink::{Sink, Written},
+    tasks::cores,
     transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
 };
 
@@ -63,7 +64,7 @@ impl TransformPlan {
 
     fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        let limits = StageLimits { threads: default_threads(), bytes };
+        let limits = StageLimits { threads: cores(), bytes };
         Self { shaper, columns, batch_size: BatchSize::RECORD_BATCH, limits }
     }
 

@@ -80,7 +80,7 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened> {
-    open_regular(path).map(Opened::Local).map_err(Error::io("open", path))
+    open_regular(path).map(|file| Opened::Local(file.into())).map_err(Error::io("open", path))
 }
 
 fn is_missing(error: &io::Error) -> bool {

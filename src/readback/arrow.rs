@@ -1,6 +1,6 @@
-//! Reads Arrow IPC files: one record batch after the other, and only the requested columns of each.
+//! Reads Arrow IPC files by their record batches, and only the requested columns of each.
 
-use std::sync::Arc;
+use std::{iter, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::{Block, Message, reader::FileDecoder, root_as_footer, root_as_message};
@@ -8,8 +8,10 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded,
-    shared::SharedFile, window::ReadWindow,
+    ColumnChoice, FileBatches, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded,
+    shared::SharedFile,
+    units::{CheckedUnit, ReadUnits, UnitBatches},
+    window::ReadWindow,
 };
 use crate::{
     error::{Cause, Result},
@@ -56,7 +58,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let checksum = checksum.or_else(|| find_checksum(&footer_data));
     let checksum = checksum.map(|value| FileChecksum { value, footer: length - start });
     let decoder = FileDecoder::new(found.clone(), footer.version());
-    let batches = ArrowBatches {
+    let units = Arc::new(ArrowBlocks {
         path: path.clone(),
         file,
         decoder: decoder.with_projection(columns.indices.clone()),
@@ -65,9 +67,8 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
         nested: columns.nested,
         wanted: columns.indices,
         options: options.clone(),
-        blocks: blocks.iter().copied().collect::<Vec<_>>().into_iter(),
-        window: None,
-    };
+        blocks: blocks.iter().copied().collect(),
+    });
     Ok(Reader {
         facts,
         computed,
@@ -76,7 +77,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
         schema: Some(columns.schema),
         foreign: columns.foreign,
         rows: None,
-        batches: Box::new(batches),
+        batches: FileBatches::Units(units),
     })
 }
 
@@ -85,7 +86,8 @@ fn bytes(path: &Location, file: &SharedFile, start: u64, length: u64) -> Result<
     file.get_bytes(start, length).map_err(|error| file.error(path, error.into()))
 }
 
-struct ArrowBatches {
+/// A file by its batches, which are larger than those of a reader.
+struct ArrowBlocks {
     path: Location,
     file: SharedFile,
     decoder: FileDecoder,
@@ -95,26 +97,65 @@ struct ArrowBatches {
     nested: Arc<[Option<NestedType>]>,
     wanted: Vec<usize>,
     options: ReadOptions,
-    blocks: std::vec::IntoIter<Block>,
-    window: Option<ReadWindow>,
+    blocks: Vec<Block>,
 }
 
-impl ArrowBatches {
-    fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            if let Some(window) = &mut self.window
-                && let Some(batch) = window.next(&self.path, &self.options)?
-            {
-                return Ok(Some(batch));
-            }
-            let Some(block) = self.blocks.next() else { return Ok(None) };
-            let decoded = self.decode(&block)?;
-            let columns = || (self.schema.clone(), self.nested.clone());
-            self.window = decoded.map(|batch| ReadWindow::new(columns(), &batch));
-        }
+/// The bytes of a block to read.
+struct BlockRanges {
+    start: u64,
+    head: u64,
+    body: u64,
+    message: bytes::Bytes,
+    /// Offset and length of the wanted buffers in the body.
+    ranges: Vec<(u64, u64)>,
+    is_compressed: bool,
+}
+
+/// Returns the size after decompression that a compressed buffer declares, in bytes.
+fn declared(buffer: &[u8]) -> u64 {
+    let size = buffer.first_chunk().map_or(0, |prefix| i64::from_le_bytes(*prefix));
+    u64::try_from(size).unwrap_or_default()
+}
+
+impl ReadUnits for ArrowBlocks {
+    fn path(&self) -> &Location {
+        &self.path
     }
 
-    fn decode(&self, block: &Block) -> Result<Option<RecordBatch>> {
+    fn count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn rows(&self) -> Option<u64> {
+        None
+    }
+
+    fn at_once(&self) -> usize {
+        self.file.at_once()
+    }
+
+    fn check(&self, unit: usize) -> Result<CheckedUnit> {
+        let (_, bytes) = self.ranges_of(self.block(unit)?)?;
+        Ok(CheckedUnit { bytes, rows: usize::MAX })
+    }
+
+    fn batches(self: Arc<Self>, unit: usize, _: CheckedUnit) -> Result<UnitBatches> {
+        let decoded = self.decode(self.block(unit)?)?;
+        let columns = (self.schema.clone(), self.nested.clone());
+        let mut window = decoded.map(|batch| ReadWindow::new(columns, &batch));
+        Ok(Box::new(iter::from_fn(move || {
+            window.as_mut().and_then(|it| it.next(&self.path, &self.options).transpose())
+        })))
+    }
+}
+
+impl ArrowBlocks {
+    fn block(&self, unit: usize) -> Result<&Block> {
+        self.blocks.get(unit).ok_or_else(|| damaged(&self.path, "a batch is missing".into()))
+    }
+
+    /// Reads the header of a block, and returns what to read of it and the memory that its values need in bytes.
+    fn ranges_of(&self, block: &Block) -> Result<(BlockRanges, u64)> {
         let wrong = |why: &str| damaged(&self.path, why.into());
         let sizes = (block.offset(), block.metaDataLength(), block.bodyLength());
         let (Ok(start), Ok(head), Ok(body)) =
@@ -128,25 +169,38 @@ impl ArrowBatches {
         }
         self.options.check_unit(&self.path, "the header of a batch has", head)?;
         let message = bytes(&self.path, &self.file, start, head)?;
-        let failed = |error: Cause| damaged(&self.path, error);
         let skipped = if message.starts_with(&[0xFF; 4]) { 8 } else { 4 };
         let flat = message.get(skipped..).ok_or_else(|| wrong("a batch has no header"))?;
         let flat = root_as_message(flat).map_err(|_| wrong("the header of a batch is invalid"))?;
-        let compressed = flat.header_as_record_batch().is_some_and(|it| it.compression().is_some());
+        let is_compressed =
+            flat.header_as_record_batch().is_some_and(|it| it.compression().is_some());
         let ranges = self.ranges(flat, body)?;
         let mut total = ranges.iter().map(|(_, length)| length).sum();
         self.options.check_unit(&self.path, "a batch has", total)?;
         // Buffers of other columns stay zero. The system allocates no memory for zero pages that nothing touches.
         // They take addresses, though: a file with holes can declare more of them than there are.
         self.options.check_unit(&self.path, "a batch with its other columns has", head + body)?;
+        for (at, length) in ranges.iter().filter(|_| is_compressed) {
+            let prefix = bytes(&self.path, &self.file, start + head + at, 8.min(*length))?;
+            total = declared(&prefix).saturating_add(total);
+            self.options.check_unit(&self.path, "a batch has", total)?;
+        }
+        Ok((BlockRanges { start, head, body, message, ranges, is_compressed }, total))
+    }
+
+    fn decode(&self, block: &Block) -> Result<Option<RecordBatch>> {
+        let failed = |error: Cause| damaged(&self.path, error);
+        let (found, _) = self.ranges_of(block)?;
+        let BlockRanges { start, head, body, message, ranges, is_compressed } = found;
         let size = usize::try_from(head + body).map_err(|error| failed(error.into()))?;
         let mut whole = vec![0_u8; size];
         whole[..message.len()].copy_from_slice(&message);
+        let mut total = 0_u64;
         for (at, length) in ranges {
             let buffer = bytes(&self.path, &self.file, start + head + at, length)?;
-            if compressed && let Some(prefix) = buffer.first_chunk() {
-                let declared = u64::try_from(i64::from_le_bytes(*prefix)).unwrap_or_default();
-                total = declared.saturating_add(total);
+            if is_compressed {
+                // Another process can change the file after the check.
+                total = declared(&buffer).saturating_add(total);
                 self.options.check_unit(&self.path, "a batch has", total)?;
             }
             let place = (head + at) as usize;
@@ -189,20 +243,6 @@ impl ArrowBatches {
             start += count;
         }
         Ok(wanted)
-    }
-}
-
-impl Iterator for ArrowBatches {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let path = self.path.clone();
-        let batch = guarded(&path, || self.batch());
-        if batch.is_err() {
-            // After an error the iterator returns no more batches.
-            (self.blocks, self.window) = (Vec::new().into_iter(), None);
-        }
-        batch.transpose()
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
 /// ```
 pub struct Batches {
     files: VecDeque<RecordedFile>,
-    open: Option<Reader>,
+    open: Option<Box<dyn Iterator<Item = Result<RecordBatch>>>>,
     facts: Option<StatedFacts>,
     columns: Option<Vec<OutputColumn>>,
     options: ReadOptions,
@@ -86,7 +86,8 @@ impl Batches {
             };
             let columns = reader.schema.as_ref().map(of_schema);
             let files = VecDeque::new();
-            return Ok(Self { files, open: Some(reader), facts, columns, options });
+            let open = Some(reader.batches.ahead(&options));
+            return Ok(Self { files, open, facts, columns, options });
         }
         let recorded = match asked {
             Some(record) if is_file => RecordedFiles::of_file(location, record)?,
@@ -130,7 +131,7 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(batch) = self.open.as_mut().and_then(|reader| reader.batches.next()) {
+            if let Some(batch) = self.open.as_mut().and_then(Iterator::next) {
                 if batch.is_err() {
                     (self.open, self.files) = (None, VecDeque::new());
                 }
@@ -138,7 +139,7 @@ impl Iterator for Batches {
             }
             self.open = None;
             match self.next_part()? {
-                Ok(reader) => self.open = Some(reader),
+                Ok(reader) => self.open = Some(reader.batches.ahead(&self.options)),
                 Err(error) => {
                     self.files.clear();
                     return Some(Err(error));

@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use csv_core::{ReadFieldResult, Reader as CellReader};
 
 use super::{
-    ColumnChoice, ReadOptions, Reader, RecordedLines, damaged,
+    ColumnChoice, FileBatches, ReadOptions, Reader, RecordedLines, damaged,
     text::TextFile,
     window::{BATCH_BYTES, BATCH_ROWS},
 };
@@ -56,7 +56,7 @@ pub(super) fn open(
         schema: Some(choice.schema),
         foreign: choice.foreign,
         rows: None,
-        batches: Box::new(batches),
+        batches: FileBatches::Lines(Box::new(batches)),
     })
 }
 

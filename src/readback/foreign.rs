@@ -109,7 +109,7 @@ impl ForeignFile {
         let fields = self.metadata.file_metadata().schema_descr().root_schema().get_fields();
         let is_wanted = |root: usize| fields.get(root).is_some_and(|it| names.contains(&it.name()));
         let group = (&*self.metadata, index);
-        let at_once = check_pages(&self.path, &self.file, group, is_wanted, &self.options)?;
+        let at_once = check_pages(&self.path, &self.file, group, is_wanted, &self.options)?.rows;
         let reader = CheckedGroup::new(&self.file, &self.metadata, index);
         let tree = TreeBuilder::new().with_batch_size(at_once.min(rows));
         let values = tree.as_iter(self.schema.clone(), &reader).map_err(failed)?;

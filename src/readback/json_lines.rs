@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, builder::StringBuil
 use serde_json::value::RawValue;
 
 use super::{
-    Foreign, ReadOptions, Reader, RecordedLines, damaged,
+    FileBatches, Foreign, ReadOptions, Reader, RecordedLines, damaged,
     json_line::{JsonLine, LineColumns},
     text::TextFile,
     window::{BATCH_BYTES, BATCH_ROWS},
@@ -53,7 +53,7 @@ pub(super) fn open(
         schema: None,
         foreign: Foreign::default(),
         rows: None,
-        batches: Box::new(batches),
+        batches: FileBatches::Lines(Box::new(batches)),
     })
 }
 

@@ -25,6 +25,8 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unit_threads;
+mod units;
 mod verification;
 pub(crate) mod verify;
 mod window;
@@ -52,6 +54,10 @@ pub use self::{
     verification::{Check, Verification},
     verify::{verify, verify_with},
 };
+use self::{
+    unit_threads::UnitThreads,
+    units::{ReadUnits, SequentialUnits},
+};
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     error::{Cause, Error, Result},
@@ -60,6 +66,7 @@ use crate::{
     nested::{NestedField, NestedType},
     record::{facts::Facts, manifest::ListedPart},
     sink::{Encoding, Format, MAX_FOOTER},
+    tasks::cores,
     text::grouped,
 };
 
@@ -86,6 +93,10 @@ pub struct ReadOptions {
     /// Where the record of the export is; default: next to its directory or file. [`Batches`] reads the record of a
     /// single file only if it is given here.
     pub record: Option<Location>,
+    /// Number of threads that decode row groups and Arrow batches; default one for each core, but at most 16. With 1,
+    /// the calling thread decodes, and nothing ahead of the batch that it wants. Objects in a store are decoded by two
+    /// threads, because their readers share a small cache. JSON Lines and CSV are read by one thread.
+    pub decode_threads: Option<usize>,
     /// Cancellation flag. Set it from another thread to end [`verify`] soon with [`Error::Interrupted`]. Other
     /// readers ignore it.
     pub stop: Arc<AtomicBool>,
@@ -122,6 +133,7 @@ impl Default for ReadOptions {
             columns: Vec::new(),
             max_value_bytes: Self::MAX_VALUE_BYTES,
             record: None,
+            decode_threads: None,
             stop: Arc::default(),
         }
     }
@@ -145,7 +157,67 @@ pub(crate) struct Reader {
     /// Number of rows, if it is known without reading them.
     pub(crate) rows: Option<u64>,
     /// The batches, reduced to the columns that an export has.
-    pub(crate) batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
+    pub(crate) batches: FileBatches,
+}
+
+/// The batches of a file, before they are decoded.
+pub(crate) enum FileBatches {
+    /// Parquet and Arrow files have units that threads can decode at the same time.
+    Units(Arc<dyn ReadUnits>),
+    /// Lines are read one after the other.
+    Lines(Box<dyn Iterator<Item = Result<RecordBatch>>>),
+}
+
+impl FileBatches {
+    /// Returns the first batch of lines. `None` for a file without rows, and for a file whose columns are known
+    /// without its rows.
+    pub(crate) fn first_lines(&mut self) -> Option<Result<RecordBatch>> {
+        match self {
+            Self::Units(_) => None,
+            Self::Lines(batches) => batches.next(),
+        }
+    }
+
+    /// Decodes the batches in order, on this thread.
+    pub(crate) fn in_order(self) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
+        match self {
+            Self::Units(units) => Box::new(SequentialUnits::new(units)),
+            Self::Lines(batches) => batches,
+        }
+    }
+
+    /// Decodes the batches in order, several of them ahead of the caller on other threads.
+    pub(crate) fn ahead(
+        self,
+        options: &ReadOptions,
+    ) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
+        self.mapped(options, |batch| {
+            let bytes = batch.get_array_memory_size();
+            Ok((batch, bytes))
+        })
+    }
+
+    /// Decodes the batches ahead of the caller, and calls `map` for each of them on the same thread. `map` also returns
+    /// the size of its result in memory, in bytes. The results have the order of the batches.
+    pub(crate) fn mapped<T: Send + 'static>(
+        self,
+        options: &ReadOptions,
+        map: impl Fn(RecordBatch) -> Result<(T, usize)> + Send + Sync + 'static,
+    ) -> Box<dyn Iterator<Item = Result<T>>> {
+        match self {
+            Self::Units(units) => {
+                let threads = options.decode_threads.unwrap_or_else(cores).min(units.at_once());
+                if threads > 1 && units.count() > 1 {
+                    return Box::new(UnitThreads::new(units, threads, map));
+                }
+                let batches = SequentialUnits::new(units);
+                Box::new(batches.map(move |batch| batch.and_then(&map).map(|(result, _)| result)))
+            }
+            Self::Lines(batches) => {
+                Box::new(batches.map(move |batch| batch.and_then(&map).map(|(result, _)| result)))
+            }
+        }
+    }
 }
 
 /// The checksum in a file's footer.
@@ -299,7 +371,7 @@ fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> R
 /// Opens a staged Parquet file of this run, of any size. `path` is named in errors.
 pub(crate) fn open_staged(path: &Location, file: std::fs::File) -> Result<Reader> {
     let options = ReadOptions { max_value_bytes: ReadOptions::HIGHEST, ..ReadOptions::default() };
-    parquet::open(path, Opened::Local(file), &options)
+    parquet::open(path, Opened::Local(file.into()), &options)
 }
 
 /// What a record says of a file without facts: JSON Lines or CSV.

@@ -1,4 +1,4 @@
-//! Reads Parquet files: one row group after the other, a few rows at a time.
+//! Reads Parquet files by row groups, a few rows at a time.
 
 use std::sync::Arc;
 
@@ -20,8 +20,15 @@ use parquet::{
 };
 
 use super::{
-    ColumnChoice, FileChecksum, ReadOptions, Reader, check_footer, checked_pages::CheckedGroup,
-    damaged, footer::schema_of, guarded, pages::page_sizes, shared::SharedFile, window::ReadWindow,
+    ColumnChoice, FileBatches, FileChecksum, ReadOptions, Reader, check_footer,
+    checked_pages::CheckedGroup,
+    damaged,
+    footer::schema_of,
+    guarded,
+    pages::page_sizes,
+    shared::SharedFile,
+    units::{CheckedUnit, ReadUnits, UnitBatches},
+    window::ReadWindow,
 };
 use crate::{
     error::Result,
@@ -29,7 +36,6 @@ use crate::{
     nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
-    text::grouped,
 };
 
 /// The last bytes: the length of the metadata and the magic bytes.
@@ -72,7 +78,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
     let metadata = guarded(path, || {
         ArrowReaderMetadata::try_new(parquet_metadata, how.with_schema(views)).map_err(failed)
     })?;
-    let groups = Groups {
+    let units = Arc::new(Groups {
         path: path.clone(),
         file,
         metadata,
@@ -80,11 +86,8 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         nested: columns.nested.clone(),
         roots: columns.indices.clone(),
         options: options.clone(),
-        next: 0,
-        open: None,
-        window: None,
-        left: rows.unwrap_or_default(),
-    };
+        rows: rows.unwrap_or_default(),
+    });
     Ok(Reader {
         facts,
         computed,
@@ -93,7 +96,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         schema: Some(schema),
         foreign: columns.foreign,
         rows,
-        batches: Box::new(groups),
+        batches: FileBatches::Units(units),
     })
 }
 
@@ -131,7 +134,7 @@ fn as_view(field: &Arc<Field>) -> Arc<Field> {
     }
 }
 
-/// Iterator over the batches of a file, row group by row group.
+/// A file by row groups.
 struct Groups {
     path: Location,
     file: SharedFile,
@@ -141,67 +144,83 @@ struct Groups {
     /// The columns to decode, as positions in the file's schema.
     roots: Vec<usize>,
     options: ReadOptions,
-    /// Index of the next row group to open.
-    next: usize,
-    open: Option<ParquetRecordBatchReader>,
-    window: Option<ReadWindow>,
-    /// Number of rows not read yet, according to the footer.
-    left: u64,
+    /// Number of rows, according to the footer.
+    rows: u64,
 }
 
-impl Groups {
-    fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
-            if let Some(window) = &mut self.window
-                && let Some(batch) = window.next(&self.path, &self.options)?
-            {
-                let rows = batch.num_rows() as u64;
-                let more =
-                    || damaged(&self.path, "it has more rows than its footer declares".into());
-                self.left = self.left.checked_sub(rows).ok_or_else(more)?;
-                return Ok(Some(batch));
-            }
-            self.window = None;
-            match self.open.as_mut().and_then(Iterator::next) {
-                Some(decoded) => {
-                    let decoded =
-                        decoded.map_err(|error| self.file.error(&self.path, error.into()))?;
-                    let columns = (self.schema.clone(), self.nested.clone());
-                    self.window = Some(ReadWindow::new(columns, &decoded));
-                }
-                None if self.next < self.metadata.metadata().num_row_groups() => {
-                    self.open = Some(self.row_group(self.next)?);
-                    self.next += 1;
-                }
-                None if self.left > 0 => {
-                    let why = format!("{} of its rows are missing", grouped(self.left));
-                    return Err(damaged(&self.path, why.into()));
-                }
-                None => return Ok(None),
-            }
-        }
+impl ReadUnits for Groups {
+    fn path(&self) -> &Location {
+        &self.path
     }
 
-    /// Opens a reader of one row group, after checking that its pages fit into memory.
-    fn row_group(&self, index: usize) -> Result<ParquetRecordBatchReader> {
-        let failed = |error: ParquetError| self.file.error(&self.path, error.into());
+    fn count(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    fn rows(&self) -> Option<u64> {
+        Some(self.rows)
+    }
+
+    fn at_once(&self) -> usize {
+        self.file.at_once()
+    }
+
+    /// Checks that the pages of the row group fit into memory.
+    fn check(&self, unit: usize) -> Result<CheckedUnit> {
         let metadata = self.metadata.metadata();
         let is_wanted = |root| self.roots.contains(&root);
-        let rows =
-            check_pages(&self.path, &self.file, (metadata, index), is_wanted, &self.options)?;
+        check_pages(&self.path, &self.file, (metadata, unit), is_wanted, &self.options)
+    }
+
+    fn batches(self: Arc<Self>, unit: usize, checked: CheckedUnit) -> Result<UnitBatches> {
+        let failed = |error: ParquetError| self.file.error(&self.path, error.into());
+        let metadata = self.metadata.metadata();
         let descriptor = metadata.file_metadata().schema_descr();
         let roots = self.roots.iter().copied();
         let mask = ProjectionMask::roots(descriptor, roots);
         let fields = Some(self.metadata.schema().fields());
         let levels = parquet_to_arrow_field_levels(descriptor, mask, fields).map_err(failed)?;
-        let group = CheckedGroup::new(&self.file, metadata, index);
-        let rows = rows.min(super::window::BATCH_ROWS);
-        ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, rows, None)
-            .map_err(failed)
+        let group = CheckedGroup::new(&self.file, metadata, unit);
+        let rows = checked.rows.min(super::window::BATCH_ROWS);
+        let reader = ParquetRecordBatchReader::try_new_with_row_groups(&levels, &group, rows, None)
+            .map_err(failed)?;
+        Ok(Box::new(GroupBatches { groups: self, reader, window: None }))
     }
 }
 
-/// Checks that the pages of a row group fit into memory, and returns the number of rows to decode at once.
+/// Iterator over the batches of a row group.
+struct GroupBatches {
+    groups: Arc<Groups>,
+    reader: ParquetRecordBatchReader,
+    window: Option<ReadWindow>,
+}
+
+impl GroupBatches {
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        let Groups { path, file, schema, nested, options, .. } = &*self.groups;
+        loop {
+            if let Some(window) = &mut self.window
+                && let Some(batch) = window.next(path, options)?
+            {
+                return Ok(Some(batch));
+            }
+            self.window = None;
+            let Some(decoded) = self.reader.next() else { return Ok(None) };
+            let decoded = decoded.map_err(|error| file.error(path, error.into()))?;
+            self.window = Some(ReadWindow::new((schema.clone(), nested.clone()), &decoded));
+        }
+    }
+}
+
+impl Iterator for GroupBatches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batch().transpose()
+    }
+}
+
+/// Checks that the pages of a row group fit into memory.
 ///
 /// `is_wanted` says by its position whether a column of the schema will be decoded.
 pub(super) fn check_pages(
@@ -210,7 +229,7 @@ pub(super) fn check_pages(
     (metadata, index): (&ParquetMetaData, usize),
     is_wanted: impl Fn(usize) -> bool,
     options: &ReadOptions,
-) -> Result<usize> {
+) -> Result<CheckedUnit> {
     let failed = |error: ParquetError| file.error(path, error.into());
     let descriptor = metadata.file_metadata().schema_descr();
     let (mut bytes, mut rows) = (0, usize::MAX);
@@ -243,20 +262,5 @@ pub(super) fn check_pages(
         }
     }
     options.check_unit(path, "the pages of a row group have", bytes)?;
-    Ok(rows)
-}
-
-impl Iterator for Groups {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let path = self.path.clone();
-        let batch = guarded(&path, || self.batch());
-        if batch.is_err() {
-            // After an error the iterator returns no more batches.
-            (self.open, self.window) = (None, None);
-            (self.next, self.left) = (usize::MAX, 0);
-        }
-        batch.transpose()
-    }
+    Ok(CheckedUnit { bytes, rows })
 }

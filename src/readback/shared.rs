@@ -131,6 +131,15 @@ impl SharedFile {
         self.failure.error(path, cause)
     }
 
+    /// Number of places that can be read at the same time without reading bytes twice: the cache of an object has room
+    /// for the blocks of two row groups.
+    pub(super) fn at_once(&self) -> usize {
+        match &*self.file {
+            Opened::Local(_) => usize::MAX,
+            Opened::Remote(_) => 2,
+        }
+    }
+
     fn note(&self, error: &ParquetError) {
         let mut next = error.source();
         while let Some(cause) = next {

@@ -57,7 +57,7 @@ fn zstd() -> ::parquet::file::properties::WriterPropertiesBuilder {
 fn read_all(path: &Path, options: &ReadOptions) -> Result<(usize, usize)> {
     let reader = open(&path.into(), options)?;
     let (mut rows, mut most) = (0, 0);
-    for batch in reader.batches {
+    for batch in reader.batches.in_order() {
         let batch = batch?;
         rows += batch.num_rows();
         let texts = batch.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
@@ -171,7 +171,7 @@ fn texts_of_other_writers_are_read() {
     reader.require_columns(&location).unwrap();
     let error = reader.require_export(&location).unwrap_err().to_string();
     assert!(error.ends_with("it has a column \"other\", which no export has"), "{error}");
-    let batches: Vec<_> = reader.batches.map(Result::unwrap).collect();
+    let batches: Vec<_> = reader.batches.in_order().map(Result::unwrap).collect();
     assert_eq!(batches[0].schema().fields().len(), 3);
     assert_eq!(batches[0].column(0).as_string::<i32>().value(1), "b");
     assert_eq!(
@@ -248,7 +248,7 @@ fn files_of_earlier_versions_still_verify() {
     let location = Location::from(path.as_path());
     let reader = open(&location, &ReadOptions::default()).unwrap();
     let facts = reader.facts.clone().unwrap().to_json().unwrap();
-    let batches: Vec<_> = reader.batches.map(Result::unwrap).collect();
+    let batches: Vec<_> = reader.batches.in_order().map(Result::unwrap).collect();
     let write = |more: Option<KeyValue>| {
         let facts = KeyValue::new(METADATA_KEY.to_owned(), facts.clone());
         let pairs = [facts].into_iter().chain(more).collect();
