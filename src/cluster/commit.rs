@@ -16,9 +16,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    destination::{
-        BegunOutput, Destination, Header, KeptPart, OutputRequest, RangeRecord, finish_begun,
-    },
+    destination::{Destination, Header, KeptPart, OutputRequest, RangeRecord, finish_begun},
     error::{Error, Result},
     export::{
         Export, Progress, Summary, blocking,
@@ -96,12 +94,13 @@ impl ClusterCommit {
         let begun = Instant::now();
         let mut stop = pin!(stop);
         let output = self.output.clone();
-        let (finished, found) = blocking(move || look(&output)).await?;
+        let start = blocking(move || look(&output)).await?;
         let shown = self.output.given().display().to_string();
-        let (plan_bytes, plan) = match (finished, found) {
-            (Some(manifest), _) => return Ok(self.summary(&manifest, shown, begun.elapsed())),
-            (None, Some((found, plan))) => (found.plan().to_vec(), plan),
-            (None, None) => return Err(Error::PlanEnded { path: self.output.given().clone() }),
+        let (plan, plan_bytes) = match start {
+            CommitStart::Planned(plan, bytes) => (plan, bytes),
+            CommitStart::Finished(manifest) => {
+                return Ok(self.summary(&manifest, shown, begun.elapsed()));
+            }
         };
         let export_plan = plan.export_plan(&self.output, self.client.base_url(), |_| ())?;
         let mut export = Export::new(self.client.clone(), export_plan);
@@ -180,9 +179,17 @@ impl ClusterCommit {
     }
 }
 
+/// What a commit finds.
+enum CommitStart {
+    /// An ended commit had begun to publish, and its publication is finished now.
+    Finished(Box<Manifest>),
+    /// The plan, and its bytes.
+    Planned(Box<StoredPlan>, Vec<u8>),
+}
+
 /// Finishes the publication of an ended commit; otherwise finds the plan.
-fn look(output: &ClusterOutput) -> Result<(Option<Manifest>, Option<(BegunOutput, StoredPlan)>)> {
-    let found = match output.find() {
+fn look(output: &ClusterOutput) -> Result<CommitStart> {
+    let found = match StoredPlan::find(output) {
         Ok(found) => Some(found),
         Err(Error::PlanEnded { .. }) => None,
         Err(error) => return Err(error),
@@ -191,9 +198,13 @@ fn look(output: &ClusterOutput) -> Result<(Option<Manifest>, Option<(BegunOutput
         Some((_, plan)) => plan.request(output)?,
         None => output.request()?,
     };
-    let finished = finish_begun(&wanted)?;
-    let found = if finished.is_none() { found } else { None };
-    Ok((finished, found))
+    match (finish_begun(&wanted)?, found) {
+        (Some(manifest), _) => Ok(CommitStart::Finished(Box::new(manifest))),
+        (None, Some((begun, plan))) => {
+            Ok(CommitStart::Planned(Box::new(plan), begun.plan().to_vec()))
+        }
+        (None, None) => Err(Error::PlanEnded { path: output.given().clone() }),
+    }
 }
 
 /// Reads the parts of all ranges. The inner error has the problems, and the numbers of the ranges to write again.

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::plan::StoredPlan;
 use crate::{
-    destination::{BegunOutput, OutputRequest},
+    destination::OutputRequest,
     error::{Error, Result},
     location::{Location, StorageOptions, Target},
     output,
@@ -64,18 +63,6 @@ impl ClusterOutput {
     /// [`Error::Usage`] for a single file or standard output.
     pub(super) fn location(&self) -> Result<Location> {
         directory(&output::target(&self.output, &self.storage)?)
-    }
-
-    /// Finds the plan. Blocks.
-    ///
-    /// # Errors
-    /// [`Error::PlanEnded`] if there is none.
-    pub(super) fn find(&self) -> Result<(BegunOutput, StoredPlan)> {
-        let location = self.location()?;
-        let begun = BegunOutput::find(&location)?;
-        let begun = begun.ok_or_else(|| Error::PlanEnded { path: self.output.clone() })?;
-        let plan = StoredPlan::parse(begun.plan(), &self.output)?;
-        Ok((begun, plan))
     }
 
     /// Returns the request for the output when its plan is unknown.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{options::PlannedOptions, place::ClusterOutput};
 use crate::{
-    destination::{MOST_RANGES, OutputRequest},
+    destination::{BegunOutput, MOST_RANGES, OutputRequest},
     error::{Error, Result},
     export::{ExportOptions, ExportPlan, range::RangePages},
     location::Location,
@@ -76,6 +76,17 @@ impl StoredPlan {
             true => Ok(plan),
             false => Err(damaged("its plan for many workers is of another version".to_owned())),
         }
+    }
+
+    /// Finds the plan of an output. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::PlanEnded`] if there is none.
+    pub(super) fn find(output: &ClusterOutput) -> Result<(BegunOutput, Self)> {
+        let begun = BegunOutput::find(&output.location()?)?;
+        let begun = begun.ok_or_else(|| Error::PlanEnded { path: output.given().clone() })?;
+        let plan = Self::parse(begun.plan(), output.given())?;
+        Ok((begun, plan))
     }
 
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {

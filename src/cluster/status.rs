@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{
     coverage::{RangeProblem, covered},
     place::ClusterOutput,
-    plan::{ClusterPlan, PlannedRange},
+    plan::{ClusterPlan, PlannedRange, StoredPlan},
 };
 use crate::{
     destination::abort_plan,
@@ -66,7 +66,7 @@ pub enum RangeState {
 /// # Errors
 /// [`Error::PlanEnded`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
 pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
-    let (found, plan) = output.find()?;
+    let (found, plan) = StoredPlan::find(output)?;
     let covered = covered(&plan, found.records(&plan.layout)?, plan.layout.width());
     let shown = plan.shown(output.given());
     let state = |range: &PlannedRange| {
@@ -101,7 +101,7 @@ pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
 /// - [`Error::Output`]: a commit had begun to publish. Its publication is finished now.
 /// - [`Error::Io`], [`Error::Store`]: something could not be removed. The plan may be gone then.
 pub fn abort(output: &ClusterOutput) -> Result<()> {
-    let wanted = match output.find() {
+    let wanted = match StoredPlan::find(output) {
         Ok((_, plan)) => plan.request(output)?,
         Err(Error::PlanEnded { .. }) => output.request()?,
         Err(error) => return Err(error),

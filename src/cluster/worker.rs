@@ -170,7 +170,7 @@ impl RangeWorker {
         stop: impl Future<Output = Error>,
     ) -> Result<RangeSummary> {
         let output = self.output.clone();
-        let (found, plan) = blocking(move || output.find()).await?;
+        let (found, plan) = blocking(move || StoredPlan::find(&output)).await?;
         self.check_range(&plan)?;
         let export_plan = plan.export_plan(&self.output, self.client.base_url(), |options| {
             options.encode_threads = self.encode_threads;
@@ -199,7 +199,7 @@ impl RangeWorker {
         let mut export = Export::new(self.client.clone(), export_plan);
         export.client = self.client.clone();
         export.progress = self.progress.clone();
-        let mut slot = DestinationSlot::new(Destination::Range(Box::new(attempt)));
+        let mut slot = DestinationSlot::new(Destination::Range(attempt));
         let written = {
             let stop = pin!(stop);
             export.write_range(&mut slot, &pages, stop).await

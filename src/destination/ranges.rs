@@ -23,8 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum RangeStart {
     /// A worker has finished the range before.
-    Done(RangeRecord),
-    Begun(RangeAttempt),
+    Done(Box<RangeRecord>),
+    Begun(Box<RangeAttempt>),
 }
 
 /// The plan of an output, which was found without a lock.
@@ -70,19 +70,19 @@ impl BegunOutput {
             own.filter(|it| (&it.record.plan, it.record.range) == (&wanted.plan, wanted.range));
         let mut attempt = 0;
         if let Some(done) = own.by_ref().find(|found| {
-            attempt = attempt.max(found.record.attempt + 1);
+            attempt = attempt.max(found.record.attempt.saturating_add(1));
             found.problem.is_none()
         }) {
             if let Self::Remote(prefix) = &self {
                 prefix.withdraw(&token)?;
             }
-            return Ok(RangeStart::Done(done.record));
+            return Ok(RangeStart::Done(Box::new(done.record)));
         }
         let begun = match self {
             Self::Local(folder) => RangeAttempt::Local(folder.attempt(wanted, attempt, token)?),
             Self::Remote(prefix) => RangeAttempt::Remote(prefix.attempt(wanted, attempt, token)),
         };
-        Ok(RangeStart::Begun(begun))
+        Ok(RangeStart::Begun(Box::new(begun)))
     }
 }
 

@@ -43,7 +43,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 9] = [
+const FORBIDDEN: [(&str, &[&str]); 10] = [
     (
         "nested",
         &["paginator", "transform", "batch", "sink", "destination", "record", "export", "files"],
@@ -54,7 +54,8 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("batch", &["paginator", "transform", "sink", "destination", "export"]),
     ("sink", &["client", "paginator", "destination", "export", "net"]),
     ("destination", &["client", "paginator", "batch", "export"]),
-    ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert"]),
+    ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert", "cluster"]),
+    ("cluster", &["config", "snapshots", "schedule", "cli", "demo", "convert", "batch"]),
     ("convert", &["config", "snapshots", "schedule", "cli", "demo", "net"]),
 ];
 

@@ -226,3 +226,20 @@ fn row_in_two_ranges_fails_the_proof_and_keeps_all() {
     assert!(status.stdout.starts_with("2 of 2 ranges finished"), "{}", status.stdout);
     assert_eq!(world.entries(), [".many.partial"]);
 }
+
+#[test]
+fn commit_replaces_an_export_only_on_request() {
+    let world = world();
+    world.export(&["-o", "many", "--limit", "10"]).ok();
+    assert_eq!(begin(&world, "many", 2, &[]).code, Some(73));
+    begin(&world, "many", 2, &["--overwrite"]).ok();
+    for range in ["1/2", "2/2"] {
+        part(&world, "many", range).ok();
+    }
+    let before = world.read("many.manifest.json");
+    // Nothing has changed until the commit.
+    assert!(String::from_utf8(before).unwrap().contains("\"rows\": 10,"));
+    commit(&world, "many").ok();
+    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
+    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+}

@@ -372,8 +372,7 @@ fn changed_rows_with_the_same_count_start_over() {
     world.server.replace(vec![Dataset::from_rows("moved", moved.clone()).with_id(ID)]);
     let ran = world.export(&ARGUMENTS).ok();
     assert!(ran.stderr.contains("resuming: 3 finished parts kept"), "{}", ran.stderr);
-    let told =
-        "changed during the export: page 1 no longer has the rows that the interrupted run found";
+    let told = "changed during the export: page 1 no longer has the rows that were there before";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
     assert!(ran.stderr.contains("starting again from page 1"), "{}", ran.stderr);
     let calm = World::with_rows(Options::default(), moved);

@@ -57,7 +57,7 @@ impl Shared {
     /// Writes the range of one page and one row. Returns whether it counts.
     fn write(&self, range: u32) -> bool {
         let RangeStart::Begun(attempt) = self.start(range) else { return false };
-        let mut destination = Destination::Range(Box::new(attempt));
+        let mut destination = Destination::Range(attempt);
         let file = destination.create(0, "jsonl").unwrap().hashed();
         file.writer().write_all(range.to_string().as_bytes()).unwrap();
         let closed = file.close().unwrap();
