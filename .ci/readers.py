@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import lists
 import nested
 from expected import Columns, Different, Source, compare, hostile_lines
 from libraries import PIPE_READERS, READERS, Export, Reader
@@ -101,6 +102,17 @@ NESTED_FORMS = [
 ]
 
 
+LIST_FORMS = [
+    Form("parquet", "rows.parquet"),
+    Form("parquet", "parts/"),
+    Form("parquet", "plain.parquet", variant="plain"),
+    Form("arrow", "rows.arrow"),
+    Form("arrow", "parts/", "none"),
+    Form("jsonl", "rows.jsonl"),
+    Form("csv", "rows.csv"),
+]
+
+
 class Command:
     """The binary, and the address of the embedded API that serves the sources."""
 
@@ -170,6 +182,20 @@ def check_nested(tally: Tally, command: Command, source: Source) -> None:
                             raise Different("the values differ")
 
 
+def check_lists(tally: Tally, command: Command, source: Source) -> None:
+    """Checks exports with columns of lists with every library."""
+    for form in LIST_FORMS:
+        with TemporaryDirectory() as folder:
+            export = None
+            with tally.comparison(f"{source.name}, lists, {form.name}", source.rows):
+                export = command.export(source, form, folder, *lists.OPTIONS)
+            if export is None:
+                continue
+            for name, read in lists.READERS[form.format].items():
+                with tally.comparison(f"{source.name}, lists, {form.name}, {name}", source.rows):
+                    lists.compare(read(export), source)
+
+
 def check_pipes(tally: Tally, command: Command, source: Source) -> None:
     """Checks exports to standard output, read through a pipe."""
     for reader in PIPE_READERS:
@@ -217,6 +243,7 @@ def main(binary: str, corpora: list[Path]) -> int:
                 check_pipes(tally, command, source)
             for source in [*sources, Source(conversations)]:
                 check_nested(tally, command, source)
+            check_lists(tally, command, Source(conversations))
             for source in real:
                 for form in FORMS:
                     for size in PAGE_SIZES if form.compression is None else ():

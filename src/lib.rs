@@ -120,7 +120,7 @@ mod text;
 mod throttle;
 mod transform;
 
-pub use batch::{Column, ColumnType, OutputColumn, schema, timestamp_text};
+pub use batch::{Column, ColumnType, ListItem, OutputColumn, schema, timestamp_text};
 pub use client::{
     ApiKey, Client, ClientBuilder, Connection, Datapoint, DatasetInfo, Meter, Page, Query, Row,
     Source,
@@ -128,7 +128,10 @@ pub use client::{
 pub use clock::{Clock, SystemClock};
 #[cfg(feature = "snapshots")]
 pub use config::{Config, DatasetName, Job, Keep, Schedule, Selection, Unchanged};
-pub use convert::{Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary};
+pub use convert::{
+    Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary, TransformedBatches,
+    explain_export,
+};
 pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
@@ -156,8 +159,9 @@ pub use sink::{
 pub use snapshots::{
     CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
     RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, StoredSnapshot,
-    UnnamedFolder, check_job, job_history, latest_snapshots, list_snapshots, newest_snapshots,
-    plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots, unnamed_folders,
+    UnnamedFolder, WidenedSchema, check_job, job_history, latest_snapshots, list_snapshots,
+    newest_snapshots, plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots,
+    unnamed_folders, widen_schema,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use transform::{ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord};

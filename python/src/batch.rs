@@ -140,6 +140,13 @@ impl Table {
 /// Appends a value of a column. A time is text.
 fn append(values: &Bound<'_, PyList>, column: &Arc<dyn Array>, row: usize) -> PyResult<()> {
     match column.data_type() {
+        DataType::List(_) if column.is_valid(row) => {
+            let (elements, list) = (column.as_list::<i32>().value(row), PyList::empty(values.py()));
+            for element in 0..elements.len() {
+                append(&list, &elements, element)?;
+            }
+            values.append(list)
+        }
         _ if column.is_null(row) => values.append(values.py().None()),
         DataType::Int64 => values.append(column.as_primitive::<Int64Type>().value(row)),
         DataType::Float64 => values.append(column.as_primitive::<Float64Type>().value(row)),

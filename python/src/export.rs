@@ -74,6 +74,18 @@ pub(crate) fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bou
     dict.set_item("transform", transform(py, summary.transform.as_ref())?)?;
     dict.set_item("duplicate_rows", summary.duplicate_rows)?;
     dict.set_item("replaced_rows", &summary.replaced_rows)?;
+    let splits: Vec<_> = summary
+        .splits
+        .iter()
+        .map(|split| {
+            let dict = PyDict::new(py);
+            dict.set_item("name", &split.name)?;
+            dict.set_item("rows", split.rows)?;
+            dict.set_item("digest", &split.digest)?;
+            Ok::<_, PyErr>(dict)
+        })
+        .collect::<Result<_, _>>()?;
+    dict.set_item("splits", Some(splits).filter(|splits| !splits.is_empty()))?;
     dict.set_item("count", summary.count)?;
     dict.set_item("completeness", completeness(summary.completeness))?;
     dict.set_item("digest", &summary.digest)?;

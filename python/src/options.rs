@@ -288,6 +288,9 @@ impl<'py> Options<'py> {
         options.compression = self.parsed("compression")?;
         options.parquet_encoding = self.parsed("parquet_encoding")?;
         options.json_columns = self.parsed("json_columns")?;
+        options.nesting.nest = self.texts("nest", "a path or a list of paths")?;
+        options.nesting.text = self.texts("text", "a path or a list of paths")?;
+        options.nesting.max_columns = self.at_least("max_columns", 1)?;
         options.csv_bom = self.flag("csv_bom")?.unwrap_or(false);
         options.csv_safe = self.flag("csv_safe")?.unwrap_or(false);
         options.columns = self.chosen_columns()?;

@@ -12,11 +12,11 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Column, Completeness, Digest, Error, Location, OutputColumn, ReadOptions, Sink,
-    StatedFacts, Written, digest, schema, write_transformed,
+    Batches, Column, Completeness, Digest, Error, Location, OutputColumn, Progress, ReadOptions,
+    Sink, StatedFacts, Transform, TransformedBatches, Written, digest, schema, write_transformed,
 };
 use pyo3::{prelude::*, types::PyDict};
 
@@ -155,12 +155,23 @@ pub(crate) fn stream_export<'py>(
     let options = Options::of_call(options);
     let location = place(&location, &options)?;
     let reading = options.reading()?;
+    let (transform, drop_columns) = (options.transform()?, options.dropped()?);
     let watch = options.watch_with(None, Arc::default())?;
     let rows = watch.rows.clone();
     let (opened, opening) = mpsc::channel();
-    let producing = produce("overmind-open", move |sender, _| {
+    let producing = produce("overmind-open", move |sender, stop| {
         let started = Instant::now();
-        let (schema, first, batches) = match open(&location, &reading) {
+        if transform != Transform::new() || !drop_columns.is_empty() {
+            let reading = ReadOptions { stop: stop.flag(), ..reading };
+            let batches = TransformedBatches::open(&location, &reading, &transform, &drop_columns);
+            return send_transformed(batches, sender, &opened, (&rows, started));
+        }
+        let open = open(&location, &reading).and_then(|(schema, first, batches)| {
+            let places = places(&schema, &reading.columns)?;
+            let schema = schema.project(&places).map_err(unprojected)?;
+            Ok((Arc::new(schema), places, first, batches))
+        });
+        let (schema, places, first, batches) = match open {
             Ok(open) => open,
             Err(error) => {
                 drop(opened.send(Err(error)));
@@ -176,7 +187,7 @@ pub(crate) fn stream_export<'py>(
         }
         let mut totals = Totals::default();
         for batch in first.into_iter().map(Ok).chain(batches) {
-            let batch = batch?;
+            let batch = batch?.project(&places).map_err(unprojected)?;
             totals.add(&batch)?;
             sender.send(Message::Batch(batch)).map_err(|_| closed())?;
         }
@@ -205,6 +216,47 @@ pub(crate) fn stream_export<'py>(
     Ok(Stream(StreamState::new(py, schema, receiver, stopper, watch)))
 }
 
+/// Sends the rows of an export that a transformation keeps.
+fn send_transformed(
+    batches: Result<TransformedBatches, Error>,
+    sender: &SyncSender<Message>,
+    opened: &mpsc::Sender<Result<SchemaRef, Error>>,
+    (rows, started): (&Progress, Instant),
+) -> Result<ReadFacts, Error> {
+    let mut batches = match batches {
+        Ok(batches) => batches,
+        Err(error) => {
+            drop(opened.send(Err(error)));
+            return Ok(ReadFacts::default());
+        }
+    };
+    drop(opened.send(Ok(batches.schema())));
+    if let (None, Some(all)) = (batches.record(), batches.source_rows()) {
+        rows.begin(all, 0);
+    }
+    let mut totals = Totals::default();
+    for batch in &mut batches {
+        let batch = batch?;
+        totals.add(&batch)?;
+        sender.send(Message::Batch(batch)).map_err(|_| closed())?;
+    }
+    let read = batches.totals();
+    Ok(ReadFacts {
+        dataset: batches.dataset().map(|id| id.to_string()),
+        rows: totals.rows,
+        rows_read: Some(read.rows_read),
+        failed_rows: Some(read.failed_rows),
+        transform: batches.record().cloned(),
+        duplicate_rows: Some(read.duplicate_rows),
+        replaced_rows: Some(read.replaced_rows.clone()),
+        count: batches.count(),
+        completeness: batches.dataset().map(|_| batches.completeness()),
+        digest: Some(totals.digest.to_string()),
+        seconds: started.elapsed().as_secs_f64(),
+        ..ReadFacts::default()
+    })
+}
+
 /// Opens an export. Returns the schema, and the first batch if only the rows name the columns.
 fn open(
     location: &Location,
@@ -230,6 +282,18 @@ fn open(
         Some(column) => Err(Error::Usage(format!("{location} has no column {column}"))),
         None => Ok((schema, first, batches)),
     }
+}
+
+/// Returns the places of the columns in the order in which they were asked for; all if none was.
+fn places(schema: &Schema, names: &[String]) -> Result<Vec<usize>, Error> {
+    if names.is_empty() {
+        return Ok((0..schema.fields().len()).collect());
+    }
+    names.iter().map(|name| schema.index_of(name).map_err(unprojected)).collect()
+}
+
+fn unprojected(error: ArrowError) -> Error {
+    Error::Internal(format!("columns: {error}"))
 }
 
 /// Returns the place of an export.

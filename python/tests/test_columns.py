@@ -21,6 +21,10 @@ COLUMNS = (
     "even:bool=if .order == 2 then null else .order % 2 == 0 end",
     'at:timestamp="2026-01-01T00:00:00.25Z"',
     "pair:json=[.order, {a: null}]",
+    "lists:int[]=if .order == 3 then null else [.order, null] end",
+    "words:string[]=[.id[:4], \"\"]",
+    'days:timestamp[]=["2026-01-01T00:00:00.25Z"]',
+    "pairs:json[]=[{a: .order}, null, \"x\"]",
 )
 AT = dt.datetime(2026, 1, 1, 0, 0, 0, 250_000, tzinfo=dt.timezone.utc)
 
@@ -30,7 +34,7 @@ def exported(demo: oe.Demo, output: Path) -> Path:
     command = [sys.executable, "-m", "overmind_export", "export", demo.dataset, "-o", str(output), "--manifest"]
     for column in COLUMNS:
         command += ["--column", column]
-    command += ["--columns", "id,order,topic,twice,third,even,at,pair"]
+    command += ["--columns", "id,order,topic,twice,third,even,at,pair,lists,words,days,pairs"]
     key = {"OVERMIND_LAB_API_KEY": "demo", "OVERMIND_LAB_BASE_URL": demo.url}
     subprocess.run(command, check=True, capture_output=True, env=os.environ | key)
     return output
@@ -52,13 +56,17 @@ def test_rows_are_read_whole_and_by_column(folder: Path, name: str) -> None:
     rows = export.read(progress=False)
     assert rows.num_rows == 50
     assert rows.summary.completeness == "proven"
-    assert rows.column_names == ["id", "order", "topic", "twice", "third", "even", "at", "pair"]
-    assert export.read(columns=["third", "topic"], progress=False).column_names == ["topic", "third"]
+    assert rows.column_names == [
+        "id", "order", "topic", "twice", "third", "even", "at", "pair", "lists", "words", "days", "pairs",
+    ]  # fmt: skip
+    assert export.read(columns=["third", "topic"], progress=False).column_names == ["third", "topic"]
     with pytest.raises(oe.UsageError, match="has no column nothing"):
         export.read(columns=["nothing"], progress=False)
     html = rows._repr_html_()
     assert "float64" in html and "JSON text" in html and "2026-01-01T00:00:00.250000Z" in html
     assert "<td>0.3333333333333333</td>" in html
+    assert "list of int64" in html and "list of JSON text" in html and ">[1, null]<" in html
+    assert rows._inner.head(2)[1][-4:] == [[1, None], ["0000", ""], ["2026-01-01T00:00:00.250000Z"], ['{"a":1}', None, '"x"']]
 
 
 @pytest.mark.consumer("pandas", "pyarrow")
@@ -71,6 +79,8 @@ def test_pandas_has_exact_types(folder: Path) -> None:
     assert frame["third"][1] == 1 / 3
     assert frame["at"][0].to_pydatetime() == AT
     assert frame["pair"][4] == [4, {"a": None}]
+    assert frame["pairs"][4] == [{"a": 4}, None, "x"] and frame["lists"][3] is None
+    assert list(frame["words"][4]) == [frame["id"][4][:4], ""]
     for backend in ("numpy_nullable", "pyarrow"):
         other: Any = rows.to_pandas(dtype_backend=backend)
         assert other["third"][1] == 1 / 3 and bool(other["even"][4]), backend
@@ -88,6 +98,22 @@ def test_polars_scan_knows_the_types(folder: Path) -> None:
     assert found["order"].to_list() == [46, 47, 48, 49]
     assert found["at"].to_list() == [AT] * 4
     assert json.loads(found["pair"][0]) == [46, {"a": None}]
+    assert schema["lists"] == pl.List(pl.Int64) and schema["days"] == pl.List(pl.Datetime("us", "UTC"))
+    lists = lazy.select("order", "lists", "words", "days", "pairs").collect()
+    assert lists["lists"].to_list()[2:5] == [[2, None], None, [4, None]]
+    assert lists["days"].to_list()[0] == [AT] and lists["pairs"].to_list()[4] == ['{"a":4}', None, '"x"']
+
+
+@pytest.mark.consumer("duckdb")
+def test_duckdb_reads_lists(folder: Path) -> None:
+    import duckdb
+
+    rows = oe.open(folder / "a.parquet").read(progress=False)
+    query = "select lists[1], len(words), days[1], pairs[3] from rows where \"order\" = 4"
+    found = duckdb.sql(query).fetchone()
+    assert found is not None and found[:2] == (4, 2) and found[3] == '"x"'
+    assert found[2].astimezone(dt.timezone.utc) == AT
+    del rows
 
 
 @pytest.mark.consumer("duckdb")

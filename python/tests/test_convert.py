@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,16 @@ def test_conversion_has_the_options_of_the_command(tmp_path: Path, source: Path)
     assert oe.convert(source, tmp_path / "m.jsonl", map="{id}", manifest=True).rows == ROWS
 
 
+def test_conversion_makes_nested_columns(tmp_path: Path, source: Path) -> None:
+    nested = tmp_path / "nested.parquet"
+    summary = oe.convert(source, nested, json_columns="nested", text=".tags", manifest=True)
+    assert summary.digest == summary.source_digest
+    manifest = oe.open(nested).manifest
+    assert manifest is not None and manifest["json_columns"] == "nested"
+    assert {it["name"]: it["type"] for it in manifest["nested"]}["input"] == "struct"
+    assert oe.verify(nested).ok and oe.open(nested).read(where=".order < 3").num_rows == 3
+
+
 def test_wrong_conversions_are_refused(tmp_path: Path, source: Path) -> None:
     with pytest.raises(oe.UsageError, match="is the source"):
         oe.convert(source, source, overwrite=True)
@@ -69,3 +80,64 @@ def test_progress_counts_the_rows(tmp_path: Path, source: Path) -> None:
     seen: list[oe.Progress] = []
     oe.convert(source, tmp_path / "rows.csv", progress=seen.append)
     assert (seen[-1].rows, seen[-1].total) == (ROWS, ROWS)
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"where": ".order < 10", "columns": ["order", "id"]},
+    {"sample": 0.2, "seed": 7, "drop": ["input"]},
+    {"column": {"twice": ("int", ".order * 2"), "words": ("string[]", "[.id[:4], null]")}},
+    {"dedupe": ".order % 100", "mask": ".persona"},
+    {"where": 'if .order == 3 then error("x") else true end', "on_error": "skip"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl"])
+def test_opened_exports_are_transformed(
+    tmp_path: Path, demo: oe.Demo, client: oe.Client, source: Path, name: str, options: dict[str, Any]
+) -> None:
+    path = tmp_path / name
+    oe.convert(source, path)
+    expected, found = client.read(demo.dataset, **options), oe.open(path).read(**options)
+    assert found.column_names == expected.column_names
+    assert found._inner.head(ROWS) == expected._inner.head(ROWS)
+    one, other = found.summary, expected.summary
+    for field in ("rows", "rows_read", "failed_rows", "duplicate_rows", "replaced_rows", "transform", "digest"):
+        assert getattr(one, field) == getattr(other, field), field
+    assert one.completeness == ("proven" if name == "rows.parquet" else "unknown")
+    with oe.open(path).stream(**options) as stream:
+        assert sum(batch.num_rows for batch in stream) == other.rows
+        assert stream.summary.digest == other.digest
+
+
+def test_wrong_transformations_of_exports_are_refused(source: Path) -> None:
+    export = oe.open(source)
+    with pytest.raises(oe.UsageError, match="the expression should end before this"):
+        export.read(where=".a b")
+    with pytest.raises(oe.UsageError, match="nothing"):
+        export.read(where=".order", columns=["nothing"])
+    with pytest.raises(oe.DataError, match="matches no value in"):
+        export.read(mask=".persna")
+    with pytest.raises(oe.DataError, match="row 1 "):
+        list(export.stream(where='.order | error("x")'))
+    with pytest.raises(TypeError, match="Did you mean 'where'"):
+        export.read(were=".order")  # type: ignore[call-arg]
+
+
+def test_closed_stream_of_a_transformation_ends(source: Path) -> None:
+    stream = oe.open(source).stream(where=".order >= 0")
+    next(iter(stream))
+    stream.close()
+    with pytest.raises(oe.UsageError, match="closed before its end"):
+        list(stream)
+
+
+@pytest.mark.consumer("polars")
+def test_scan_of_an_export_is_transformed(source: Path) -> None:
+    import polars as pl
+
+    lazy = oe.open(source).scan(where=".order < 50", column={"twice": ("int[]", "[.order * 2]")})
+    assert lazy.collect_schema()["twice"] == pl.List(pl.Int64)
+    found = lazy.filter(pl.col("order") > 47).select("twice").collect()
+    assert found["twice"].to_list() == [[96], [98]]
+    assert oe.open(source).scan(where=".order < 50").select("id").collect().height == 50

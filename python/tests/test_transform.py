@@ -181,6 +181,7 @@ def test_splits_are_written_and_opened(tmp_path: Path, demo: oe.Demo, client: oe
     splits = {split["name"]: split["rows"] for split in json.loads((tmp_path / "out.manifest.json").read_text())["splits"]}
     assert list(splits) == ["train", "test"]
     assert sum(splits.values()) == summary.rows
+    assert summary.splits is not None and {it["name"]: it["rows"] for it in summary.splits} == splits
     whole, train, test = (oe.open(path).read() for path in (out, out / "train", out / "test"))
     assert (train.num_rows, test.num_rows) == (splits["train"], splits["test"])
     ids = [[row["id"] for row in rows.to_arrow().to_pylist()] for rows in (whole, train, test)]

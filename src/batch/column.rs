@@ -1,8 +1,8 @@
 //! The columns of an export: those of the API, and those that expressions compute. Never holds values.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, fmt, str::FromStr, sync::Arc};
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Column;
@@ -19,9 +19,18 @@ const UTC: &str = "UTC";
 /// Longest name of a column, in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// The type of the values of a column. Each type can be null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// The type of the values of a column. Each value can be null.
+///
+/// Options and records have its name, such as `int`, or `int[]` for a list:
+///
+/// ```
+/// use overmind_export::{ColumnType, ListItem};
+///
+/// let lists: ColumnType = "int[]".parse()?;
+/// assert_eq!(lists, ColumnType::List(ListItem::Int));
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ColumnType {
     /// Text.
     #[default]
@@ -36,11 +45,55 @@ pub enum ColumnType {
     Timestamp,
     /// JSON text.
     Json,
+    /// A list. Each element can be null.
+    List(ListItem),
+}
+
+/// The type of the elements of a list. They are the values of the [`ColumnType`] with the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListItem {
+    /// Text.
+    String,
+    /// An integer of 64 bits.
+    Int,
+    /// A floating-point number of 64 bits. Finite.
+    Float,
+    /// True or false.
+    Bool,
+    /// A time, to the microsecond, in UTC.
+    Timestamp,
+    /// JSON text: for elements of several types, or for objects.
+    Json,
+}
+
+impl ListItem {
+    const ALL: [Self; 6] =
+        [Self::String, Self::Int, Self::Float, Self::Bool, Self::Timestamp, Self::Json];
+
+    /// Returns the type of a column with such values.
+    pub const fn column_type(self) -> ColumnType {
+        match self {
+            Self::String => ColumnType::String,
+            Self::Int => ColumnType::Int,
+            Self::Float => ColumnType::Float,
+            Self::Bool => ColumnType::Bool,
+            Self::Timestamp => ColumnType::Timestamp,
+            Self::Json => ColumnType::Json,
+        }
+    }
+
+    /// Returns the Arrow field of the elements, named as the Parquet format has it.
+    pub(super) fn field(self) -> FieldRef {
+        Arc::new(Field::new("element", self.column_type().data_type(), true))
+    }
 }
 
 impl ColumnType {
-    const ALL: [Self; 6] =
-        [Self::String, Self::Int, Self::Float, Self::Bool, Self::Timestamp, Self::Json];
+    /// Returns all types: first those that are no lists.
+    fn all() -> impl Iterator<Item = Self> {
+        let lists = ListItem::ALL.into_iter().map(Self::List);
+        ListItem::ALL.into_iter().map(ListItem::column_type).chain(lists)
+    }
 
     /// Returns the name, as options and records have it.
     pub const fn name(self) -> &'static str {
@@ -51,7 +104,18 @@ impl ColumnType {
             Self::Bool => "bool",
             Self::Timestamp => "timestamp",
             Self::Json => "json",
+            Self::List(ListItem::String) => "string[]",
+            Self::List(ListItem::Int) => "int[]",
+            Self::List(ListItem::Float) => "float[]",
+            Self::List(ListItem::Bool) => "bool[]",
+            Self::List(ListItem::Timestamp) => "timestamp[]",
+            Self::List(ListItem::Json) => "json[]",
         }
+    }
+
+    /// Whether the values, or the elements of the lists, are JSON text.
+    pub(crate) fn holds_json(self) -> bool {
+        matches!(self, Self::Json | Self::List(ListItem::Json))
     }
 
     /// Returns the Arrow type of the column.
@@ -62,6 +126,7 @@ impl ColumnType {
             Self::Float => DataType::Float64,
             Self::Bool => DataType::Boolean,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            Self::List(item) => DataType::List(item.field()),
         }
     }
 
@@ -70,15 +135,23 @@ impl ColumnType {
         if let Ok(column) = field.name().parse::<Column>() {
             return Some(column.column_type());
         }
-        match field.metadata().contains_key(HOLDS_JSON) {
-            true => Some(Self::Json),
-            false => Self::ALL.into_iter().find(|it| it.data_type() == *field.data_type()),
+        let holds_json = field.metadata().contains_key(HOLDS_JSON);
+        Self::all().find(|it| it.holds_json() == holds_json && it.fits(field.data_type()))
+    }
+
+    /// Whether values of this type have the Arrow type. The name of list elements may differ.
+    fn fits(self, data_type: &DataType) -> bool {
+        match (self, data_type) {
+            (Self::List(item), DataType::List(element)) => {
+                item.column_type().fits(element.data_type())
+            }
+            _ => self.data_type() == *data_type,
         }
     }
 
     /// Whether a sink can write this Arrow type.
     pub(crate) fn writes(data_type: &DataType) -> bool {
-        Self::ALL.iter().any(|it| it.data_type() == *data_type)
+        Self::all().any(|it| it.fits(data_type))
     }
 }
 
@@ -92,10 +165,24 @@ impl FromStr for ColumnType {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|it| it.name() == text).ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(", ");
-            Error::invalid("type of a column", text, format!("the types are {known}"))
+        Self::all().find(|it| it.name() == text).ok_or_else(|| {
+            let known = ListItem::ALL.map(|it| it.column_type().name()).join(", ");
+            let why = format!("the types are {known}, and lists of them, such as string[]");
+            Error::invalid("type of a column", text, why)
         })
+    }
+}
+
+impl Serialize for ColumnType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for ColumnType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<'de, str>::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -208,7 +295,7 @@ impl OutputColumn {
         let api = self.of_api();
         let field = Field::new(&self.name, self.column_type.data_type(), api != Some(Column::Id));
         let marks = [
-            (HOLDS_JSON, self.column_type == ColumnType::Json && api.is_none()),
+            (HOLDS_JSON, self.column_type.holds_json() && api.is_none()),
             (HOLDS_LINES, self.is_line),
         ];
         let marks = marks.into_iter().filter(|(_, is_set)| *is_set);
@@ -286,6 +373,7 @@ mod tests {
             ("id", ColumnType::String, "the id of a row is never replaced"),
             ("input", ColumnType::Int, "always of the type json"),
             ("persona", ColumnType::Json, "always of the type string"),
+            ("input", ColumnType::List(ListItem::Json), "always of the type json"),
         ] {
             let text = refused(name, kind);
             assert!(text.contains(why), "{name}: {text}");
@@ -298,7 +386,7 @@ mod tests {
 
     #[test]
     fn records_have_the_type_of_computed_columns_only() {
-        let json = r#"["order",{"name":"at","type":"timestamp"}]"#;
+        let json = r#"["order",{"name":"at","type":"timestamp"},{"name":"all","type":"json[]"}]"#;
         let columns: Vec<OutputColumn> = serde_json::from_str(json).unwrap();
         assert_eq!(columns[0], Column::Order.into());
         assert_eq!(columns[1].column_type(), ColumnType::Timestamp);
@@ -312,10 +400,18 @@ mod tests {
 
     #[test]
     fn fields_have_the_type_of_their_column() {
-        for kind in ColumnType::ALL {
+        for kind in ColumnType::all() {
             let column = OutputColumn::computed("x", kind).unwrap();
             assert_eq!(ColumnType::of_field(&column.field()), Some(kind));
+            assert_eq!(kind.name().parse::<ColumnType>().unwrap(), kind);
+            assert!(ColumnType::writes(&kind.data_type()), "{kind}");
         }
+        let item = Field::new("item", DataType::Int64, false);
+        let lists = Field::new("x", DataType::List(Arc::new(item)), true);
+        assert_eq!(ColumnType::of_field(&lists), Some(ColumnType::List(ListItem::Int)));
+        let deep = Field::new("x", DataType::List(Arc::new(lists)), true);
+        assert_eq!(ColumnType::of_field(&deep), None);
+        assert!("int[][]".parse::<ColumnType>().is_err() && "[]".parse::<ColumnType>().is_err());
         let lines = OutputColumn::lines();
         assert_eq!(OutputColumn::of_field(&lines.field()), Some(lines));
         assert_eq!(

@@ -6,6 +6,7 @@
 
 mod array_values;
 mod column;
+mod lists;
 mod values;
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -18,11 +19,11 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use uuid::Uuid;
 
 pub(crate) use self::{
-    array_values::{ArrayValue, ColumnValues},
+    array_values::{ArrayValue, ColumnValues, json_texts},
     values::{ComputedValue, ValueBuilder, timestamp_of},
 };
 pub use self::{
-    column::{ColumnType, OutputColumn},
+    column::{ColumnType, ListItem, OutputColumn},
     values::timestamp_text,
 };
 use crate::{
@@ -332,7 +333,7 @@ impl BatchBuilder {
         self.pushed_bytes += self.bytes as u64;
         (self.rows, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(|builder| match builder {
-            ColumnBuilder::Order(builder) => Arc::new(builder.finish()) as ArrayRef,
+            ColumnBuilder::Order(builder) => Ok(Arc::new(builder.finish()) as ArrayRef),
             ColumnBuilder::Computed(builder, _) => builder.finish(),
             ColumnBuilder::Batch(builder, ..) => {
                 builder.finish_with_room(|bytes| room(bytes, self.size))
@@ -341,10 +342,11 @@ impl BatchBuilder {
                 let (rows, bytes) = (builder.len(), builder.values_slice().len());
                 let array = Arc::new(builder.finish());
                 *builder = StringBuilder::with_capacity(rows, room(bytes, self.size));
-                array
+                Ok(array as ArrayRef)
             }
         });
-        let batch = RecordBatch::try_new(self.schema.clone(), columns.collect());
+        let columns = columns.collect::<Result<_>>()?;
+        let batch = RecordBatch::try_new(self.schema.clone(), columns);
         batch.map(Some).map_err(|error| Error::Internal(format!("record batch: {error}")))
     }
 }
@@ -389,6 +391,7 @@ mod tests {
         persona: None,
         tags: None,
         additional_properties: None,
+        has_id: true,
         compact: false,
     };
 

@@ -12,7 +12,10 @@ use arrow_array::{
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
 
-use super::ColumnType;
+use super::{
+    ColumnType,
+    lists::{ITEM_BYTES, ListValueBuilder},
+};
 use crate::error::{Error, Result};
 
 /// A value of a computed column.
@@ -26,10 +29,11 @@ pub(crate) enum ComputedValue {
     Bool(bool),
     /// Microseconds since 1970, UTC.
     Timestamp(i64),
+    List(Vec<ComputedValue>),
 }
 
 impl ComputedValue {
-    /// Parses the text of a value, as JSON Lines and CSV have it.
+    /// Parses the text of a value that is no list, as JSON Lines and CSV have it.
     ///
     /// # Errors
     /// What the text is not, as a predicate.
@@ -53,6 +57,7 @@ impl ComputedValue {
             ColumnType::Timestamp => {
                 timestamp_of(text).map(Self::Timestamp).map_err(|_| "is not a time")
             }
+            ColumnType::List(_) => Err("is a list in a list"),
         }
     }
 
@@ -60,6 +65,10 @@ impl ComputedValue {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
+            Self::List(items) => {
+                let own = |item: &Self| if let Self::Text(text) = item { text.len() } else { 0 };
+                items.iter().map(|item| ITEM_BYTES + own(item)).sum::<usize>() + size_of::<i64>()
+            }
             _ => size_of::<i64>(),
         }
     }
@@ -73,6 +82,7 @@ pub(crate) enum ValueBuilder {
     Float(Float64Builder),
     Bool(BooleanBuilder),
     Timestamp(TimestampMicrosecondBuilder),
+    List(Box<ListValueBuilder>),
 }
 
 impl ValueBuilder {
@@ -86,6 +96,7 @@ impl ValueBuilder {
                 let builder = TimestampMicrosecondBuilder::new();
                 Self::Timestamp(builder.with_data_type(column_type.data_type()))
             }
+            ColumnType::List(item) => Self::List(Box::new(ListValueBuilder::new(item))),
         }
     }
 
@@ -100,20 +111,40 @@ impl ValueBuilder {
             (Self::Float(builder), ComputedValue::Float(float)) => builder.append_value(float),
             (Self::Bool(builder), ComputedValue::Bool(value)) => builder.append_value(value),
             (Self::Timestamp(builder), ComputedValue::Timestamp(at)) => builder.append_value(at),
+            (Self::List(builder), ComputedValue::List(items)) => builder.push(items)?,
             (builder, ComputedValue::Null) => builder.push_null(),
             _ => return Err(unexpected()),
         }
         Ok(())
     }
 
-    fn push_null(&mut self) {
+    pub(super) fn push_null(&mut self) {
         match self {
             Self::Text(builder) => builder.append_null(),
             Self::Int(builder) => builder.append_null(),
             Self::Float(builder) => builder.append_null(),
             Self::Bool(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
+            Self::List(builder) => builder.push_null(),
         }
+    }
+
+    /// Adds a value from its text, as JSON Lines and CSV have it. `json_is_text` says that the JSON elements of a list
+    /// are strings of their text.
+    ///
+    /// # Errors
+    /// What the text is not, as a predicate.
+    pub(crate) fn push_parsed(
+        &mut self,
+        text: &str,
+        column_type: ColumnType,
+        json_is_text: bool,
+    ) -> std::result::Result<(), String> {
+        if let Self::List(builder) = self {
+            return builder.push_json(text, json_is_text);
+        }
+        let value = ComputedValue::parse(text, column_type)?;
+        self.push(value).map_err(|error| error.to_string())
     }
 
     /// Adds a text or null. Returns its size in bytes.
@@ -159,29 +190,39 @@ impl ValueBuilder {
                 let values = array.as_primitive_opt::<TimestampMicrosecondType>();
                 builder.append_value(values.ok_or_else(unexpected)?.value(row));
             }
+            Self::List(builder) => {
+                return Ok(size_of::<i64>() + builder.push_from(array, row)?);
+            }
         }
         Ok(size_of::<i64>())
     }
 
     /// Returns the values like [`finish`](Self::finish). `room` returns the bytes of texts to reserve for the next
     /// values, from the bytes of these.
-    pub(crate) fn finish_with_room(&mut self, room: impl FnOnce(usize) -> usize) -> ArrayRef {
+    pub(crate) fn finish_with_room(
+        &mut self,
+        room: impl FnOnce(usize) -> usize,
+    ) -> Result<ArrayRef> {
         let Self::Text(builder) = self else { return self.finish() };
         let (rows, bytes) = (builder.len(), builder.values_slice().len());
         let array = Arc::new(builder.finish());
         *builder = StringBuilder::with_capacity(rows, room(bytes));
-        array
+        Ok(array)
     }
 
     /// Returns the values, and empties the builder.
-    pub(crate) fn finish(&mut self) -> ArrayRef {
-        match self {
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for lists that are no Arrow array.
+    pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
+        Ok(match self {
             Self::Text(builder) => Arc::new(builder.finish()),
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Float(builder) => Arc::new(builder.finish()),
             Self::Bool(builder) => Arc::new(builder.finish()),
             Self::Timestamp(builder) => Arc::new(builder.finish()),
-        }
+            Self::List(builder) => builder.finish()?,
+        })
     }
 }
 
@@ -220,13 +261,13 @@ pub(crate) fn timestamp_of(text: &str) -> std::result::Result<i64, &'static str>
     }
 }
 
-fn unexpected() -> Error {
+pub(super) fn unexpected() -> Error {
     Error::Internal("a computed column has values of another type".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::ListItem, *};
 
     #[test]
     fn texts_of_values_are_read_exactly() {
@@ -277,6 +318,17 @@ mod tests {
             (ColumnType::Float, ComputedValue::Float(-0.0), 8),
             (ColumnType::Bool, ComputedValue::Bool(true), 8),
             (ColumnType::Timestamp, ComputedValue::Timestamp(-1), 8),
+            (
+                ColumnType::List(ListItem::String),
+                ComputedValue::List(vec![ComputedValue::Text("é".to_owned()), ComputedValue::Null]),
+                26,
+            ),
+            (ColumnType::List(ListItem::Bool), ComputedValue::List(Vec::new()), 8),
+            (
+                ColumnType::List(ListItem::Int),
+                ComputedValue::List(vec![ComputedValue::Null, ComputedValue::Int(1)]),
+                24,
+            ),
         ];
         for (kind, value, size) in table {
             let mut builder = ValueBuilder::new(kind);
@@ -284,13 +336,13 @@ mod tests {
             for value in [value, ComputedValue::Null] {
                 builder.push(value).unwrap();
             }
-            let array = builder.finish();
+            let array = builder.finish().unwrap();
             assert_eq!(array.data_type(), &kind.data_type());
             assert_eq!((array.len(), array.null_count()), (2, 1));
             assert_eq!(builder.push_from(&array, 0).unwrap(), size);
             builder.push_from(&array, 1).unwrap();
             assert!(builder.push_from(&array, 2).is_err());
-            assert_eq!(&builder.finish(), &array);
+            assert_eq!(&builder.finish().unwrap(), &array);
         }
         let mut text = ValueBuilder::new(ColumnType::String);
         assert!(text.push(ComputedValue::Int(1)).is_err());

@@ -3,8 +3,7 @@
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use crate::{
-    Completeness, Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary, JsonColumns,
-    Result,
+    Completeness, Convert, ConvertDryRun, ConvertOptions, ConvertPlan, ConvertSummary, Result,
     error::human,
     text::{counted, grouped},
 };
@@ -14,12 +13,12 @@ use super::{
     export::{failed_rows, missing_rows, replaced_rows, written_rows},
     global::Global,
     lines::Lines,
+    nesting::NestingArguments,
     output::{self, OutputArguments},
     progress::Screen,
     storage::Storage,
     transform::TransformArguments,
     value_limit::ValueLimit,
-    values,
 };
 
 /// Convert an export to another format, layout or place, without the API
@@ -40,10 +39,8 @@ pub(super) struct ConvertArgs {
     source_record: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArguments,
-    /// JSON columns of JSON Lines: value for the values themselves, text for strings of JSON text, which no
-    /// reader changes [default: value]
-    #[arg(long, value_name = "FORM", value_parser = values::value::<JsonColumns>, help_heading = "Output")]
-    json_columns: Option<JsonColumns>,
+    #[command(flatten)]
+    nesting: NestingArguments,
     #[command(flatten)]
     transform: TransformArguments,
     #[command(flatten)]
@@ -58,7 +55,9 @@ impl ConvertArgs {
         let record = self.output.record.as_deref().map_or(OsStr::new(""), |path| path.as_os_str());
         let places = [self.source.as_os_str(), self.output.output.as_os_str(), record];
         let storage = self.storage.options(global, &places)?;
-        let plan = ConvertPlan::new(ConvertOptions { storage, ..self.into() })?;
+        let (json_columns, nesting) = self.nesting.clone().options()?;
+        let options = ConvertOptions { storage, json_columns, nesting, ..self.into() };
+        let plan = ConvertPlan::new(options)?;
         output::require_target(plan.target(), json, dry_run)?;
         let job = Convert::new(plan);
         if dry_run {
@@ -91,7 +90,6 @@ impl From<ConvertArgs> for ConvertOptions {
         options.format = output.format;
         options.compression = output.compression;
         options.parquet_encoding = output.parquet_encoding;
-        options.json_columns = typed.json_columns;
         options.csv_bom = output.csv_bom;
         options.csv_safe = output.csv_safe;
         options.columns = columns;

@@ -174,7 +174,15 @@ pub(super) fn report(summary: &Summary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
-    failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
+    let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
+    match summary.rescued_rows {
+        0 => lines,
+        rescued => lines.and(format_args!(
+            "  values that do not fit the schema are in the column _rescued: {}, {}",
+            counted(rescued, "row"),
+            super::snapshot::first_paths(&summary.rescued_paths)
+        )),
+    }
 }
 
 /// Returns the number of rows read and written. Without a transformation, these are the same.
@@ -229,17 +237,29 @@ pub(super) fn missing_rows(lines: Lines, duplicates: u64, rows: u64, read: u64) 
 pub(super) fn failed_rows(lines: Lines, failed: u64, transform: Option<&TransformRecord>) -> Lines {
     let what = match transform {
         _ if failed == 0 => return lines,
-        Some(it) if it.keeps_failed_rows() && it.conditions.is_empty() => "with null in a column,",
-        Some(it) if it.keeps_failed_rows() => "left out, or with null in a column,",
-        _ => "left out,",
+        Some(it) if it.keeps_failed_rows() => {
+            let has_keys = it.dedupe.is_some() || it.split_by.is_some();
+            match (it.conditions.is_empty(), has_keys) {
+                (true, false) => "with null in a column, because",
+                (false, false) => "left out, or with null in a column, because",
+                // A row whose key failed equals no other row, and its key of a split is null.
+                (true, true) => "kept, although",
+                (false, true) => "left out or kept, although",
+            }
+        }
+        _ => "left out, because",
     };
     let failed = counted(failed, "row");
-    lines.and(format_args!("  {what} because an expression failed: {failed}"))
+    lines.and(format_args!("  {what} an expression failed: {failed}"))
 }
 
 fn announce(would: &DryRun) -> String {
+    let resumed = match would.kept_rows {
+        0 => String::new(),
+        kept => format!("; {} of an interrupted run would be kept", counted(kept, "row")),
+    };
     format!(
-        "would {} {} of {} in {} of {} to {}",
+        "would {} {} of {} in {} of {} to {}{resumed}",
         if would.transform.is_some() { "read" } else { "export" },
         grouped(would.rows),
         counted(would.count, "row"),

@@ -79,11 +79,15 @@ pub(super) async fn explained(
     rows: u32,
 ) -> Result<Vec<RowExplanation>> {
     let pages = client.dataset(dataset).query(query).options(first(rows)).pages();
-    let mut explained = explain_rows(pages, plan).await?;
+    explain_rows(pages, plan).await.map(with_flagged_reasons)
+}
+
+/// Names the options in the reasons as flags.
+pub(super) fn with_flagged_reasons(mut explained: Vec<RowExplanation>) -> Vec<RowExplanation> {
     for row in &mut explained {
         row.reason = row.reason.take().map(|reason| with_flags(&reason).into_owned());
     }
-    Ok(explained)
+    explained
 }
 
 /// Returns the table of explanations.

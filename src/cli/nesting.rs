@@ -23,9 +23,12 @@ pub(super) struct NestingArguments {
     #[arg(long, value_name = "PATH", help_heading = "Output")]
     text: Vec<String>,
     /// Nested columns of the types in this file, which `schema` has printed, in one pass; a value that does not fit
-    /// ends the run
+    /// ends the run, unless --rescue is given
     #[arg(long, value_name = "FILE", help_heading = "Output", value_parser = super::path())]
     schema: Option<PathBuf>,
+    /// Add the JSON column _rescued to nested columns: it keeps the values that do not fit their types, by path
+    #[arg(long, help_heading = "Output")]
+    rescue: bool,
     /// Number of nested columns; the widest objects stay JSON text if there are more [default: 1000]
     #[arg(long, value_name = "N", value_parser = values::positive::<usize>, help_heading = "Output")]
     max_columns: Option<usize>,
@@ -46,9 +49,9 @@ impl NestingArguments {
                 None => {}
             }
         }
-        let Self { nest, text, max_columns, schema, .. } = self;
+        let Self { nest, text, max_columns, schema, rescue, .. } = self;
         let types = schema.map(|path| read_schema(&path)).transpose()?;
-        Ok((of_all, NestingOptions { columns, nest, text, types, max_columns }))
+        Ok((of_all, NestingOptions { columns, nest, text, types, max_columns, rescue }))
     }
 }
 

@@ -9,19 +9,16 @@ use std::{
 
 use crate::{
     Batches, Client, Column, ColumnType, Encoding, Error, Format, Location, OutputColumn, Query,
-    ReadOptions, Result, Sink, TransformPlan,
-    arrow_schema::SchemaRef,
-    export::unchecked,
-    readback::ForeignFile,
-    record::{manifest::Manifest, place::sidecar_name},
-    text::harmless_json,
+    ReadOptions, Result, RowExplanation, Sink, Transform, TransformPlan, TransformedBatches,
+    arrow_schema::SchemaRef, batch::json_texts, explain_export, export::unchecked,
+    readback::ForeignFile, text::harmless_json,
 };
-use arrow_array::{RecordBatch, cast::AsArray};
+use arrow_array::RecordBatch;
 use clap::{Args, builder::TypedValueParser};
 use uuid::Uuid;
 
 use super::{
-    first_rows::{explained, explanation_table, first_rows},
+    first_rows::{explained, explanation_table, first_rows, with_flagged_reasons},
     flags::with_flags,
     global::Global,
     lines::Lines,
@@ -91,18 +88,11 @@ impl PreviewArgs {
                     "filters select a dataset: leave them out for an export".to_owned(),
                 ));
             }
-            PreviewSource::Export(_) if self.explain || !self.transform.only_columns() => {
-                return Err(Error::Usage(
-                    "of an export, only columns can be chosen: leave the other options out"
-                        .to_owned(),
-                ));
-            }
             PreviewSource::Export(text) => return self.export(text, global),
         };
         let plan = self.transform.plan()?;
         if self.explain && plan.record().is_none() {
-            let why = "--explain explains a transformation: give --where, for example";
-            return Err(Error::Usage(why.to_owned()));
+            return Err(nothing_to_explain());
         }
         let client = global.client()?;
         if let Some(ordering) = query.unchecked_ordering() {
@@ -119,11 +109,7 @@ impl PreviewArgs {
         plan: &TransformPlan,
     ) -> Result<()> {
         if self.explain {
-            let rows = explained(client, asked, plan, self.rows).await?;
-            return match self.json {
-                true => rows.iter().try_for_each(super::print_json),
-                false => super::print(&explanation_table(&rows)),
-            };
+            return self.print_explained(explained(client, asked, plan, self.rows).await?);
         }
         if self.json {
             let sink = json_lines(plan.schema())?;
@@ -138,11 +124,9 @@ impl PreviewArgs {
         let rows = cells.take();
         let found = match plan.record() {
             None => RowsFound::Of(Some(read.count)),
-            Some(record) if record.map.is_some() => {
-                RowsFound::Lines { count: read.count, are_all: read.has_read_all }
+            Some(record) => {
+                RowsFound::transformed("dataset", Some(read.count), read.has_read_all, record)
             }
-            Some(record) if !record.leaves_out_rows() => RowsFound::Of(Some(read.count)),
-            Some(_) => RowsFound::Kept { count: read.count, are_all: read.has_read_all },
         };
         super::print(&render(rows, found, &columns, is_chosen))
     }
@@ -152,26 +136,69 @@ impl PreviewArgs {
         let record =
             self.record.as_ref().map(|path| self.storage.location(path.as_os_str(), global));
         let (record, columns) = (record.transpose()?, self.transform.column_names());
-        let record = record.or_else(|| record_beside(&location));
         let options = ReadOptions { record, ..self.value_limit.options(columns) };
+        if self.explain || !self.transform.only_columns() {
+            return self.transformed(&location, &options);
+        }
         if let Some(file) = ForeignFile::open(&location, &options)? {
             return self.foreign(&file);
         }
         if !self.json {
             return super::print(&table_of_export(&location, self.rows, &options)?);
         }
-        let mut sink: Option<Box<dyn Sink>> = None;
-        let mut shown = 0;
-        first_rows_of(Batches::open_with(&location, &options)?, self.rows, columns, |batch| {
-            require_json(&batch, &location, shown)?;
-            shown += batch.num_rows();
-            let sink = match &mut sink {
-                Some(sink) => sink,
-                None => sink.insert(json_lines(batch.schema())?),
-            };
-            sink.write(batch).map_err(unwrap_stdout)
-        })?;
-        sink.map_or(Ok(()), |sink| sink.finish(None).map(drop).map_err(unwrap_stdout))
+        let mut printer = LinePrinter::new(&location);
+        let batches = Batches::open_beside(&location, &options)?;
+        first_rows_of(batches, self.rows, columns, |batch| printer.print(batch))?;
+        printer.finish()
+    }
+
+    /// Prints the first rows of an export that the transformation keeps, or explains its first rows.
+    fn transformed(&self, location: &Location, options: &ReadOptions) -> Result<()> {
+        let transform = Transform::from(self.transform.clone());
+        if self.explain {
+            if transform == Transform::new() {
+                return Err(nothing_to_explain());
+            }
+            let explained = explain_export(location, options, &transform, self.rows as usize)?;
+            return self.print_explained(with_flagged_reasons(explained));
+        }
+        let (_, drop) = self.transform.output();
+        let batches = TransformedBatches::open(location, options, &transform, &drop)?;
+        let mut batches = batches.batches_of(self.rows as usize);
+        let columns: Vec<_> = batches.columns().cloned().collect();
+        let (mut printer, mut cells) = (LinePrinter::new(location), Vec::new());
+        let (mut left, mut has_read_all) = (self.rows as usize, true);
+        for batch in &mut batches {
+            let batch = batch?;
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            left -= batch.num_rows();
+            match self.json {
+                true => printer.print(batch)?,
+                false => cells.extend(cells_of(&batch)),
+            }
+            if left == 0 {
+                has_read_all = false;
+                break;
+            }
+        }
+        if self.json {
+            return printer.finish();
+        }
+        let read = has_read_all.then_some(batches.totals().rows_read);
+        let count = batches.source_rows().or(read);
+        let found = match batches.record() {
+            None => RowsFound::Of(count),
+            Some(record) => RowsFound::transformed("export", count, has_read_all, record),
+        };
+        let is_chosen = |column: &OutputColumn| self.transform.names(column.name());
+        super::print(&render(cells, found, &columns, is_chosen))
+    }
+
+    fn print_explained(&self, rows: Vec<RowExplanation>) -> Result<()> {
+        match self.json {
+            true => rows.iter().try_for_each(super::print_json),
+            false => super::print(&explanation_table(&rows)),
+        }
     }
 
     /// Prints the first rows of a Parquet file that is not an export.
@@ -200,13 +227,35 @@ impl PreviewArgs {
     }
 }
 
-/// Returns the record next to a file of lines, if there is one: only a record tells the types of its columns.
-fn record_beside(file: &Location) -> Option<Location> {
-    let encoding = Encoding::of_path(Path::new(&file.name()))?;
-    let record = file.sibling(&sidecar_name(&file.name()));
-    let is_there =
-        encoding.format().is_text() && Manifest::load(&record).is_ok_and(|it| it.is_some());
-    is_there.then_some(record)
+fn nothing_to_explain() -> Error {
+    Error::Usage("--explain explains a transformation: give --where, for example".to_owned())
+}
+
+/// Prints rows of an export as JSON Lines.
+struct LinePrinter<'a> {
+    place: &'a Location,
+    sink: Option<Box<dyn Sink>>,
+    shown: usize,
+}
+
+impl<'a> LinePrinter<'a> {
+    fn new(place: &'a Location) -> Self {
+        Self { place, sink: None, shown: 0 }
+    }
+
+    fn print(&mut self, batch: RecordBatch) -> Result<()> {
+        require_json(&batch, self.place, self.shown)?;
+        self.shown += batch.num_rows();
+        let sink = match &mut self.sink {
+            Some(sink) => sink,
+            None => self.sink.insert(json_lines(batch.schema())?),
+        };
+        sink.write(batch).map_err(unwrap_stdout)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.sink.map_or(Ok(()), |sink| sink.finish(None).map(drop).map_err(unwrap_stdout))
+    }
 }
 
 /// Calls `visit` with the first rows of an export, batch by batch.
@@ -248,13 +297,11 @@ fn first_rows_of(
 fn require_json(batch: &RecordBatch, file: &Location, first_row: usize) -> Result<()> {
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let column = field.name();
-        if ColumnType::of_field(field) != Some(ColumnType::Json) {
+        if !ColumnType::of_field(field).is_some_and(ColumnType::holds_json) {
             continue;
         }
-        let texts = array.as_string_opt::<i32>();
-        for (row, text) in texts.into_iter().flatten().enumerate() {
-            let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
-            if text.is_some_and(|text| !is_json(text)) {
+        for (row, text) in json_texts(array) {
+            if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
                 let row = first_row + row + 1;
                 let why = format!("row {row}: its {column} is not JSON, which an export requires");
                 return Err(Error::Damaged { path: file.to_string().into(), why });
@@ -271,7 +318,7 @@ pub(super) fn table_of_export(
     rows: u32,
     options: &ReadOptions,
 ) -> Result<Lines> {
-    let batches = Batches::open_with(location, options)?;
+    let batches = Batches::open_beside(location, options)?;
     let (count, mut cells) = (batches.rows(), Vec::new());
     let mut found: Vec<OutputColumn> = Vec::new();
     first_rows_of(batches, rows, &options.columns, |batch| {

@@ -14,13 +14,15 @@ use super::{
     table::{Fit, TableColumn},
 };
 use crate::{
-    Column, ColumnType, OutputColumn, Result, Sink, Written,
+    Column, ColumnType, OutputColumn, Result, Sink, TransformRecord, Written,
     batch::{ArrayValue, ColumnValues, timestamp_text},
     text::{counted, grouped},
 };
 
 /// Characters of a value that a table keeps. A cell shows far fewer, but a value can be megabytes long.
 const CELL_CHARS: usize = 2000;
+/// Most bytes of a character.
+const MOST_CHAR_BYTES: usize = 4;
 /// The columns of the table, as [`Column::ALL`].
 const COLUMNS: [TableColumn<'static>; Column::ALL.len()] = [
     TableColumn::new(Column::Id.name(), Fit::Whole),
@@ -32,38 +34,54 @@ const COLUMNS: [TableColumn<'static>; Column::ALL.len()] = [
     TableColumn::new(Column::AdditionalProperties.name(), Fit::Json).left_out(1),
 ];
 
-/// The line below a table says this: how many rows the dataset has, and which of them the table shows.
+/// The line below a table says this: how many rows the source has, and which of them the table shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RowsFound {
     /// All rows, if their number is known.
     Of(Option<u64>),
     /// The rows of the table are those that a transformation keeps: the first, or all of them.
-    Kept { count: u64, are_all: bool },
+    Kept { source: &'static str, count: Option<u64>, are_all: bool },
     /// The rows of the table are the lines of a map: the first, or all of them.
-    Lines { count: u64, are_all: bool },
+    Lines { source: &'static str, count: Option<u64>, are_all: bool },
 }
 
 impl RowsFound {
+    /// The rows that a transformation keeps. `source` is what they come from, with this number of rows.
+    pub(super) fn transformed(
+        source: &'static str,
+        count: Option<u64>,
+        are_all: bool,
+        record: &TransformRecord,
+    ) -> Self {
+        match record {
+            _ if record.map.is_some() => Self::Lines { source, count, are_all },
+            _ if !record.leaves_out_rows() => Self::Of(count),
+            _ => Self::Kept { source, count, are_all },
+        }
+    }
+
     /// Adds a line below a table with this number of rows.
     pub(super) fn below(self, table: Lines, rows: u64) -> Lines {
-        let shown = grouped(rows);
+        let (shown, counted_rows) = (grouped(rows), |rows| counted(rows, "row"));
+        let has = |source: &str, count: Option<u64>, how: fn(u64) -> String| match count {
+            Some(count) => format!("; the {source} has {}", how(count)),
+            None => String::new(),
+        };
         match self {
-            Self::Of(Some(count)) => {
-                table.and(format_args!("{shown} of {}", counted(count, "row")))
+            Self::Of(Some(count)) => table.and(format_args!("{shown} of {}", counted_rows(count))),
+            Self::Of(None) => table.and(format_args!("the first {}", counted_rows(rows))),
+            Self::Kept { count: Some(count), are_all: true, .. } => {
+                table.and(format_args!("{shown} kept of {}", counted_rows(count)))
             }
-            Self::Of(None) => table.and(format_args!("the first {}", counted(rows, "row"))),
-            Self::Kept { count, are_all: true } => {
-                table.and(format_args!("{shown} kept of {}", counted(count, "row")))
+            Self::Lines { source, count, are_all } => {
+                let first = if are_all { "" } else { "the first " };
+                let has = has(source, count, |rows| counted(rows, "row"));
+                table.and(format_args!("{first}{}{has}", counted(rows, "line")))
             }
-            Self::Lines { count, are_all } => {
-                let (first, lines) =
-                    (if are_all { "" } else { "the first " }, counted(rows, "line"));
-                table.and(format_args!("{first}{lines}; the dataset has {}", counted(count, "row")))
-            }
-            Self::Kept { count, are_all: false } => table.and(format_args!(
-                "the first {} of those that are kept; the dataset has {}",
-                counted(rows, "row"),
-                grouped(count)
+            Self::Kept { source, count, .. } => table.and(format_args!(
+                "the first {} of those that are kept{}",
+                counted_rows(rows),
+                has(source, count, grouped)
             )),
         }
     }
@@ -110,7 +128,7 @@ pub(super) fn render(
 fn fit(column_type: ColumnType) -> Fit {
     match column_type {
         ColumnType::Int | ColumnType::Float => Fit::Number,
-        ColumnType::Json => Fit::Json,
+        ColumnType::Json | ColumnType::List(_) => Fit::Json,
         ColumnType::String => Fit::Wrap,
         ColumnType::Bool | ColumnType::Timestamp => Fit::Cut,
     }
@@ -143,18 +161,41 @@ impl Sink for SharedCells {
 
 /// Returns the cells of the rows of a batch.
 pub(super) fn cells_of(batch: &RecordBatch) -> impl Iterator<Item = Vec<Option<String>>> {
-    let row = |row| batch.columns().iter().map(|array| cell(array, row)).collect();
+    let fields = batch.schema_ref().fields().iter();
+    let holds_json =
+        fields.map(|field| ColumnType::of_field(field).is_some_and(ColumnType::holds_json));
+    let columns: Vec<_> = batch.columns().iter().zip(holds_json).collect();
+    let row =
+        move |row| columns.iter().map(|(array, is_json)| cell(array, *is_json, row)).collect();
     (0..batch.num_rows()).map(row)
 }
 
-/// Returns a value of an export as text.
-fn cell(array: &ArrayRef, row: usize) -> Option<String> {
+/// Returns a value of an export as text. `holds_json` says that the elements of a list are JSON text.
+fn cell(array: &ArrayRef, holds_json: bool, row: usize) -> Option<String> {
     Some(match ColumnValues::of(array)?.get(row)? {
         ArrayValue::Text(text) => return beginning(Some(text)),
         ArrayValue::Int(int) => int.to_string(),
         ArrayValue::Float(float) => float.to_string(),
         ArrayValue::Bool(value) => value.to_string(),
         ArrayValue::Timestamp(micros) => timestamp_text(micros),
+        ArrayValue::List(items) => {
+            let mut text = vec![b'['];
+            for (place, item) in items.enumerate() {
+                if place > 0 {
+                    text.push(b',');
+                }
+                // The rest would not be shown.
+                if text.len() > MOST_CHAR_BYTES * CELL_CHARS {
+                    break;
+                }
+                match item {
+                    Some(item) => item.write_json(holds_json, &mut text).ok()?,
+                    None => text.extend_from_slice(b"null"),
+                }
+            }
+            text.push(b']');
+            return beginning(std::str::from_utf8(&text).ok());
+        }
     })
 }
 

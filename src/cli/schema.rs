@@ -1,4 +1,5 @@
 //! `schema`: prints the columns of an export and the types of its JSON columns, or those that a nested export would have.
+//! Widens the pinned schema of a job.
 
 use std::{
     collections::BTreeMap,
@@ -23,9 +24,9 @@ use super::{
 };
 use crate::{
     Batches, ColumnType, Error, NestedField, OutputColumn, Query, ReadOptions, Result, Sink,
-    StreamOptions, Transform, TransformPlan, Written,
-    nested::{InferredColumn, NestPath, NestRules, resolve},
-    write_transformed,
+    StreamOptions, Transform, TransformPlan, WidenedSchema, Written,
+    nested::{InferredColumn, NestPath, NestRules, RESCUED, resolve},
+    widen_schema, write_transformed,
 };
 
 /// Print the columns of an export or of a dataset and the types of its JSON columns, as one JSON object
@@ -34,12 +35,22 @@ use crate::{
 The types are those of an export with --json-columns nested. Each json in it has the reason, and the row that
 forced it.
 
-Example:
-  overmind-export schema today/ --against yesterday/ || echo 'the schema has changed'")]
+--accept is for a job of the configuration file with nested columns, whose first snapshot has pinned its schema. It
+prints one JSON object for each dataset of the job, and needs no API key.
+
+Examples:
+  overmind-export schema today/ --against yesterday/ || echo 'the schema has changed'
+  overmind-export schema --accept nightly --dry-run")]
 pub(super) struct SchemaArgs {
     /// Id of a dataset, which is read, or path or URL of an export
-    #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source))]
-    what: PreviewSource,
+    #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source), required_unless_present = "accept")]
+    what: Option<PreviewSource>,
+    /// Widen the pinned schema of this job, so that every value of its newest snapshot fits; the next run uses it
+    #[arg(long, value_name = "JOB", conflicts_with_all = ["what", "against", "limit", "nest", "text", "max_columns", "record", "max_value_bytes", "FilterArguments"])]
+    accept: Option<String>,
+    /// With --accept: change nothing, and exit with 1 if something would change
+    #[arg(long, requires = "accept")]
+    dry_run: bool,
     /// Another export: print what differs, and exit with 1 if anything does
     #[arg(long, value_name = "PATH")]
     against: Option<OsString>,
@@ -88,11 +99,43 @@ struct SchemaDifference {
     now: Option<String>,
 }
 
+/// The pinned schema of a job, and what is different in the one that holds every value.
+#[derive(Debug, Serialize)]
+struct ShownPin {
+    job: String,
+    dataset: uuid::Uuid,
+    snapshot: String,
+    rows: u64,
+    rescued_rows: u64,
+    /// Whether the next run uses other types than before.
+    accepted: bool,
+    nested: Vec<NestedField>,
+    differences: Vec<SchemaDifference>,
+}
+
+impl ShownPin {
+    fn of(schema: WidenedSchema, is_dry: bool) -> Self {
+        let leaves = |types: &[NestedField]| {
+            let leaves = types.iter().flat_map(NestedField::leaves);
+            leaves.map(|(path, kind)| (path, kind.to_owned())).collect::<BTreeMap<_, _>>()
+        };
+        let differences = differences(&leaves(&schema.pinned), &leaves(&schema.widened));
+        let WidenedSchema { job, dataset, snapshot, rows, rescued_rows, widened, .. } = schema;
+        let accepted = !is_dry && !differences.is_empty();
+        Self { job, dataset, snapshot, rows, rescued_rows, accepted, nested: widened, differences }
+    }
+}
+
 impl SchemaArgs {
     /// Returns the exit code.
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let what = match (&self.accept, &self.what) {
+            (Some(job), _) => return self.accept(job, global),
+            (None, Some(what)) => what,
+            (None, None) => return Err(Error::Usage("give a dataset or an export".to_owned())),
+        };
         let query = Query::from(self.filters.clone());
-        let mut schema = match &self.what {
+        let mut schema = match what {
             PreviewSource::Dataset(dataset) => {
                 let client = global.client()?;
                 super::block_on(self.dataset(client.dataset(*dataset).query(query)))?
@@ -112,6 +155,21 @@ impl SchemaArgs {
         let differs = schema.differences.as_ref().is_some_and(|it| !it.is_empty());
         super::print_json(&schema)?;
         Ok(u8::from(differs))
+    }
+
+    /// Widens the schema of a job, or says what would change.
+    fn accept(&self, job: &str, global: &Global) -> Result<u8> {
+        let config = global.required_config()?;
+        let storage = self.storage.options_with(global, Some(&config))?;
+        let mut differs = false;
+        for job in super::snapshot::jobs_of(&config, &[job.to_owned()])? {
+            for schema in widen_schema(&job, &storage, !self.dry_run)? {
+                let shown = ShownPin::of(schema, self.dry_run);
+                differs |= !shown.differences.is_empty();
+                super::print_json(&shown)?;
+            }
+        }
+        Ok(u8::from(self.dry_run && differs))
     }
 
     fn rules(&self) -> NestRules {
@@ -240,6 +298,11 @@ fn shown(columns: &[OutputColumn], nested: &[NestedField], rows: u64) -> ShownSc
                 leaves.insert(path, column.column_type().to_string());
             }
         }
+    }
+    // A column for values that do not fit is not among those that are read back.
+    for own in nested.iter().filter(|own| own.name == RESCUED) {
+        shown.push(json!(own));
+        leaves.extend(own.leaves().into_iter().map(|(path, kind)| (path, kind.to_owned())));
     }
     ShownSchema { rows, columns: shown, leaves, differences: None }
 }

@@ -238,5 +238,35 @@ fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
             lines.and(format_args!("  an expression failed on {}", counted(failed, "row")))
         }
     };
-    lines.and(format_args!("  {path}"))
+    let lines = match (snapshot.duplicate_rows, &snapshot.unchanged_by) {
+        (0, _) | (_, Some(_)) => lines,
+        (more, None) => {
+            let rows = counted(more, "row");
+            lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
+        }
+    };
+    rescued(lines.and(format_args!("  {path}")), snapshot, job)
+}
+
+/// Adds a warning about values that do not fit the pinned schema, if there are any.
+fn rescued(lines: Lines, snapshot: &SnapshotResult, job: &str) -> Lines {
+    let SnapshotResult { rescued_rows, rescued_paths, .. } = snapshot;
+    if *rescued_rows == 0 {
+        return lines;
+    }
+    let rows = counted(*rescued_rows, "row");
+    lines
+        .and(format_args!(
+            "  warning: values that do not fit the pinned schema are in the column _rescued: {rows}, {}",
+            first_paths(rescued_paths)
+        ))
+        .and(format_args!("  hint: `overmind-export schema --accept {job}` widens the schema"))
+}
+
+/// Names the first paths of rescued values.
+pub(super) fn first_paths(paths: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = paths.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if paths.len() > SHOWN { ", …" } else { "" };
+    format!("such as {}{more}", shown.join(", "))
 }

@@ -21,8 +21,8 @@ pub(super) struct TransformArguments {
         conflicts_with = "columns"
     )]
     drop: Vec<String>,
-    /// Add a column that a jq expression computes, or replace one, such as topic=.tags.topic or
-    /// 'turns:int=.input.messages | length'. Types: string, int, float, bool, timestamp, json [default: string]
+    /// Add or replace a column, such as 'turns:int=.input.messages | length'. TYPE is string (default), int,
+    /// float, bool, timestamp, json, or a list such as string[]
     #[arg(long = "column", value_name = "NAME[:TYPE]=EXPR", value_parser = values::value::<ColumnText>, help_heading = "Columns")]
     computed: Vec<ColumnText>,
     /// Write the outputs of this jq expression instead of rows, each as a line of JSON Lines, such as

@@ -123,6 +123,8 @@ pub struct Row<'a> {
     pub tags: Option<&'a str>,
     /// The fields that this version does not know, as the JSON text of one object.
     pub additional_properties: Option<&'a str>,
+    /// Whether the row has its id. A file of another program can be without ids.
+    pub(crate) has_id: bool,
     /// Whether the JSON texts are known to have no white space between tokens. False if unknown.
     pub(crate) compact: bool,
 }
@@ -249,6 +251,7 @@ impl Page {
             }),
             tags: text(&row.tags),
             additional_properties: row.additional_properties.as_deref(),
+            has_id: true,
             compact: self.decoded.compact,
         })
     }

@@ -162,7 +162,7 @@ impl ClusterCommit {
             pages: plan.pages(),
             rows,
             parts,
-            nested: export.plan.given_types().map(<[_]>::to_vec),
+            nested: export.plan.given_types().map(|types| export.plan.recorded_types(types)),
             ranges: records.iter().map(|record| written(record, width)).collect(),
         })?;
         let header = Header {

@@ -99,6 +99,11 @@ impl Job {
         Ok(root.child(HIDDEN).child(&self.name))
     }
 
+    /// Whether the snapshots have nested columns, with a pinned schema.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.json_columns == Some(JsonColumns::Nested)
+    }
+
     /// Returns whether the job's snapshots may be of this dataset. If the job names one dataset, snapshots of another
     /// are older than a change of the configuration.
     pub(crate) fn may_store(&self, dataset: Uuid) -> bool {

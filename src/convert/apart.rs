@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    destination::staging_name,
     error::{Error, Result},
     export::output_plan::OutputPlan,
     location::{Location, Target},
@@ -24,6 +25,12 @@ pub(super) fn require_apart(
         let hint = "give another output, and remove the source afterwards";
         Err(Error::Usage(format!("the output {target} {why} {source}: {hint}")))
     };
+    let staging = staging_of(target);
+    if staging.as_ref().is_some_and(|staging| contains(staging, source)) {
+        let why = format!("would delete the source {source}, which lies in its staging");
+        let hint = "give another output, and remove the source afterwards";
+        return Err(Error::Usage(format!("the output {target} {why}: {hint}")));
+    }
     if contains(target, source) && contains(source, target) {
         return refuse("is the source");
     }
@@ -32,6 +39,18 @@ pub(super) fn require_apart(
     }
     if matches!(output.target, Target::Directory(_)) && contains(target, source) {
         return refuse("would replace the source");
+    }
+    // A directory replaces everything in it, and a run deletes what earlier runs have staged.
+    let replaces = |place: &Location| match output.target {
+        Target::Directory(_) => contains(target, place),
+        _ => contains(target, place) && contains(place, target),
+    };
+    if let Some(record) = records.iter().find(|record| {
+        replaces(record) || staging.as_ref().is_some_and(|staging| contains(staging, record))
+    }) {
+        return Err(Error::Usage(format!(
+            "the output {target} would replace {record}, the record of the source {source}: give another output"
+        )));
     }
     let record = match output.target {
         Target::Directory(_) => Some(place::written(target, output.record.as_ref())),
@@ -45,6 +64,13 @@ pub(super) fn require_apart(
         )));
     }
     Ok(())
+}
+
+/// Returns the folder in which a run stages a local directory; `None` for other places, where no source can be.
+fn staging_of(target: &Location) -> Option<Location> {
+    let target = real(target.as_local()?);
+    let staging = target.with_file_name(staging_name(target.file_name()?));
+    Some(Location::from(staging))
 }
 
 /// Whether a place is another one, or inside it.

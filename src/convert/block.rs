@@ -1,11 +1,18 @@
 //! A record batch as a block of rows for a transformation.
 
+use std::sync::Arc;
+
 use arrow_array::{
-    Array, ArrayRef, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type,
+    Array, ArrayRef, Int64Array, RecordBatch, StringArray, builder::StringBuilder, cast::AsArray,
+    new_null_array, types::Int64Type,
 };
 use uuid::Uuid;
 
-use crate::{batch::Column, client::Row, transform::RowBlock};
+use crate::{
+    batch::{Column, ColumnType},
+    client::Row,
+    transform::{ColumnEdit, NotJson, PathSet, RowBlock, Shaper},
+};
 
 /// Memory of the ids and decisions of a row, in bytes.
 const ROW_OVERHEAD: usize = 64;
@@ -16,8 +23,10 @@ pub(super) struct BatchBlock {
     /// Number of the first row among all rows of the source, from 1.
     pub(super) first_row: u64,
     pub(super) batch: RecordBatch,
-    /// The ids of the rows. Empty if nobody needs them.
+    /// The ids of the rows. Empty if nobody needs them, or if the source has none.
     pub(super) ids: Vec<Uuid>,
+    /// For each row, the paths that led to a value in a computed column. Empty if no such column has replacements.
+    pub(super) replaced: Vec<PathSet>,
 }
 
 impl RowBlock for BatchBlock {
@@ -38,6 +47,53 @@ impl RowBlock for BatchBlock {
         let fields = BlockFields::of(self);
         (0..self.batch.num_rows()).map(move |row| fields.row(row))
     }
+
+    /// Replaces values in computed columns of the source, which expressions do not see.
+    fn replace(&mut self, shaper: &Shaper) -> Result<(), NotJson> {
+        let schema = self.batch.schema();
+        let mut columns = None;
+        for (index, field) in schema.fields().iter().enumerate() {
+            let is_api = field.name().parse::<Column>().is_ok();
+            let edit = if is_api { None } else { shaper.column_edit(field.name()) };
+            let (Some(edit), Some(array)) = (edit, self.batch.columns().get(index)) else {
+                continue;
+            };
+            self.replaced.resize(array.len(), PathSet::default());
+            let is_json = ColumnType::of_field(field) == Some(ColumnType::Json);
+            let array = replaced_values((array, is_json), &edit, &mut self.replaced)?;
+            columns.get_or_insert_with(|| self.batch.columns().to_vec())[index] = array;
+        }
+        // The types of the columns are the same.
+        if let Some(columns) = columns {
+            self.batch = RecordBatch::try_new(schema, columns).map_err(|_| NotJson)?;
+        }
+        Ok(())
+    }
+
+    fn replaced(&self, row: usize) -> PathSet {
+        self.replaced.get(row).copied().unwrap_or_default()
+    }
+}
+
+/// Returns the values of a column with their replacements. Adds the paths that led to a value to those of each row.
+fn replaced_values(
+    (array, is_json): (&ArrayRef, bool),
+    edit: &ColumnEdit<'_>,
+    replaced: &mut [PathSet],
+) -> Result<ArrayRef, NotJson> {
+    let Some(texts) = array.as_string_opt::<i32>() else {
+        // Only the whole value can be replaced, and only by null.
+        let of_rows = replaced.iter_mut().enumerate().filter(|(row, _)| array.is_valid(*row));
+        of_rows.for_each(|(_, paths)| paths.join(edit.masked()));
+        return Ok(new_null_array(array.data_type(), array.len()));
+    };
+    let mut builder = StringBuilder::with_capacity(texts.len(), 0);
+    for (text, paths) in texts.iter().zip(replaced) {
+        let edited = text.map(|text| edit.edit(text, is_json)).transpose()?;
+        builder.append_option(edited.as_ref().and_then(|(text, _)| text.as_deref()));
+        paths.join(edited.map(|(_, found)| found).unwrap_or_default());
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 impl BatchBlock {
@@ -77,6 +133,7 @@ impl<'a> BlockFields<'a> {
         let order = self.order.filter(|order| order.is_valid(row));
         Row {
             id: self.ids.get(row).copied().unwrap_or_default(),
+            has_id: self.ids.len() > row,
             order: order.map(|order| order.value(row)),
             input: value(self.input, row),
             expected_output: value(self.expected_output, row),

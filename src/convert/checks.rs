@@ -2,14 +2,13 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use arrow_array::{
-    Array, ArrayRef, RecordBatch, StringArray, builder::StringBuilder, cast::AsArray,
-};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch, builder::StringBuilder, cast::AsArray};
+use arrow_schema::DataType;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
 use crate::{
-    batch::{Column, ColumnType, OutputColumn},
+    batch::{Column, OutputColumn, json_texts},
     client::compact::compact,
     error::{Error, Result},
     location::Location,
@@ -28,23 +27,42 @@ const NULL: &str = "null";
 pub(super) struct RowChecks {
     /// JSON columns must be JSON. White space between tokens is dropped, and JSON null becomes null.
     pub(super) json: bool,
-    /// Ids must be UUIDs.
+    /// Ids must be UUIDs, as an export writes them.
     pub(super) ids: bool,
     /// Ids must be distinct.
     pub(super) distinct: bool,
 }
 
+impl RowChecks {
+    /// Returns the checks of a source. What a file states of itself vouches for nothing, because whoever wrote the rows wrote
+    /// that, too. `writes_json` says that JSON columns become values of JSON Lines: a line with a value that is not JSON
+    /// could not be read at all.
+    pub(super) fn of(has_record: bool, is_transformed: bool, writes_json: bool) -> Self {
+        Self {
+            // Replacements are made in the text of the JSON, which must be JSON for that, whatever a record says.
+            json: !has_record || is_transformed || writes_json,
+            ids: !has_record || is_transformed,
+            distinct: !has_record,
+        }
+    }
+}
+
 /// Returns the ids of a batch; none if it has no such column. `first_row` is the number of its first row, from 1.
 ///
 /// # Errors
-/// [`Error::Damaged`] for the first id that is not a UUID.
+/// [`Error::Damaged`] for the first id that is not a UUID in the form of an export: one id has one text only.
 pub(super) fn ids(batch: &RecordBatch, place: &Location, first_row: u64) -> Result<Vec<Uuid>> {
     let texts = batch.column_by_name(Column::Id.name()).and_then(|ids| ids.as_string_opt::<i32>());
     let Some(texts) = texts else { return Ok(Vec::new()) };
+    let mut form = Uuid::encode_buffer();
     let id = |(row, text): (usize, Option<&str>)| {
         let row = grouped(first_row + row as u64);
         match text.map(Uuid::try_parse) {
-            Some(Ok(id)) => Ok(id),
+            Some(Ok(id)) if text == Some(&id.hyphenated().encode_lower(&mut form)) => Ok(id),
+            Some(Ok(id)) => {
+                let text = quoted(text.unwrap_or_default(), SHOWN);
+                Err(damaged(place, format!("row {row}: its id {text} is not written as {id}")))
+            }
             None => Err(damaged(place, format!("row {row} has no id"))),
             Some(Err(_)) => {
                 let id = quoted(text.unwrap_or_default(), SHOWN);
@@ -66,24 +84,26 @@ pub(super) fn with_json(
     first_row: u64,
 ) -> Result<RecordBatch> {
     let mut changed = None;
-    for (index, column) in columns.iter().enumerate() {
-        let texts = batch.columns().get(index).and_then(|array| array.as_string_opt::<i32>());
-        let Some(texts) = texts.filter(|_| column.column_type() == ColumnType::Json) else {
-            continue;
-        };
-        let mut is_compact = true;
-        for (row, text) in texts.iter().enumerate() {
-            let Some(text) = text else { continue };
+    let columns = columns.iter().zip(batch.columns()).enumerate();
+    for (index, (column, array)) in columns.filter(|(_, (it, _))| it.column_type().holds_json()) {
+        let mut are_compact = true;
+        for (row, text) in json_texts(array) {
             if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
                 let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
                 let why = format!("row {row}: its {column} {text} is not JSON: {error}");
                 return Err(damaged(place, why));
             }
-            is_compact &= matches!(compact(text), Cow::Borrowed(text) if text != NULL);
+            let is_object = text.trim_start().starts_with('{') || text.trim() == NULL;
+            if column.of_api() == Some(Column::AdditionalProperties) && !is_object {
+                let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
+                let why = format!("row {row}: its {column} {text} is not an object");
+                return Err(damaged(place, why));
+            }
+            are_compact &= matches!(compact(text), Cow::Borrowed(text) if text != NULL);
         }
-        if !is_compact {
+        if !are_compact {
             let arrays = changed.get_or_insert_with(|| batch.columns().to_vec());
-            arrays[index] = compacted(texts);
+            arrays[index] = compacted(array)?;
         }
     }
     let Some(arrays) = changed else { return Ok(batch) };
@@ -91,11 +111,19 @@ pub(super) fn with_json(
     made.map_err(|error| Error::Internal(format!("record batch: {error}")))
 }
 
-fn compacted(texts: &StringArray) -> ArrayRef {
+fn compacted(array: &ArrayRef) -> Result<ArrayRef> {
+    if let Some(lists) = array.as_list_opt::<i32>() {
+        let DataType::List(field) = lists.data_type() else { return Ok(array.clone()) };
+        let (offsets, values) = (lists.offsets().clone(), compacted(lists.values())?);
+        let made = ListArray::try_new(field.clone(), offsets, values, lists.nulls().cloned());
+        let failed = |error| Error::Internal(format!("a column of lists: {error}"));
+        return Ok(Arc::new(made.map_err(failed)?));
+    }
+    let Some(texts) = array.as_string_opt::<i32>() else { return Ok(array.clone()) };
     let mut builder = StringBuilder::with_capacity(texts.len(), 0);
     let texts = texts.iter().map(|text| text.map(compact).filter(|text| text != NULL));
     texts.for_each(|text| builder.append_option(text));
-    Arc::new(builder.finish())
+    Ok(Arc::new(builder.finish()))
 }
 
 /// The distinct ids of a source.

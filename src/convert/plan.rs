@@ -1,24 +1,30 @@
 //! The plan of a conversion: what to read, which rows and columns to write, and how. It is checked as a whole.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
-use super::{apart::require_apart, source::ConvertSource};
+use super::{
+    apart::require_apart,
+    source::ConvertSource,
+    source_plan::{SourcePlan, compile},
+};
 use crate::{
-    batch::{BatchColumn, Column, ColumnSource, OutputColumn},
-    error::{Error, Result},
+    batch::OutputColumn,
+    error::Result,
     export::{
-        columns::output_columns_of,
+        NestingOptions,
+        nesting_options::{TypeChoice, chosen_form},
         output_plan::{OutputChoice, OutputPlan},
         plan::require_lines,
     },
     location::{Location, StorageOptions, Target},
+    nested::NestedField,
     readback::ReadOptions,
     record::{
         facts::Facts,
         manifest::{FORMAT_VERSION, PartRows},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
-    transform::{Shaper, Transform, TransformRecord},
+    transform::{Transform, TransformRecord},
 };
 
 /// The options of a conversion. [`ConvertPlan::new`] decides everything else.
@@ -50,6 +56,9 @@ pub struct ConvertOptions {
     pub parquet_encoding: Option<ParquetEncoding>,
     /// The form of JSON columns; default [`JsonColumns::Value`] for JSON Lines, and [`JsonColumns::Text`] for the others.
     pub json_columns: Option<JsonColumns>,
+    /// Which JSON columns become nested, and their types; default all if `json_columns` is [`JsonColumns::Nested`]. Unless
+    /// the types are given, the source is read twice: first to find them.
+    pub nesting: NestingOptions,
     /// Whether CSV begins with a byte order mark, for spreadsheets; default no. Only for CSV.
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no. Only for CSV.
@@ -66,7 +75,7 @@ pub struct ConvertOptions {
     /// Number of rows in each part of a directory, except the last; default 250,000. A part also ends after 512 MiB of
     /// values.
     pub rows_per_file: Option<u64>,
-    /// Whether to replace an existing output; default no. Another program's files are never replaced.
+    /// Whether to replace an existing output; default no. A directory is replaced only if it is an export.
     pub overwrite: bool,
     /// Whether to delete the parts of an interrupted export to the same directory; default no. Those of an interrupted
     /// conversion are always deleted.
@@ -100,6 +109,7 @@ impl ConvertOptions {
             compression: None,
             parquet_encoding: None,
             json_columns: None,
+            nesting: NestingOptions::default(),
             csv_bom: false,
             csv_safe: false,
             columns: None,
@@ -124,7 +134,8 @@ impl ConvertOptions {
             format: self.format,
             compression: self.compression,
             parquet_encoding: self.parquet_encoding,
-            json_columns: self.json_columns,
+            // The columns of the source decide about it.
+            json_columns: None,
             csv_bom: self.csv_bom,
             csv_safe: self.csv_safe,
             rows_per_file: self.rows_per_file,
@@ -143,32 +154,24 @@ impl ConvertOptions {
 pub struct ConvertPlan {
     pub(super) output: OutputPlan,
     pub(super) restart: bool,
-    pub(super) source: Arc<ConvertSource>,
-    pub(super) read: ReadOptions,
-    pub(super) columns: Vec<BatchColumn>,
-    /// The compiled transformation; `None` if it changes nothing.
-    pub(super) shaper: Option<Arc<Shaper>>,
+    pub(super) rows: SourcePlan,
+    /// How the types of nested JSON columns are chosen; `None` if no column is nested.
+    pub(super) nesting: Option<TypeChoice>,
 }
 
 impl ConvertPlan {
     /// Makes a plan and checks it. Reads the metadata of the source, and looks at the output's path. Blocks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Usage`], with the wrong value, if an option is not valid by itself or together with
-    /// others, or if the output is the source or inside it. [`Error::Expression`] for an expression that is not valid.
-    /// [`Error::Io`] or [`Error::Store`] when the source does not exist or cannot be read. [`Error::Damaged`] when it is
-    /// not an export or does not match its record. [`Error::ChangedCells`] when it is CSV with protected cells.
+    /// [`Error::Invalid`](crate::Error::Invalid) or [`Error::Usage`](crate::Error::Usage), with the wrong value, if an
+    /// option is not valid by itself or together with others, or if the output is the source or inside it.
+    /// [`Error::Expression`](crate::Error::Expression) for an expression that is not valid.
+    /// [`Error::Io`](crate::Error::Io) or [`Error::Store`](crate::Error::Store) when the source does not exist or cannot
+    /// be read. [`Error::Damaged`](crate::Error::Damaged) when it is not an export or does not match its record.
+    /// [`Error::ChangedCells`](crate::Error::ChangedCells) when it is CSV with protected cells.
     pub fn new(options: ConvertOptions) -> Result<Self> {
-        let output = options.choice().plan()?;
-        if output.encoding.is_nested() {
-            let why = "a conversion writes no nested columns: give `json_columns` text, or export with nested columns";
-            return Err(Error::Usage(why.to_owned()));
-        }
-        let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
-        if shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some()) {
-            let why = "`split` is for an export of a dataset: a conversion writes all rows into one folder";
-            return Err(Error::Usage(why.to_owned()));
-        }
+        let mut output = options.choice().plan()?;
+        let shaper = compile(&options.transform)?;
         let place = Location::of(&options.source, &options.storage)?;
         let record = options.source_record.as_ref();
         let record = record.map(|record| Location::of(record, &options.storage)).transpose()?;
@@ -178,24 +181,15 @@ impl ConvertPlan {
             record,
             ..ReadOptions::default()
         };
-        let (names, drop) = (options.columns.as_deref(), options.drop.as_slice());
-        let is_named = |names: &[String], name: &str| names.iter().any(|it| it == name);
-        let is_unused =
-            |name: &str| names.is_some_and(|names| !is_named(names, name)) || is_named(drop, name);
-        let source = ConvertSource::open(&place, &read, is_unused)?;
-        let has_lines = source.columns.iter().any(OutputColumn::is_line);
-        if has_lines && shaper.is_some() {
-            let why = format!(
-                "the rows of {place} are lines that `map` wrote, without fields of the API"
-            );
-            return Err(Error::Usage(why));
+        let named = (options.columns.as_deref(), options.drop.as_slice());
+        let rows = SourcePlan::open(&place, read, named, shaper)?;
+        let form = (options.json_columns, &options.nesting);
+        let (encoding, nesting) = chosen_form(form, output.encoding, &rows.columns)?;
+        if rows.source.has_lines() || rows.shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
+            require_lines(encoding)?;
         }
-        if has_lines || shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
-            require_lines(output.encoding)?;
-        }
-        let columns = chosen_columns(&source, (names, drop), shaper.as_deref())?;
-        let source = Arc::new(source);
-        Ok(Self { output, restart: options.restart, source, read, columns, shaper })
+        output.encoding = encoding;
+        Ok(Self { output, restart: options.restart, rows, nesting })
     }
 
     /// Returns the output of the conversion.
@@ -210,22 +204,32 @@ impl ConvertPlan {
 
     /// Returns the columns, in the order of the output.
     pub fn columns(&self) -> impl Iterator<Item = &OutputColumn> {
-        self.columns.iter().map(|it| &it.column)
+        self.rows.columns()
     }
 
     /// Returns how the rows to write are chosen, for records; `None` if all are written.
     pub(super) fn transform_record(&self) -> Option<&TransformRecord> {
-        self.shaper.as_ref().map(|shaper| shaper.recorded())
+        self.rows.shaper.as_ref().map(|shaper| shaper.recorded())
+    }
+
+    /// Whether values of the rows are replaced.
+    pub(super) fn replaces(&self) -> bool {
+        self.transform_record().is_some_and(|transform| transform.replaced_paths() > 0)
     }
 
     /// Whether the rows of the output are those of the source, with all columns in their order.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.shaper.is_none() && self.columns().eq(self.source.columns.iter())
+        self.rows.shaper.is_none() && self.columns().eq(self.rows.source.columns.iter())
     }
 
     /// Returns the facts for the metadata of a file with these rows.
-    pub(super) fn facts(&self, first_row: u64, part: &PartRows) -> Facts {
-        let origin = &self.source.origin;
+    pub(super) fn facts(
+        &self,
+        first_row: u64,
+        part: &PartRows,
+        nested: Option<Vec<NestedField>>,
+    ) -> Facts {
+        let origin = &self.rows.source.origin;
         Facts {
             format_version: FORMAT_VERSION,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -240,51 +244,8 @@ impl ConvertPlan {
             transform: self.transform_record().cloned(),
             earlier: origin.earlier.clone(),
             digest: part.digest.to_string(),
-            nested_digest: None,
-            nested: None,
+            nested_digest: part.nested_digest.map(|digest| digest.to_string()),
+            nested,
         }
-    }
-}
-
-/// Returns the columns of the output, and where their values come from.
-fn chosen_columns(
-    source: &ConvertSource,
-    (names, drop): (Option<&[String]>, &[String]),
-    shaper: Option<&Shaper>,
-) -> Result<Vec<BatchColumn>> {
-    let has = |name: &str| source.columns.iter().any(|column| column.name() == name);
-    for column in shaper.into_iter().flat_map(Shaper::columns) {
-        let lower = column.name().to_lowercase();
-        let is_similar =
-            |it: &&OutputColumn| it.name() != column.name() && it.name().to_lowercase() == lower;
-        if let Some(other) = source.columns.iter().find(is_similar) {
-            let why = format!("it differs from the column {other} of the source only in case");
-            return Err(Error::invalid("column", column.name(), why));
-        }
-    }
-    if let Some(shaper) = shaper {
-        shaper.require_fields(|name| lacks(name, has))?;
-    }
-    let columns = source.columns.iter().cloned().enumerate();
-    let all = columns.map(|(index, column)| {
-        // Values of the same name in the source are not those of the API, if the source has computed them.
-        BatchColumn { column, source: ColumnSource::Batch(index) }
-    });
-    output_columns_of(all.collect(), names, drop, shaper)
-}
-
-/// Returns why an expression cannot read the field of this name; `None` if it can.
-fn lacks(name: &str, has: impl Fn(&str) -> bool) -> Option<String> {
-    let others = Column::AdditionalProperties.name();
-    match name.parse::<Column>() {
-        Ok(column) if column.name() != others => {
-            (!has(name)).then(|| format!("the source has no column {name}"))
-        }
-        _ if has(name) && name != others => Some(format!(
-            "{name} is a computed column of the source, and expressions read only fields of the API"
-        )),
-        _ => (!has(others)).then(|| {
-            format!("{name} is none of the usual fields, and the source has no column {others}")
-        }),
     }
 }

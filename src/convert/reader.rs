@@ -51,17 +51,26 @@ impl SourceReader {
             // Names that the source does not list are refused when it is opened.
             reader.require_columns(place)?;
             let mut of_file = SourceRows::default();
-            let with_digest = |batch: RecordBatch| {
-                let bytes = batch.get_array_memory_size();
-                Ok(((digest(&batch)?, batch), bytes))
+            let (columns, of_file_at) = (self.source.columns.clone(), place.clone());
+            let checks_json = self.checks.json;
+            let with_digest = move |batch: RecordBatch| {
+                let (digest, bytes) = (digest(&batch)?, batch.get_array_memory_size());
+                // The number of the row is known only later. If JSON is wrong, it is checked again for the error.
+                let checked =
+                    checks_json.then(|| with_json(batch.clone(), &columns, &of_file_at, 1));
+                let checked = checked.and_then(Result::ok);
+                Ok(((digest, checked.is_none(), checked.unwrap_or(batch)), bytes))
             };
             for batch in reader.batches.mapped(&self.options, with_digest) {
                 self.options.go_on()?;
-                let (digest, batch) = batch?;
-                let rows = batch.num_rows() as u64;
+                let (digest, is_unchecked, mut batch) = batch?;
+                let (rows, first_row) = (batch.num_rows() as u64, all.rows + of_file.rows + 1);
                 require_columns(&batch, &self.source.columns, place)?;
                 of_file.digest.join(digest, rows);
-                let block = self.block(batch, place, all.rows + of_file.rows + 1)?;
+                if is_unchecked && checks_json {
+                    batch = with_json(batch, &self.source.columns, place, first_row)?;
+                }
+                let block = self.block(batch, place, first_row)?;
                 of_file.rows += rows;
                 if let Some(distinct) = &mut distinct {
                     distinct.add(&block.ids, &self.temp_dir)?;
@@ -89,11 +98,7 @@ impl SourceReader {
             return Err(damaged(place, format!("row {row} has no id")));
         }
         let ids = if self.checks.ids { ids(&batch, place, first_row)? } else { Vec::new() };
-        let batch = match self.checks.json {
-            true => with_json(batch, &self.source.columns, place, first_row)?,
-            false => batch,
-        };
-        Ok(BatchBlock { first_row, batch, ids })
+        Ok(BatchBlock { first_row, batch, ids, replaced: Vec::new() })
     }
 }
 

@@ -3,7 +3,11 @@
 use std::{
     ops::ControlFlow,
     pin::{Pin, pin},
-    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     time::Instant,
 };
 
@@ -11,7 +15,7 @@ use serde_json::json;
 use tokio::{select, time::timeout};
 
 use super::{
-    checks::RowChecks,
+    nesting::types_of,
     plan::ConvertPlan,
     reader::{SourceReader, SourceRows},
     summary::{ConvertDryRun, ConvertSummary},
@@ -21,21 +25,32 @@ use crate::{
     destination::{self, Destination, Header},
     error::{Error, Result},
     export::{
-        Progress, blocking, now,
+        Progress, blocking,
+        nesting_options::TypeChoice,
+        now,
         slot::DestinationSlot,
         staging::{GRACE, discard, open, probe, publish},
     },
     location::Target,
-    readback::ReadOptions,
+    nested::{NestRules, NestedField},
     record::manifest::{FORMAT_VERSION, Manifest, Tool},
     sink::{Format, JsonColumns},
     tasks::Worker,
 };
 
 /// Number of blocks that wait for the writer: 4. A block has about 1 MiB.
-const QUEUED_BLOCKS: usize = 4;
+pub(super) const QUEUED_BLOCKS: usize = 4;
 /// Marks the journal of a conversion.
 const CONVERSION: &str = "conversion";
+
+/// Stops the reader and the writer when it is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
 
 /// A conversion that is ready to run.
 ///
@@ -85,9 +100,10 @@ impl Convert {
     /// # Errors
     /// The errors of [`run`](Self::run) about the output.
     pub async fn dry_run(&self) -> Result<ConvertDryRun> {
+        self.require_no_export().await?;
         let wanted = self.plan.output.wanted();
         blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
-        let source = &self.plan.source;
+        let source = &self.plan.rows.source;
         Ok(ConvertDryRun {
             source: source.place.to_string(),
             output: self.plan.output.target.to_string(),
@@ -122,8 +138,8 @@ impl Convert {
         let destination = probe(self.plan.output.wanted(), stop.as_mut()).await;
         let destination = destination.map_err(|error| self.hinted(error))?;
         let mut slot = DestinationSlot::new(destination);
-        let manifest = match self.stage(&mut slot, started_at, stop.as_mut()).await {
-            Ok(manifest) => manifest,
+        let (manifest, read) = match self.stage(&mut slot, started_at, stop.as_mut()).await {
+            Ok(staged) => staged,
             Err(error) => return Err(self.give_up(slot, error).await),
         };
         let sidecar = self.plan.output.sidecar;
@@ -132,9 +148,10 @@ impl Convert {
             return Err(self.hinted(error));
         }
         let output = self.plan.output.target.to_string();
-        let source = self.plan.source.place.to_string();
+        let source = self.plan.rows.source.place.to_string();
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(ConvertSummary::of(&manifest, source, output, seconds))
+        let read_digest = read.digest.to_string();
+        Ok(ConvertSummary::of(&manifest, (source, read_digest), output, seconds))
     }
 
     /// Refuses to delete the parts of an interrupted export, unless the caller asked for it.
@@ -159,36 +176,65 @@ impl Convert {
         }
     }
 
-    /// Reads and writes all rows, and describes them in a manifest.
+    /// Reads and writes all rows, and describes them in a manifest. Also returns the rows that were read.
     async fn stage(
         &self,
         slot: &mut DestinationSlot,
         started_at: String,
         mut stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<Manifest> {
+    ) -> Result<(Manifest, SourceRows)> {
         let plan = json!({ CONVERSION: true, "tool": env!("CARGO_PKG_VERSION") });
         let header = Header { plan, count: 0, started_at };
         // The files of an earlier conversion are deleted.
         open(slot, &header, true, stop.as_mut()).await?;
-        if let Some(rows) = self.plan.source.rows {
+        if let Some(rows) = self.plan.rows.source.rows {
             self.progress.begin(rows, 0);
         }
-        let (read, written) = self.write(slot, stop).await?;
+        let types = match &self.plan.nesting {
+            None => None,
+            Some(TypeChoice::Given(types)) => Some(types.clone()),
+            Some(TypeChoice::Found(rules)) => {
+                Some(self.find_types(rules.clone(), stop.as_mut()).await?)
+            }
+        };
+        let (read, written) = self.write(slot, types.clone(), stop).await?;
         let (digest, expected) = (written.rows.digest.to_string(), read.digest.to_string());
         if self.plan.is_unchanged() && digest != expected {
             let why = format!(
                 "its rows have the digest {expected}, and {digest} when converted: its JSON is not as an export writes it"
             );
             // The content of a source without a record may have white space between tokens.
-            if self.plan.source.origin.is_recorded {
-                return Err(Error::Damaged { path: self.plan.source.place.to_path(), why });
+            if self.plan.rows.source.origin.is_recorded {
+                return Err(Error::Damaged { path: self.plan.rows.source.place.to_path(), why });
             }
         }
-        Ok(self.manifest(header.started_at, read, written))
+        let manifest = self.manifest(header.started_at, read, written);
+        Ok((Manifest { nested: types, ..manifest }, read))
+    }
+
+    /// Reads all rows, to find the types of their nested columns.
+    async fn find_types(
+        &self,
+        rules: NestRules,
+        stop: Pin<&mut impl Future<Output = Error>>,
+    ) -> Result<Vec<NestedField>> {
+        let (plan, stopped) = (self.plan.clone(), Arc::<AtomicBool>::default());
+        let flag = stopped.clone();
+        let mut finding =
+            Worker::start("types", "the reader", move || types_of(&plan, &rules, &flag))?;
+        select! {
+            types = finding.join() => types?,
+            error = stop => {
+                stopped.store(true, Relaxed);
+                // Best effort: the thread writes nothing.
+                drop(timeout(GRACE, finding.join()).await);
+                Err(error)
+            }
+        }
     }
 
     fn manifest(&self, started_at: String, read: SourceRows, written: Converted) -> Manifest {
-        let (source, encoding) = (&self.plan.source, self.plan.output.encoding);
+        let (source, encoding) = (&self.plan.rows.source, self.plan.output.encoding);
         let origin = &source.origin;
         Manifest {
             format_version: FORMAT_VERSION,
@@ -206,7 +252,7 @@ impl Convert {
             rows: written.rows.written,
             transform: self.plan.transform_record().cloned(),
             earlier: origin.earlier.clone(),
-            converted_from: Some(source.converted_from(read.rows, read.digest.to_string())),
+            converted_from: Some(source.converted_from(read, self.plan.replaces())),
             columns: self.plan.columns().cloned().collect(),
             format: encoding.format(),
             compression: encoding.compression().to_string(),
@@ -221,6 +267,7 @@ impl Convert {
             card: None,
             splits: Vec::new(),
             parts: written.parts,
+            is_of_folder: false,
         }
     }
 
@@ -228,15 +275,18 @@ impl Convert {
     async fn write(
         &self,
         slot: &mut DestinationSlot,
+        types: Option<Vec<NestedField>>,
         stop: Pin<&mut impl Future<Output = Error>>,
     ) -> Result<(SourceRows, Converted)> {
         let (sender, receiver) = mpsc::sync_channel(QUEUED_BLOCKS);
         let reader = self.reader();
         let is_stopped = reader.options.stop.clone();
+        // A caller that drops the future ends the threads.
+        let _stop_on_drop = StopOnDrop(is_stopped.clone());
         let staged = slot.take()?;
         let stopper = staged.stopper();
         let (plan, progress) = (self.plan.clone(), self.progress.clone());
-        let mut writer = ConvertWriter::new(plan, staged, progress, is_stopped.clone());
+        let mut writer = ConvertWriter::new(plan, staged, progress, is_stopped.clone(), types);
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(&receiver);
             // A reader that waits for room ends.
@@ -289,22 +339,12 @@ impl Convert {
     }
 
     fn reader(&self) -> SourceReader {
-        let (plan, source) = (&self.plan, &self.plan.source);
-        let encoding = plan.output.encoding;
+        let encoding = self.plan.output.encoding;
         let writes_json = encoding.format() == Format::JsonLines
             && encoding.json_columns() != Some(JsonColumns::Text);
-        let is_recorded = source.origin.is_recorded;
-        SourceReader {
-            source: source.clone(),
-            options: ReadOptions { stop: Arc::default(), ..plan.read.clone() },
-            checks: RowChecks {
-                // A line with a value that is not JSON could not be read at all.
-                json: !is_recorded || writes_json,
-                ids: !is_recorded || plan.shaper.is_some(),
-                distinct: !is_recorded,
-            },
-            temp_dir: plan.output.temp_dir.clone(),
-        }
+        let mut reader = self.plan.rows.reader(writes_json, self.plan.output.temp_dir.clone());
+        reader.options.stop = Arc::default();
+        reader
     }
 
     /// Deletes the staged files. Returns the error that ended this run.

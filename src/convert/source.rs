@@ -5,12 +5,13 @@ use std::{path::Path, sync::Arc};
 use arrow_schema::Schema;
 use uuid::Uuid;
 
-use super::checks::damaged;
+use super::{checks::damaged, reader::SourceRows};
 use crate::{
     batch::{Column, OutputColumn},
     client::Query,
     error::{Error, Result},
     location::Location,
+    nested::NestedField,
     readback::{
         self, ReadOptions, Reader,
         checked_files::{ExportFile, RecordedRows},
@@ -49,8 +50,14 @@ pub(super) struct RowOrigin {
     pub(super) earlier: Vec<EarlierTransform>,
     finished_at: Option<String>,
     snapshot: Option<crate::record::manifest::SnapshotOf>,
+    /// The digest that the source states, if its rows are read back with another one: its JSON columns are nested.
+    stated_digest: Option<String>,
+    /// The types of the JSON columns, if they are nested.
+    pub(super) nested: Vec<NestedField>,
     /// Whether the source states its rows and their digest.
     pub(super) is_recorded: bool,
+    /// Whether a record of its own states that, and not only the metadata of the file.
+    pub(super) has_record: bool,
 }
 
 impl RowOrigin {
@@ -62,7 +69,9 @@ impl RowOrigin {
 impl From<&Manifest> for RowOrigin {
     fn from(manifest: &Manifest) -> Self {
         let rows = (manifest.rows_read, manifest.rows);
-        let earlier = with_own(&manifest.earlier, manifest.transform.as_ref(), rows);
+        let split = manifest.split_of_folder();
+        let earlier = with_own(&manifest.earlier, manifest.transform.as_ref(), rows, split);
+        let read_digest = manifest.read_digest().map(|digest| digest.to_string());
         Self {
             base_url: manifest.base_url.clone(),
             dataset: manifest.dataset,
@@ -72,7 +81,12 @@ impl From<&Manifest> for RowOrigin {
             earlier,
             finished_at: Some(manifest.finished_at.clone()),
             snapshot: manifest.snapshot.clone(),
+            stated_digest: read_digest
+                .is_some_and(|digest| digest != manifest.digest)
+                .then(|| manifest.digest.clone()),
+            nested: manifest.nested.clone().unwrap_or_default(),
             is_recorded: true,
+            has_record: true,
         }
     }
 }
@@ -85,21 +99,30 @@ impl From<&Facts> for RowOrigin {
             query: facts.query.clone(),
             count: facts.count,
             is_proven: facts.completeness_of_file() == Completeness::Proven,
-            earlier: with_own(&facts.earlier, facts.transform.as_ref(), rows),
+            earlier: with_own(
+                &facts.earlier,
+                facts.transform.as_ref(),
+                rows,
+                facts.split.as_deref(),
+            ),
+            stated_digest: (facts.read_digest() != facts.digest).then(|| facts.digest.clone()),
+            nested: facts.nested.clone().unwrap_or_default(),
             is_recorded: true,
             ..Self::default()
         }
     }
 }
 
-/// Returns the transformations of the source and of what it was converted from.
+/// Returns the transformations of the source and of what it was converted from. `split` is the split whose rows the source
+/// has, if it has those of one only.
 fn with_own(
     earlier: &[EarlierTransform],
     own: Option<&crate::transform::TransformRecord>,
     (rows_read, rows): (u64, u64),
+    split: Option<&str>,
 ) -> Vec<EarlierTransform> {
-    let own =
-        own.map(|transform| EarlierTransform { rows_read, rows, transform: transform.clone() });
+    let split = split.map(str::to_owned);
+    let own = own.cloned().map(|transform| EarlierTransform { rows_read, rows, split, transform });
     earlier.iter().cloned().chain(own).collect()
 }
 
@@ -177,6 +200,9 @@ impl ConvertSource {
             return Err(damaged(place, why));
         }
         let facts = reader.facts.as_ref();
+        if let Some(why) = facts.and_then(Facts::unexplained) {
+            return Err(damaged(place, why));
+        }
         let recorded = facts.map(RecordedRows::from);
         Ok(Self {
             place: place.clone(),
@@ -188,6 +214,11 @@ impl ConvertSource {
         })
     }
 
+    /// Whether the rows are lines that a map wrote.
+    pub(super) fn has_lines(&self) -> bool {
+        self.columns.iter().any(OutputColumn::is_line)
+    }
+
     /// Returns the places where the record of the source may be.
     pub(super) fn records(place: &Location, asked: Option<&Location>) -> Vec<Location> {
         let sidecar = place.sibling(&sidecar_name(&place.name()));
@@ -195,11 +226,14 @@ impl ConvertSource {
     }
 
     /// Returns what the record of a conversion says of the source.
-    pub(super) fn converted_from(&self, rows: u64, digest: String) -> ConvertedFrom {
+    /// `hides` says that values were replaced: then it has no digest of the rows, with which everybody could check a guess
+    /// of such a value.
+    pub(super) fn converted_from(&self, read: SourceRows, hides: bool) -> ConvertedFrom {
         ConvertedFrom {
             format: self.format,
-            rows,
-            digest,
+            rows: read.rows,
+            digest: (!hides).then(|| read.digest.to_string()),
+            stated_digest: self.origin.stated_digest.clone().filter(|_| !hides),
             is_recorded: self.origin.is_recorded,
             finished_at: self.origin.finished_at.clone(),
             snapshot: self.origin.snapshot.clone(),

@@ -28,7 +28,8 @@ pub struct ConvertSummary {
     pub failed_rows: u64,
     /// Number of rows that equal an earlier row, so that `dedupe` has left them out.
     pub duplicate_rows: u64,
-    /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, in their order.
+    /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, then those of
+    /// `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
     /// How the rows to write were chosen and changed; `None` if all were written as they are.
@@ -43,7 +44,7 @@ pub struct ConvertSummary {
     pub completeness: Completeness,
     /// A digest of the content of the rows written. Equal content has an equal digest in any format.
     pub digest: String,
-    /// A digest of the content of the rows read.
+    /// A digest of the content of the rows read, as they were before the transformation.
     pub source_digest: String,
     /// Time from the start of the run to its publication, in seconds.
     pub seconds: f64,
@@ -67,8 +68,12 @@ pub struct ConvertDryRun {
 }
 
 impl ConvertSummary {
-    pub(super) fn of(manifest: &Manifest, source: String, output: String, seconds: f64) -> Self {
-        let read = manifest.converted_from.as_ref();
+    pub(super) fn of(
+        manifest: &Manifest,
+        (source, source_digest): (String, String),
+        output: String,
+        seconds: f64,
+    ) -> Self {
         Self {
             source,
             output,
@@ -84,7 +89,7 @@ impl ConvertSummary {
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             completeness: manifest.completeness,
             digest: manifest.digest.clone(),
-            source_digest: read.map(|read| read.digest.clone()).unwrap_or_default(),
+            source_digest,
             seconds,
         }
     }

@@ -1,7 +1,6 @@
 //! Writes the rows of a conversion: transforms them, cuts batches and parts. The cuts depend only on the rows.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -12,20 +11,26 @@ use std::{
 
 use arrow_array::ArrayRef;
 
-use super::{block::BatchBlock, plan::ConvertPlan};
+use super::{block::BatchBlock, checks::damaged, outcome::outcomes, plan::ConvertPlan};
 use crate::{
     batch::BatchBuilder,
     destination::{Destination, KeptPart},
     error::{Error, Result},
     export::{
         Progress,
-        duplicates::{Duplicates, ID_ENTRY},
+        duplicates::Duplicates,
+        encoder::NestedEncoder,
+        nesting_options::TypeChoice,
         output_plan::BYTES_PER_FILE,
         parts::{PartsPlan, PartsWriter, batch_size},
     },
     location::Target,
+    nested::NestedField,
     paginator::StreamOptions,
-    record::manifest::{Part, PartRows},
+    record::{
+        facts::digest,
+        manifest::{Part, PartRows},
+    },
     transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
 
@@ -49,6 +54,8 @@ pub(super) struct ConvertWriter {
     plan: ConvertPlan,
     builder: BatchBuilder,
     parts: PartsWriter,
+    /// Makes nested columns, and their types.
+    nested: Option<(NestedEncoder, Vec<NestedField>)>,
     /// Bytes of values before the open part.
     bytes_before: u64,
     progress: Arc<Progress>,
@@ -61,19 +68,23 @@ impl ConvertWriter {
         destination: Destination,
         progress: Arc<Progress>,
         is_stopped: Arc<AtomicBool>,
+        types: Option<Vec<NestedField>>,
     ) -> Self {
         let output = &plan.output;
-        let builder = BatchBuilder::new(&plan.columns, batch_size(output.encoding.format()));
+        let builder = BatchBuilder::new(&plan.rows.columns, batch_size(output.encoding.format()));
+        let nested = types.map(|types| (NestedEncoder::new(plan.columns(), &types, false), types));
+        let schema =
+            nested.as_ref().map_or_else(|| builder.schema(), |(encoder, _)| encoder.schema());
         let parts = PartsPlan {
             target: output.target.clone(),
             encoding: output.encoding,
-            schema: builder.schema(),
+            schema,
             encode_threads: output.encode_threads,
             has_manifest: output.has_manifest(),
             splits: Vec::new(),
         };
         let parts = PartsWriter::new(parts, destination, Vec::new(), progress.clone());
-        Self { plan, builder, parts, bytes_before: 0, progress, is_stopped }
+        Self { plan, builder, parts, nested, bytes_before: 0, progress, is_stopped }
     }
 
     pub(super) fn into_destination(self) -> Destination {
@@ -92,7 +103,7 @@ impl ConvertWriter {
     }
 
     fn write(&mut self, messages: &Receiver<ReadMessage>) -> Result<Converted> {
-        match self.plan.shaper.clone() {
+        match self.plan.rows.shaper.clone() {
             None => {
                 while let Some(block) = self.next(messages)? {
                     self.block(&block, None)?;
@@ -100,7 +111,8 @@ impl ConvertWriter {
             }
             Some(shaper) => {
                 let bytes = StreamOptions::default().prefetch_bytes;
-                let limits = StageLimits { threads: self.plan.output.encode_threads, bytes };
+                let limits =
+                    StageLimits { threads: self.plan.output.encode_threads, bytes, hash_key: None };
                 let mut stage = Stage::start(shaper, limits)?;
                 let mut duplicates = Duplicates::new(self.plan.output.temp_dir.clone());
                 while let Some(block) = self.next(messages)? {
@@ -141,44 +153,32 @@ impl ConvertWriter {
     /// be mapped to any number of lines.
     fn block(&mut self, block: &BatchBlock, shaped: Option<&Shaped<BatchBlock>>) -> Result<()> {
         let computed: &[ArrayRef] = shaped.map_or(&[], |shaped| &shaped.columns);
-        let mut failed = shaped.map_or(&[][..], |shaped| &shaped.failed).iter().peekable();
-        let (mut kept, mut written) = (0, 0);
-        for row in 0..block.batch.num_rows() {
-            let is_kept = shaped.is_none_or(|shaped| shaped.kept.get(row) == Some(&true));
-            let lines = shaped.and_then(|shaped| shaped.lines.get(row).copied());
-            let computed_lines = if is_kept { lines.unwrap_or(1) } else { 0 };
-            let is_duplicate =
-                is_kept && shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
-            let lines = if is_duplicate { 0 } else { computed_lines };
+        for outcome in outcomes(block, shaped) {
             // A row that is left out after the last one of a part counts for that part.
-            if lines > 0 && self.is_full() {
+            if outcome.lines > 0 && self.is_full() {
                 self.close_part()?;
             }
             if self.parts.open_rows().next().is_none() {
                 self.open_part()?;
             }
-            let edited = shaped.filter(|_| is_kept && !is_duplicate);
-            let edited = edited.and_then(|it| it.edited.get(kept)?.as_deref());
             if let Some(rows) = self.parts.open_rows().next() {
                 rows.read += 1;
-                rows.written += lines as u64;
-                rows.duplicates += u64::from(is_duplicate);
-                rows.failed += u64::from(failed.next_if_eq(&&row).is_some());
-                if let Some(edited) = edited {
+                rows.written += outcome.lines as u64;
+                rows.duplicates += u64::from(outcome.is_duplicate);
+                rows.failed += u64::from(outcome.has_failed);
+                if let Some(edited) = outcome.edited {
                     edited.count_paths(&mut rows.replaced);
                 }
             }
-            kept += usize::from(is_kept);
-            let edited = edited.map(|edited| edited.of(block.row(row)));
-            for line in 0..lines {
-                let columns = block.batch.columns();
-                let computed = (computed, written + line);
-                self.builder.push_from_batch((columns, row), computed, edited.as_ref())?;
+            let edited = outcome.edited.map(|edited| edited.of(block.row(outcome.row)));
+            for line in 0..outcome.lines {
+                let batch = (block.batch.columns(), outcome.row);
+                let computed = (computed, outcome.first_line + line);
+                self.builder.push_from_batch(batch, computed, edited.as_ref())?;
                 if self.builder.is_full() {
                     self.flush()?;
                 }
             }
-            written += computed_lines;
         }
         self.progress.add_rows(block.batch.num_rows() as u64);
         Ok(())
@@ -207,7 +207,7 @@ impl ConvertWriter {
             self.open_part()?;
         }
         self.close_part()?;
-        if let Some(shaper) = &self.plan.shaper {
+        if let Some(shaper) = &self.plan.rows.shaper {
             let rows = self.parts.rows();
             shaper.check_replaced(rows.written, &rows.replaced)?;
         }
@@ -217,24 +217,30 @@ impl ConvertWriter {
 
     /// Passes the builder's rows to the sink.
     fn flush(&mut self) -> Result<()> {
-        self.builder.finish()?.map_or(Ok(()), |batch| self.parts.write(0, batch))
+        let Some(batch) = self.builder.finish()? else { return Ok(()) };
+        let Some((encoder, _)) = &mut self.nested else { return self.parts.write(0, batch) };
+        let encoded = match encoder.encode(&batch)? {
+            Ok(encoded) => encoded,
+            // The types that were found hold every value.
+            Err(_) if matches!(self.plan.nesting, Some(TypeChoice::Found(_))) => {
+                let why = "its rows changed while it was read".to_owned();
+                return Err(damaged(&self.plan.rows.source.place, why));
+            }
+            Err(misfit) => return Err(misfit.explain(&batch)),
+        };
+        self.parts.write_nested(0, encoded, digest(&batch)?)
     }
 
     fn close_part(&mut self) -> Result<()> {
         self.flush()?;
-        let plan = &self.plan;
-        let closed = self.parts.close(0..=0, |first, rows, _| plan.facts(first, rows))?;
+        let (plan, nested) = (&self.plan, &self.nested);
+        let types = || nested.as_ref().map(|(_, types)| types.clone());
+        let closed = self.parts.close(0..=0, |first, rows, _| plan.facts(first, rows, types()))?;
         let Some(part) = closed.into_iter().next() else { return Ok(()) };
         self.bytes_before = self.builder.pushed_bytes();
         // A store can publish only recorded parts.
-        self.parts.destination().keep(KeptPart {
-            part,
-            has_next: false,
-            last_order: None,
-            entry_bytes: ID_ENTRY,
-            // No run resumes a conversion.
-            ids: PathBuf::new(),
-        })
+        // No run resumes a conversion.
+        self.parts.destination().keep(KeptPart::without_ids(part))
     }
 }
 

@@ -23,7 +23,7 @@ use std::{
 };
 
 use super::{
-    Header, Interrupted, KeptPart, OutputRequest, PartFile, fs as disk,
+    Header, Interrupted, KeptPart, OutputRequest, PartFile, Resumable, fs as disk,
     journal::{Contents, Journal},
     ownership::{self, FileOwner},
     parent, path_links,
@@ -31,6 +31,7 @@ use super::{
     preflight::{self, PreflightKind},
     range_record::is_planned,
     record_file::RecordFile,
+    resumable::not_resumed,
     staged::{StagedDirectory, WrittenPart},
 };
 use crate::{
@@ -72,6 +73,27 @@ pub(super) fn interrupted(target: &Path, home: Option<&Path>) -> Option<Interrup
     let root = Folder::open(home).ok()?.open_folder(staging).ok()?;
     let Contents { header, parts, .. } = Journal::read(&root)?;
     Some(Interrupted { plan: header.plan, parts: parts.len() })
+}
+
+/// Returns what a run with this header would keep of an interrupted export.
+pub(super) fn resumable(
+    target: &Path,
+    wanted: &OutputRequest,
+    header: &Header,
+) -> Result<Option<Resumable>> {
+    let home = wanted.staging.as_ref().and_then(Location::as_local);
+    let home = home.unwrap_or_else(|| parent(target));
+    let root = target
+        .file_name()
+        .and_then(|name| Folder::open(home).ok()?.open_folder(disk::staging_name(name)).ok());
+    let Some(Contents { header: begun, parts, .. }) = root.and_then(|root| Journal::read(&root))
+    else {
+        return Ok(None);
+    };
+    match begun.difference(header).filter(|_| !parts.is_empty()) {
+        Some(difference) => Err(not_resumed(target.to_owned(), &difference)),
+        None => Ok(Resumable::of(parts.iter(), wanted.layout.width())),
+    }
 }
 
 /// Removes the staging of an interrupted run of this user.
@@ -227,10 +249,7 @@ impl Directory {
         if !restart && let Some(contents) = Journal::read(&staged.root) {
             let difference = contents.header.difference(header);
             if let Some(difference) = difference.filter(|_| !contents.parts.is_empty()) {
-                return Err(self.refused(
-                    format!("an interrupted export to it cannot be resumed: {difference}"),
-                    "give `restart` to delete its parts and start over",
-                ));
+                return Err(not_resumed(self.given.clone(), &difference));
             }
             kept = staged.intact_parts(contents.parts, &self.layout, self.in_drafts);
         }

@@ -131,7 +131,7 @@ pub(super) fn open_parent(target: &Path) -> Result<Folder> {
 
 /// `.NAME.partial`: the name of the staging, next to the target. A rename can publish only within one file
 /// system.
-pub(super) fn staging_name(name: &OsStr) -> OsString {
+pub(crate) fn staging_name(name: &OsStr) -> OsString {
     let mut staging = OsString::from(".");
     staging.push(name);
     staging.push(".partial");

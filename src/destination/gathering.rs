@@ -109,8 +109,12 @@ impl Directory {
                 }
             };
             let ids = format!("{own}/{}", ids_name(index / width));
-            let size = root.find_below(&ids).ok().flatten().map(|found| found.size);
-            if size != kept.ids_size() {
+            let ids_checksum = kept.ids_sha256.clone().map(PartChecksum::Sha256);
+            let are_intact = ids_checksum.is_some_and(|checksum| {
+                let read = root.read_below(&ids).and_then(|mut file| checksum.matches(&mut file));
+                read.unwrap_or(false)
+            });
+            if !are_intact {
                 return Ok(Some(format!("the ids of its part {} were changed", kept.part.path)));
             }
             kept.ids = root.path().join(ids);

@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::changed::changed_option;
 use crate::{
     error::{Error, Result},
     files::Folder,
@@ -31,11 +32,9 @@ impl Header {
     /// Describes the first difference; `None` when the run can be resumed.
     pub(super) fn difference(&self, now: &Self) -> Option<String> {
         if let (Some(then), Some(today)) = (self.plan.as_object(), now.plan.as_object())
-            && let Some((key, value)) =
-                today.iter().find(|(key, value)| then.get(*key) != Some(value))
+            && let Some(changed) = changed_option(then, today)
         {
-            let before = then.get(key).unwrap_or(&Value::Null);
-            return Some(format!("its setting {key} was {before}, now it is {value}"));
+            return Some(changed);
         }
         (self.count != now.count).then(|| {
             format!(
@@ -57,6 +56,13 @@ pub(crate) struct KeptPart {
     /// Bytes of each row in the file with the part's ids: an id, and what the run keeps with it.
     #[serde(default = "id_bytes", skip_serializing_if = "is_id")]
     pub(crate) entry_bytes: u64,
+    /// SHA-256 of the file with the part's ids. A part whose ids differ is not kept: the proof and the comparison of rows
+    /// read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ids_sha256: Option<String>,
+    /// The key of the hashes in that file, if the run has made one, as hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hash_key: Option<String>,
     /// The file with the part's ids. Not journalled, because the part's name determines it.
     #[serde(skip)]
     pub(crate) ids: PathBuf,
@@ -71,6 +77,19 @@ fn is_id(entry_bytes: &u64) -> bool {
 }
 
 impl KeptPart {
+    /// Returns a part that no run resumes, so that its ids are in no file.
+    pub(crate) fn without_ids(part: Part) -> Self {
+        Self {
+            part,
+            has_next: false,
+            last_order: None,
+            entry_bytes: id_bytes(),
+            ids_sha256: None,
+            hash_key: None,
+            ids: PathBuf::new(),
+        }
+    }
+
     /// Returns the size of the file with the part's ids.
     pub(super) fn ids_size(&self) -> Option<u64> {
         self.part.rows_read.checked_mul(self.entry_bytes)
@@ -88,6 +107,7 @@ impl KeptPart {
             && rows.max(rows_read) < MOST_ROWS
             && matches!(self.entry_bytes, 16 | 32)
             && failed.max(duplicates) <= rows_read
+            && self.part.rescued <= rows
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! This module knows no pages, rows or formats.
 
+mod changed;
 mod directory;
 mod drafts;
 mod file;
@@ -30,6 +31,7 @@ mod remote;
 #[cfg(not(feature = "clouds"))]
 #[path = "no_remote.rs"]
 mod remote;
+mod resumable;
 mod staged;
 mod synced;
 #[cfg(test)]
@@ -47,13 +49,14 @@ pub(crate) use self::{
     directory::Directory,
     drafts::Drafts,
     file::SingleFile,
-    fs::cannot_create,
+    fs::{cannot_create, staging_name},
     journal::{Header, KeptPart},
     part::{PartFile, examine},
     path_links::check_path_links,
     preflight::is_preflight,
     range_record::{FoundRange, MOST_RANGES, PlanStart, RangeRecord, WantedRange},
     ranges::{BegunOutput, RangeAttempt, RangeStart, abort_plan, finish_begun},
+    resumable::{Resumable, resumable},
 };
 use crate::{
     error::{Error, Result, causes},

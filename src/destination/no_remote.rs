@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::{
     FoundRange, Header, Interrupted, KeptPart, OutputRequest, PartFile, PlanStart, RangeRecord,
-    WantedRange,
+    Resumable, WantedRange,
 };
 use crate::{
     error::{Error, Result},
@@ -46,6 +46,14 @@ pub(super) fn interrupted(
     target: &Remote,
     _staging: Option<&Location>,
 ) -> Result<Option<Interrupted>> {
+    target.absurd()
+}
+
+pub(super) fn resumable(
+    target: &Remote,
+    _wanted: &OutputRequest,
+    _header: &Header,
+) -> Result<Option<Resumable>> {
     target.absurd()
 }
 

@@ -97,7 +97,7 @@ impl StagedDirectory {
     /// Whether the directories that were opened in it still have their names: parts are written through the
     /// handles, and published by name.
     pub(super) fn has_its_folders(&self) -> bool {
-        let folders = [("data", &self.data), ("ids", &self.ids)];
+        let folders = [("data", &self.data), ("ids", &self.ids), (DRAFTS, &self.drafts)];
         let is_there = |(name, folder): (&str, &Option<Folder>)| {
             folder.as_ref().is_none_or(|folder| folder.is_at(&self.root, name))
         };
@@ -163,6 +163,14 @@ impl StagedDirectory {
                 Ok(checksum.matches(&mut file)?.then_some(status))
             });
             let Ok(Some(status)) = status else { break };
+            let ids_checksum = kept.ids_sha256.clone().map(PartChecksum::Sha256);
+            let are_ids_intact = ids_checksum.is_some_and(|checksum| {
+                let found = ids.read(&name).and_then(|mut file| checksum.matches(&mut file));
+                found.unwrap_or(false)
+            });
+            if !are_ids_intact {
+                break;
+            }
             let closed = Closed { bytes: part.bytes, checksum, status: Some(status) };
             if !in_drafts {
                 self.written.insert(part.path.clone(), WrittenPart::Before(closed));

@@ -47,6 +47,7 @@ pub(super) fn empty_export() -> Manifest {
         card: None,
         splits: Vec::new(),
         parts: Vec::new(),
+        is_of_folder: false,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     client::compact::compact,
     error::{Error, Result},
     location::Location,
+    readback::kinds::wrong_values,
 };
 
 /// The key column, which identifies rows, and the columns that are compared.
@@ -27,6 +28,8 @@ pub(super) struct Compared {
 pub(super) struct Rows<'a> {
     columns: [Option<Values<'a>>; Column::ALL.len()],
     len: usize,
+    /// Whether the JSON has no white space between tokens, as in the files of an export.
+    is_compact: bool,
 }
 
 enum Values<'a> {
@@ -65,12 +68,15 @@ impl<'a> Rows<'a> {
                 column if column.is_json() => array.as_string_opt().map(Values::Json),
                 _ => array.as_string_opt().map(Values::Text),
             };
-            let kind = array.data_type();
-            let wrong =
-                || damaged(format!("its column {name} has the type {kind}, which no export uses"));
+            let wrong = || damaged(wrong_values(name, array.data_type()));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
         }
-        Ok(Self { columns, len: batch.num_rows() })
+        Ok(Self { columns, len: batch.num_rows(), is_compact: false })
+    }
+
+    /// Takes JSON as it is, because a digest says that an export has written it.
+    pub(super) fn compact(self, is_compact: bool) -> Self {
+        Self { is_compact, ..self }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -94,7 +100,11 @@ impl<'a> Rows<'a> {
             }
             Values::Text(values) => values.is_valid(row).then(|| RowValue::Text(values.value(row))),
             Values::Json(values) => {
-                values.is_valid(row).then(|| RowValue::Json(compact(values.value(row))))
+                let json = values.is_valid(row).then(|| values.value(row))?;
+                Some(RowValue::Json(match self.is_compact {
+                    true => Cow::Borrowed(json),
+                    false => compact(json),
+                }))
             }
         }
     }

@@ -133,12 +133,12 @@ impl Side {
             let (expected, computed) = (self.columns.clone(), self.computed.clone());
             let (is_recorded, file, map) = (recorded.is_some(), place.clone(), map.clone());
             let results = reader.batches.mapped(&self.options, move |batch| {
-                let scanned =
-                    ScannedBatch { batch, file: file.clone(), computed: computed.clone() };
+                let (file, computed) = (file.clone(), computed.clone());
+                let scanned = ScannedBatch { batch, file, computed, is_recorded };
                 let these = scanned.rows()?;
                 if expected.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
-                    return Err(damaged(&file, why.to_owned()));
+                    return Err(damaged(&scanned.file, why.to_owned()));
                 }
                 let digest = if is_recorded { digest(&scanned.batch)? } else { Digest::default() };
                 let rows = scanned.batch.num_rows() as u64;
@@ -172,11 +172,14 @@ pub(super) struct ScannedBatch {
     pub(super) batch: RecordBatch,
     file: Location,
     computed: Arc<[String]>,
+    /// Whether a digest of the rows is recorded. It is compared when all of them were read.
+    is_recorded: bool,
 }
 
 impl ScannedBatch {
     pub(super) fn rows(&self) -> Result<Rows<'_>> {
-        Rows::new(&self.batch, &self.file, &self.computed)
+        let rows = Rows::new(&self.batch, &self.file, &self.computed)?;
+        Ok(rows.compact(self.is_recorded))
     }
 }
 

@@ -47,8 +47,8 @@ impl Error {
                  check the spelling of the path, or leave it out if no row has such a value"
             }
             Self::Misfit { .. } => {
-                "nothing was published: leave out `schema` to find types that hold every value, or change the type to \
-                 json"
+                "nothing was published: leave out `schema` to find types that hold every value, change the type to json, \
+                 or give `rescue` to keep such values in a column of their own"
             }
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \

@@ -15,7 +15,7 @@ mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
-use self::phrases::{listed, of_page, text_kind};
+use self::phrases::{listed, of_id, of_page, text_kind};
 pub use self::{api::ApiError, page::PageError, report::Report};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
@@ -68,13 +68,13 @@ pub enum Error {
         why: String,
     },
     /// A transformation failed on a row.
-    #[error("{}row {row} (id {id}): `{option}` {} {why}", of_page(*page), text::quoted(expression, 60))]
+    #[error("{}row {row}{}: `{option}` {} {why}", of_page(*page), of_id(*id), text::quoted(expression, 60))]
     Row {
         /// Number of the page, from 1. 0 if the rows are not read from pages.
         page: u64,
         /// Number of the row in the page, from 1. Without pages, among all rows.
         row: u64,
-        /// Id of the row.
+        /// Id of the row; nil if it has none.
         id: uuid::Uuid,
         /// Name of the option whose expression failed.
         option: &'static str,

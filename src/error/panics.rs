@@ -50,10 +50,15 @@ pub(crate) fn place_of(message: &str) -> Option<String> {
     lock().iter().rev().find(|seen| seen.message == message).map(|seen| seen.place.clone())
 }
 
-/// Returns the message of a panic.
+/// Returns the message of a panic. A slice of a text panics with the text in its message, which can be a value of a row:
+/// that part is left out.
 pub(crate) fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let is_slice = text.contains("byte index ") || text.contains(" when slicing ");
+    let ends = ["; it is inside ", " when slicing ", " of `"];
+    let end = ends.into_iter().filter_map(|end| text.find(end)).min().filter(|_| is_slice);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 /// Records a panic. Prints nothing, because the panicking thread may hold the lock of the terminal.
@@ -102,5 +107,19 @@ mod tests {
         assert_eq!(before, "internal error: the command panicked at ", "{text}");
         assert!(after.ends_with(": boom 7"), "{text}");
         assert!(seen().iter().any(|seen| seen.text.contains(" panicked at src/error/panics.rs:")));
+    }
+
+    #[test]
+    fn sliced_text_is_in_no_message() {
+        // Of the language: `cut` is no constant, so that the slices compile.
+        let secret = std::hint::black_box("SECRETé".to_owned());
+        for (start, end) in [(0, 7), (7, 8), (0, 99), (99, 100), (5, 2), (8, 1)] {
+            let cut = || std::hint::black_box(secret[start..end].len());
+            let payload = panic::catch_unwind(AssertUnwindSafe(cut)).unwrap_err();
+            let shown = message(&*payload);
+            assert!(!shown.contains("SECRET") && !shown.contains('é'), "{shown}");
+            assert!(shown.len() > 10, "{shown}");
+        }
+        assert_eq!(message(&"out of `range`"), "out of `range`");
     }
 }

@@ -21,3 +21,7 @@ pub(super) fn listed(problems: &[String]) -> String {
 pub(super) fn of_page(page: u64) -> String {
     if page == 0 { String::new() } else { format!("page {page}, ") }
 }
+
+pub(super) fn of_id(id: uuid::Uuid) -> String {
+    if id.is_nil() { String::new() } else { format!(" (id {id})") }
+}

@@ -62,6 +62,7 @@ impl Export {
             card: None,
             splits: written_splits(&read.parts),
             parts: read.parts,
+            is_of_folder: false,
         };
         if options.dataset_card {
             let text = card::text(&manifest);

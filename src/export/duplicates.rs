@@ -14,12 +14,13 @@ use crate::{
     client::Page,
     destination::KeptPart,
     error::{Error, Result},
-    transform::Shaped,
+    transform::{NOT_COMPARED, Shaped},
 };
 
 /// Bytes of an id in the file of a part's ids.
 pub(crate) const ID_ENTRY: u64 = 16;
-/// Bytes of an id and of the hash of its row, if rows are compared. The hash is zero if the row was not the first one.
+/// Bytes of an id and of the hash of its row, if rows are compared. The hash is [`NOT_COMPARED`] if the row was not the
+/// first one.
 pub(super) const HASH_ENTRY: u64 = ID_ENTRY + HASH_BYTES as u64;
 
 /// Decides which rows equal an earlier one.
@@ -42,7 +43,7 @@ impl Duplicates {
     pub(crate) fn decide<B>(&mut self, shaped: &mut Shaped<B>) -> Result<()> {
         let mut duplicates = Vec::with_capacity(shaped.hashes.len());
         for hash in &shaped.hashes {
-            duplicates.push(!self.insert(*hash)?);
+            duplicates.push(*hash != NOT_COMPARED && !self.insert(*hash)?);
         }
         shaped.leave_out(duplicates);
         Ok(())
@@ -64,7 +65,7 @@ impl Duplicates {
                 let read = file.read_exact(&mut id).and_then(|()| file.read_exact(&mut hash));
                 read.map_err(failed)?;
                 match u128::from_le_bytes(hash) {
-                    0 => {}
+                    NOT_COMPARED => {}
                     hash => drop(self.insert(hash)?),
                 }
             }
@@ -85,12 +86,13 @@ pub(super) fn entries(page: &Page, shaped: Option<&Shaped<Page>>) -> Vec<u8> {
         return page.ids().flat_map(Uuid::into_bytes).collect();
     };
     let first = shaped.hashes.iter().zip(&shaped.duplicates);
-    let mut first = first.map(|(hash, is_duplicate)| if *is_duplicate { 0 } else { *hash });
+    let mut first =
+        first.map(|(hash, is_duplicate)| if *is_duplicate { NOT_COMPARED } else { *hash });
     let mut entries = Vec::with_capacity(page.len() * HASH_ENTRY as usize);
     for (index, id) in page.ids().enumerate() {
         entries.extend(id.into_bytes());
         let is_kept = shaped.kept.get(index) == Some(&true);
-        let hash = if is_kept { first.next().unwrap_or_default() } else { 0 };
+        let hash = if is_kept { first.next().unwrap_or(NOT_COMPARED) } else { NOT_COMPARED };
         entries.extend(hash.to_le_bytes());
     }
     entries

@@ -1,27 +1,33 @@
-//! Turns the JSON columns of record batches into nested columns of given types.
+//! Turns the JSON columns of record batches into nested columns of given types. Values that do not fit end the export,
+//! or go to a column of their own.
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch, builder::StringBuilder, cast::AsArray};
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, StringArray, builder::StringBuilder, cast::AsArray,
+};
 use arrow_schema::{Schema, SchemaRef};
 
 use crate::{
     batch::{Column, OutputColumn},
     error::{Error, Result},
-    nested::{Misfit, NestedBuilder, NestedField, NestedType, NestedValues},
+    nested::{
+        Misfit, NestedBuilder, NestedField, NestedType, NestedValues, Rescue, RescuedPaths,
+        RescuedRow,
+    },
     text::quoted,
 };
 
 /// The place of a value that its column cannot hold: the indices of its row and of its column in the batch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct MisfitPlace {
-    pub(super) row: usize,
-    pub(super) column: usize,
+pub(crate) struct MisfitPlace {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
 }
 
 impl MisfitPlace {
     /// Returns the error of the value.
-    pub(super) fn explain(self, batch: &RecordBatch) -> Error {
+    pub(crate) fn explain(self, batch: &RecordBatch) -> Error {
         let text = |place: usize| {
             let texts = batch.columns().get(place).and_then(|array| array.as_string_opt::<i32>());
             texts.filter(|texts| texts.is_valid(self.row)).map(|texts| texts.value(self.row))
@@ -34,16 +40,29 @@ impl MisfitPlace {
 }
 
 /// Turns batches of JSON text into batches with nested columns.
-pub(super) struct NestedEncoder {
+pub(crate) struct NestedEncoder {
     schema: SchemaRef,
     /// For each column its builder, if it is nested and not text.
     columns: Vec<Option<(NestedType, NestedBuilder)>>,
+    rescues: bool,
+    is_strict: bool,
+}
+
+/// A batch with nested columns.
+pub(crate) struct EncodedBatch {
+    pub(super) nested: RecordBatch,
+    /// The batch as it is read back.
+    pub(super) read_back: RecordBatch,
+    /// Number of rows with values that did not fit, and the paths of these values.
+    pub(super) rescued: (u64, RescuedPaths),
 }
 
 impl NestedEncoder {
-    pub(super) fn new<'a>(
+    /// `rescues` says whether values that do not fit go to a column of their own, which is the last one.
+    pub(crate) fn new<'a>(
         output: impl Iterator<Item = &'a OutputColumn>,
         types: &[NestedField],
+        rescues: bool,
     ) -> Self {
         let (mut fields, mut columns) = (Vec::new(), Vec::new());
         for column in output {
@@ -52,21 +71,28 @@ impl NestedEncoder {
             let kind = own.map(|own| &own.kind).filter(|kind| !kind.is_text());
             columns.push(kind.map(|kind| (kind.clone(), NestedBuilder::new(kind))));
         }
-        Self { schema: Arc::new(Schema::new(fields)), columns }
+        fields.extend(rescues.then(|| NestedField::rescued().field()));
+        Self { schema: Arc::new(Schema::new(fields)), columns, rescues, is_strict: !rescues }
     }
 
-    pub(super) fn schema(&self) -> SchemaRef {
+    /// Rescues nothing, although there is a column for it: the types hold every value.
+    pub(super) fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
 
     /// Returns the nested batch, and the batch as it is read back; or the first value that has another type than its
-    /// column.
-    pub(super) fn encode(
+    /// column and is not rescued.
+    pub(crate) fn encode(
         &mut self,
         batch: &RecordBatch,
-    ) -> Result<std::result::Result<(RecordBatch, RecordBatch), MisfitPlace>> {
+    ) -> Result<std::result::Result<EncodedBatch, MisfitPlace>> {
         let failed = |error| Error::Internal(format!("nested columns: {error}"));
         let (mut nested, mut read_back) = (Vec::new(), Vec::new());
+        let (mut rescue, schema) = (None, batch.schema());
         let arrays = batch.columns().iter().zip(&mut self.columns);
         for (column, (array, own)) in arrays.enumerate() {
             let Some((kind, builder)) = own else {
@@ -75,19 +101,84 @@ impl NestedEncoder {
                 continue;
             };
             let texts = array.as_string_opt::<i32>().ok_or_else(|| unlike("JSON"))?;
-            for (row, text) in texts.iter().enumerate() {
-                if let Err(Misfit) = builder.push(text) {
+            let misfit = texts.iter().position(|text| builder.push(text).is_err());
+            if let Some(row) = misfit {
+                if self.is_strict {
                     return Ok(Err(MisfitPlace { row, column }));
                 }
+                // Misfits are rare, so only batches with one are read twice.
+                *builder = NestedBuilder::new(kind);
+                let rescue = rescue.get_or_insert_with(|| Rescue::new(batch.num_rows()));
+                let name = schema.field(column).name();
+                push_fitting(builder, (name, kind), texts, rescue)?;
             }
             let typed = builder.finish().map_err(failed)?;
             read_back.push(texts_of(kind, &typed)?);
             nested.push(typed);
         }
+        let (mut count, mut paths) = (0, RescuedPaths::default());
+        if self.rescues {
+            let none = || StringArray::new_null(batch.num_rows());
+            let objects = rescue.as_ref().map_or_else(none, |it| it.objects().collect());
+            count = (objects.len() - objects.null_count()) as u64;
+            if count > 0 {
+                self.restore(batch, &objects, &mut read_back)?;
+            }
+            paths = rescue.map(|rescue| rescue.paths).unwrap_or_default();
+            nested.push(Arc::new(objects));
+        }
         let nested = RecordBatch::try_new(self.schema.clone(), nested).map_err(failed)?;
-        let read_back = RecordBatch::try_new(batch.schema(), read_back).map_err(failed)?;
-        Ok(Ok((nested, read_back)))
+        let read_back = RecordBatch::try_new(schema, read_back).map_err(failed)?;
+        Ok(Ok(EncodedBatch { nested, read_back, rescued: (count, paths) }))
     }
+
+    /// Puts the rescued values back into the texts of their columns, as a reader does.
+    fn restore(
+        &self,
+        batch: &RecordBatch,
+        objects: &StringArray,
+        read_back: &mut [ArrayRef],
+    ) -> Result<()> {
+        let wrong = |_| unlike("rescued");
+        let rows = objects.iter().map(|object| object.map(RescuedRow::parse).transpose());
+        let mut rows = rows.collect::<std::result::Result<Vec<_>, _>>().map_err(wrong)?;
+        let schema = batch.schema();
+        for ((field, array), own) in schema.fields().iter().zip(read_back).zip(&self.columns) {
+            if own.is_none() {
+                continue;
+            }
+            let texts = array.as_string_opt::<i32>().ok_or_else(|| unlike("JSON"))?;
+            let mut restored = StringBuilder::new();
+            for (text, row) in texts.iter().zip(&mut rows) {
+                match row {
+                    Some(row) => {
+                        restored.append_option(row.restore(field.name(), text).map_err(wrong)?);
+                    }
+                    None => restored.append_option(text),
+                }
+            }
+            *array = Arc::new(restored.finish());
+        }
+        match rows.iter().flatten().all(RescuedRow::is_empty) {
+            true => Ok(()),
+            false => Err(unlike("rescued")),
+        }
+    }
+}
+
+/// Adds the values of a column, reduced to what fits.
+fn push_fitting(
+    builder: &mut NestedBuilder,
+    column: (&str, &NestedType),
+    texts: &StringArray,
+    rescue: &mut Rescue,
+) -> Result<()> {
+    for (row, text) in texts.iter().enumerate() {
+        let fitting = text.map(|text| rescue.fitting(column, row, text)).transpose();
+        let fitting = fitting.map_err(|_| unlike("JSON"))?;
+        builder.push(fitting.as_deref()).map_err(|Misfit| unlike("fitting"))?;
+    }
+    Ok(())
 }
 
 /// Returns the JSON text of values, as a reader gets it.

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     client::Page,
     error::{Error, Result},
-    transform::{Shaped, Stage},
+    transform::{Explanation, Shaped, Stage},
 };
 
 /// What a transformation makes of a row.
@@ -30,6 +30,33 @@ pub struct RowExplanation {
     pub is_end: bool,
     /// Why it is left out, or what failed on a row that is kept. Names of options are in backticks.
     pub reason: Option<String>,
+}
+
+/// The explanations of rows so far, and the keys of those that are kept.
+#[derive(Default)]
+pub(crate) struct ExplainedRows {
+    rows: Vec<RowExplanation>,
+    seen: HashSet<u128>,
+}
+
+impl ExplainedRows {
+    /// Adds the next rows.
+    pub(crate) fn add(&mut self, rows: impl Iterator<Item = (Uuid, Explanation)>) {
+        let seen = &mut self.seen;
+        self.rows.extend(rows.map(|(id, it)| {
+            let (is_kept, is_end) = (it.is_kept, it.is_end);
+            match it.key {
+                Some((hash, why)) if is_kept && !seen.insert(hash) => {
+                    RowExplanation { id, is_kept: false, is_end, reason: Some(why) }
+                }
+                _ => RowExplanation { id, is_kept, is_end, reason: it.reason },
+            }
+        }));
+    }
+
+    pub(crate) fn into_rows(self) -> Vec<RowExplanation> {
+        self.rows
+    }
 }
 
 /// Explains for each row of a stream of pages whether a transformation keeps it, and why not.
@@ -68,23 +95,14 @@ pub async fn explain_rows(
     let nothing = || Error::Usage("there is no transformation to explain: give `where`".to_owned());
     let shaper = plan.shaper().ok_or_else(nothing)?;
     let explaining = blocking(move || {
-        let (mut rows, mut seen) = (Vec::new(), HashSet::new());
+        let mut rows = ExplainedRows::default();
         let mut explain = |shaped: Shaped<Page>| {
-            let explained = shaped.block.ids().zip(shaped.explanations);
-            rows.extend(explained.map(|(id, it)| {
-                let (is_kept, is_end) = (it.is_kept, it.is_end);
-                match it.key {
-                    Some((hash, why)) if is_kept && !seen.insert(hash) => {
-                        RowExplanation { id, is_kept: false, is_end, reason: Some(why) }
-                    }
-                    _ => RowExplanation { id, is_kept, is_end, reason: it.reason },
-                }
-            }));
+            rows.add(shaped.block.ids().zip(shaped.explanations));
             Ok(())
         };
         let stage = Stage::explaining(shaper, limits)?;
         match shape_pages(&mut receiver, stage, &interrupted, &mut explain)? {
-            true => Ok(rows),
+            true => Ok(rows.into_rows()),
             false => Err(ended_early()),
         }
     });

@@ -1,7 +1,7 @@
 //! A set of hashes that says at once whether one is new, in bounded memory for any number of them.
 //!
-//! The hashes are in buckets of 4 KiB, by their first bits, so the hashes must be evenly distributed. When a bucket is
-//! full, the table doubles: each bucket is split in two, from the first to the last. A table of up to 4 MiB is in memory,
+//! The hashes are in buckets of 4 KiB, by their first bits, so the hashes must be evenly distributed: they are keyed, and a
+//! table that grows although it is nearly empty is an error, before it fills the disk. When a bucket is full, the table doubles: each bucket is split in two, from the first to the last. A table of up to 4 MiB is in memory,
 //! and a larger one in an unnamed temporary file: one bucket is read for each hash, and one place written for each new
 //! one. In memory, it then has two bytes for each bucket. The file takes 20 to 50 bytes for each hash.
 
@@ -18,6 +18,9 @@ pub(crate) const HASH_BYTES: usize = size_of::<u128>();
 const SLOTS: usize = 256;
 /// Bytes of a bucket: 4 KiB, a page of memory.
 const BUCKET_BYTES: usize = SLOTS * HASH_BYTES;
+/// Fewest hashes of a bucket on average when a bucket is full. A full bucket of evenly distributed hashes is one among others
+/// that are a third full at least.
+const FEWEST: usize = SLOTS / 8;
 /// Largest table in memory: 4 MiB, like the ids of the proof.
 const MEMORY_BYTES: usize = 4 << 20;
 
@@ -72,6 +75,11 @@ impl FirstSeen {
 
     /// Splits each bucket in two.
     fn double(&mut self) -> io::Result<()> {
+        let hashes: usize = self.counts.iter().map(|count| usize::from(*count)).sum();
+        if hashes < self.counts.len() * FEWEST {
+            let why = "the hashes of the rows are not evenly distributed: their file was changed";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
         let bytes = 2 * self.counts.len() * BUCKET_BYTES;
         let mut table = match bytes <= self.limit_bytes {
             true => HashTable::Memory(vec![0; bytes]),
@@ -186,6 +194,14 @@ mod tests {
         // Two bytes for each bucket, which is at least a third full.
         assert!(set.counts.len() <= 3 * 100_000 / SLOTS, "{}", set.counts.len());
         assert_eq!(set.counts.iter().map(|count| u64::from(*count)).sum::<u64>(), 100_000);
+    }
+
+    #[test]
+    fn crowded_bucket_never_makes_the_table_grow() {
+        let mut set = FirstSeen::new(PathBuf::from("/nonexistent"));
+        let failed = (1..300_u128).find_map(|number| set.insert(number).err()).unwrap();
+        assert_eq!(failed.kind(), io::ErrorKind::InvalidData);
+        assert!(set.counts.len() <= 16, "{}", set.counts.len());
     }
 
     #[test]

@@ -18,17 +18,17 @@ const LANES: usize = 4;
 const QUEUED: usize = 2;
 
 /// Consecutive rows of JSON text.
-pub(super) struct LaneBatch {
-    pub(super) batch: RecordBatch,
+pub(crate) struct LaneBatch {
+    pub(crate) batch: RecordBatch,
     /// Number of the first row, from 1.
-    pub(super) first_row: u64,
+    pub(crate) first_row: u64,
 }
 
 /// Returns what the values of these columns are, in the batches that `read` sends.
 ///
 /// # Errors
 /// The error of `read`. [`Error::Internal`] when a column is missing or its text is not JSON.
-pub(super) fn infer_in_lanes(
+pub(crate) fn infer_in_lanes(
     names: &[&str],
     threads: usize,
     read: impl FnOnce(&mut dyn FnMut(LaneBatch)) -> Result<()>,

@@ -12,14 +12,14 @@ pub(crate) mod columns;
 pub(crate) mod described;
 mod disk_space;
 pub(crate) mod duplicates;
-mod encoder;
+pub(crate) mod encoder;
 mod explained;
 mod first_seen;
 mod handover;
 mod into_sink;
-mod lanes;
+pub(crate) mod lanes;
 mod nesting;
-mod nesting_options;
+pub(crate) mod nesting_options;
 pub(crate) mod output_plan;
 pub(crate) mod part_grid;
 pub(crate) mod parts;
@@ -39,7 +39,7 @@ use std::{pin::pin, sync::Arc, time::Instant};
 
 use tokio::time::timeout;
 
-pub(crate) use self::summary::unchecked;
+pub(crate) use self::{explained::ExplainedRows, summary::unchecked};
 pub use self::{
     explained::{RowExplanation, explain_rows},
     into_sink::write_pages,
@@ -56,7 +56,7 @@ use self::{
 use crate::{
     client::{Client, Page},
     clock::{self, Clock, SystemClock},
-    destination::Destination,
+    destination::{self, Destination, Header, Resumable},
     error::{Error, Result},
     location::Target,
     paginator::{full_page, rows_of},
@@ -107,7 +107,17 @@ impl Export {
         let page = self.first_page().await?;
         let page_rows = full_page(&page);
         let rows = rows_of(options.pages, options.limit, &page);
-        let requests = rows.checked_div(page_rows).map_or(1, |_| rows.div_ceil(page_rows).max(1));
+        let pages = rows.checked_div(page_rows).map_or(1, |_| rows.div_ceil(page_rows).max(1));
+        let kept = self.resumable(page.count()).await?;
+        let requests = match kept {
+            None => pages,
+            // The first and the last kept page are requested again.
+            Some(kept) => {
+                let kept = (kept.last_page + 1).saturating_sub(options.pages.first());
+                pages.saturating_sub(kept) + if kept == 1 { 1 } else { 2 }
+            }
+        };
+        let kept_rows = kept.map_or(0, |kept| kept.rows_read);
         Ok(DryRun {
             dataset: options.dataset,
             output: self.plan.target.to_string(),
@@ -115,8 +125,19 @@ impl Export {
             rows,
             transform: self.plan.transform_record().cloned(),
             rows_per_page: page_rows,
+            kept_rows,
             requests,
         })
+    }
+
+    /// Returns what this export would keep of an interrupted one.
+    async fn resumable(&self, count: u64) -> Result<Option<Resumable>> {
+        if self.plan.options.restart {
+            return Ok(None);
+        }
+        let (wanted, plan) = (self.plan.wanted(), self.plan.fingerprint(self.client.base_url()));
+        let header = Header { plan, count, started_at: String::new() };
+        blocking(move || destination::resumable(&wanted, &header)).await
     }
 
     pub(crate) async fn first_page(&self) -> Result<Page> {

@@ -53,7 +53,7 @@ impl Nesting {
             Ok(types) => types,
             Err(error) => return (destination, Err(error)),
         };
-        let encoder = NestedEncoder::new(self.plan.columns(), &types);
+        let encoder = NestedEncoder::new(self.plan.columns(), &types, self.plan.rescues()).strict();
         let parts = PartsPlan {
             target: self.plan.target.clone(),
             encoding: self.plan.encoding,
@@ -67,8 +67,10 @@ impl Nesting {
         let written = written.map_err(|error| writer.abort().unwrap_or(error));
         let (parts, rows) = writer.finished();
         let pages = self.drafted.pages;
-        let done =
-            written.map(|()| NestedOutput { finished: Finished { rows, pages, parts }, types });
+        let done = written.map(|()| NestedOutput {
+            finished: Finished { rows, pages, parts },
+            types: self.plan.recorded_types(&types),
+        });
         (writer.into_destination().0, done)
     }
 
@@ -88,7 +90,8 @@ impl Nesting {
             }
             Ok(())
         })?;
-        let others = self.plan.columns.len() - names.len();
+        let rescued = usize::from(self.plan.rescues());
+        let others = self.plan.columns.len() - names.len() + rescued;
         let named = names.into_iter().map(str::to_owned).zip(states);
         Ok(resolve(&named.collect::<Vec<_>>(), others, &self.rules))
     }
@@ -109,8 +112,8 @@ impl Nesting {
                 let own = digest(&batch)?;
                 seen.join(own, batch.num_rows() as u64);
                 let encoded = encoder.encode(&batch)?;
-                let (nested, read_back) = encoded.map_err(|_| draft.place.changed())?;
-                writer.write_as(0, nested, own, Some(digest(&read_back)?))?;
+                let encoded = encoded.map_err(|_| draft.place.changed())?;
+                writer.write_nested(0, encoded, own)?;
             }
             if seen.to_string() != drafted.digest {
                 return Err(draft.place.changed());
@@ -121,7 +124,10 @@ impl Nesting {
             let pages = drafted.first_page..=drafted.last_page;
             let parts = writer.close(pages, |first_row, rows, split| {
                 let facts = self.plan.facts(self.count, first_row, rows, split);
-                crate::record::facts::Facts { nested: Some(types.to_vec()), ..facts }
+                crate::record::facts::Facts {
+                    nested: Some(self.plan.recorded_types(types)),
+                    ..facts
+                }
             })?;
             parts.iter().try_for_each(|part| writer.destination().note_part(part))?;
         }
@@ -137,6 +143,17 @@ impl ExportPlan {
     /// Whether the rows are written as drafts first.
     pub(crate) fn has_drafts(&self) -> bool {
         matches!(self.nesting, Some(TypeChoice::Found(_)))
+    }
+
+    /// Whether values that do not fit their column go to a column of their own.
+    pub(crate) fn rescues(&self) -> bool {
+        self.nesting.is_some() && self.options.nesting.rescue
+    }
+
+    /// Returns the types of all columns with JSON, as records have them.
+    pub(crate) fn recorded_types(&self, types: &[NestedField]) -> Vec<NestedField> {
+        let rescued = self.rescues().then(NestedField::rescued);
+        types.iter().cloned().chain(rescued).collect()
     }
 
     /// Returns the types of the JSON columns, if they were given.

@@ -3,7 +3,7 @@
 use crate::{
     batch::{BatchColumn, ColumnType},
     error::{Error, Result},
-    nested::{NestPath, NestRules, NestedField, NestedType},
+    nested::{NestPath, NestRules, NestedField, NestedType, RESCUED},
     sink::{Encoding, JsonColumns},
 };
 
@@ -32,11 +32,16 @@ pub struct NestingOptions {
     pub text: Vec<String>,
     /// The types of the JSON columns, such as those of an earlier export in [`Manifest::nested`](crate::Manifest::nested);
     /// default those that hold all values of the export. Columns that it does not name hold JSON text. A value of
-    /// another type ends the export.
+    /// another type ends the export, unless `rescue` is set.
     pub types: Option<Vec<NestedField>>,
     /// Maximum number of columns without columns in them; default 1,000. The objects with the most members stay JSON
     /// text if there are more.
     pub max_columns: Option<usize>,
+    /// Whether the export has another column, `_rescued`, for values that do not fit the type of their column; default
+    /// no. It is the last column and holds JSON text: an object whose names are the paths of such values in the row,
+    /// such as `{".input.messages[1].content":{"text":"hi"}}`, or null if every value fits. The column of the value has
+    /// null there. [`Batches`](crate::Batches) and all readers of this crate put the values back.
+    pub rescue: bool,
 }
 
 /// How the types of JSON columns are chosen.
@@ -58,7 +63,7 @@ impl TypeChoice {
 }
 
 /// Returns the encoding with the form of its JSON columns. If it is nested, also how types are chosen.
-pub(super) fn chosen_form(
+pub(crate) fn chosen_form(
     (form_of_all, asked): (Option<JsonColumns>, &NestingOptions),
     encoding: Encoding,
     columns: &[BatchColumn],
@@ -91,7 +96,8 @@ pub(super) fn chosen_form(
         forms.push((name, *form));
     }
     if let Some(types) = &asked.types {
-        let others = NestingOptions { types: asked.types.clone(), ..NestingOptions::default() };
+        let (types_only, rescue) = (asked.types.clone(), asked.rescue);
+        let others = NestingOptions { types: types_only, rescue, ..NestingOptions::default() };
         if *asked != others || form_of_all.is_some_and(|form| form != JsonColumns::Nested) {
             return Err(Error::Usage(
                 "`schema` gives the types of all JSON columns: leave out `nest`, `text`, `max_columns` and other \
@@ -100,6 +106,7 @@ pub(super) fn chosen_form(
             ));
         }
         let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
+        require_other_names(columns)?;
         let given = given_types(types, &json)?;
         return Ok((encoding, Some(TypeChoice::Given(given))));
     }
@@ -113,13 +120,14 @@ pub(super) fn chosen_form(
     if !is_nested {
         if *asked != (NestingOptions { columns: asked.columns.clone(), ..Default::default() }) {
             return Err(Error::Usage(
-                "`nest`, `text` and `max_columns` are for nested columns: give `json_columns` nested"
+                "`nest`, `text`, `max_columns` and `rescue` are for nested columns: give `json_columns` nested"
                     .to_owned(),
             ));
         }
         let form = form_of_all.map(|form| encoding.with_json_columns(form)).transpose()?;
         return Ok((form.unwrap_or(encoding), None));
     }
+    require_other_names(columns)?;
     let paths = |texts: &[String]| {
         let path = |text: &String| {
             let path: NestPath = text.parse()?;
@@ -155,11 +163,17 @@ fn given_types(types: &[NestedField], json: &[&str]) -> Result<Vec<NestedField>>
         match (own.next(), own.next()) {
             (Some(_), Some(_)) => Err(Error::invalid("schema", *name, "it has this column twice")),
             (Some(field), None) => field.check().map(|()| field.clone()),
-            (None, _) => {
-                let why = "not in the schema".to_owned();
-                Ok(NestedField::new(*name, NestedType::Json { why, row: None }))
-            }
+            (None, _) => Ok(NestedField::new(*name, NestedType::not_given())),
         }
     };
     json.iter().map(column).collect()
+}
+
+/// Refuses a column with the name of the column for values that do not fit, also if the case differs.
+fn require_other_names(columns: &[BatchColumn]) -> Result<()> {
+    let is_it = |it: &&BatchColumn| it.column.name().eq_ignore_ascii_case(RESCUED);
+    columns.iter().find(is_it).map_or(Ok(()), |it| {
+        let why = "nested exports keep values that do not fit in it: give another name";
+        Err(Error::invalid("column", it.column.name(), why))
+    })
 }

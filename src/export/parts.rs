@@ -10,7 +10,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
-use super::progress::Progress;
+use super::{encoder::EncodedBatch, progress::Progress};
 use crate::{
     batch::BatchSize,
     destination::{Destination, Drafts, PartFile},
@@ -162,9 +162,24 @@ impl PartsWriter {
         self.write_as(split, batch, own, None)
     }
 
+    /// Writes rows of a split whose JSON columns are nested. `before` is the digest of the rows as text.
+    pub(crate) fn write_nested(
+        &mut self,
+        split: usize,
+        encoded: EncodedBatch,
+        before: Digest,
+    ) -> Result<()> {
+        let EncodedBatch { nested, read_back, rescued: (rows, paths) } = encoded;
+        if let Some(part) = self.open.get_mut(split) {
+            part.rows.rescued += rows;
+            part.rows.rescued_paths.join(&paths.0);
+        }
+        self.write_as(split, nested, before, Some(digest(&read_back)?))
+    }
+
     /// Writes rows of a split that have this digest. `nested` is their digest as they are read back, if their JSON
     /// columns are nested.
-    pub(crate) fn write_as(
+    fn write_as(
         &mut self,
         split: usize,
         batch: RecordBatch,
@@ -228,6 +243,8 @@ impl PartsWriter {
             failed: part.rows.failed,
             duplicates: part.rows.duplicates,
             replaced: part.rows.replaced,
+            rescued: part.rows.rescued,
+            rescued_paths: part.rows.rescued_paths.0,
             bytes: closed.bytes,
             // Without a manifest the record is never read.
             sha256: closed.sha256().unwrap_or_default().to_owned(),

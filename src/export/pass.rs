@@ -12,7 +12,7 @@ use super::{
     nesting::{NestedOutput, Nesting},
     nesting_options::TypeChoice,
     plan::ExportPlan,
-    shaping::WriterInterrupt,
+    shaping::{InterruptOnDrop, WriterInterrupt},
     slot::DestinationSlot,
     staging::{GRACE, open},
     writer::{Finished, Writer, WriterScope},
@@ -66,7 +66,10 @@ impl Export {
                 let nested = self.nest(slot, (plan, count), finished, drafts, stop).await?;
                 (nested.finished, Some(nested.types))
             }
-            None => (finished, self.plan.given_types().map(<[_]>::to_vec)),
+            None => {
+                let types = self.plan.given_types();
+                (finished, types.map(|types| self.plan.recorded_types(types)))
+            }
         };
         let ranges = ranges(&finished);
         self.describe(ReadExport {
@@ -97,6 +100,7 @@ impl Export {
         let stopper = staged.stopper();
         let mut writer = Writer::new(plan, scope, staged, kept, self.progress.clone());
         let interrupt = writer.interrupt();
+        let _interrupt_on_drop = InterruptOnDrop(interrupt.clone());
         let mut writing = Worker::start("writer", "the writer", move || {
             let result = writer.run(receiver);
             (writer.into_destination(), result)
@@ -151,6 +155,8 @@ impl Export {
         };
         let (progress, is_interrupted) = (self.progress.clone(), WriterInterrupt::default());
         let interrupt = is_interrupted.clone();
+        // A caller that drops the future ends the thread.
+        let _interrupt_on_drop = InterruptOnDrop(interrupt.clone());
         let nesting = Nesting { plan, rules, count, drafts, drafted, progress, is_interrupted };
         let staged = slot.take()?;
         let stopper = staged.stopper();

@@ -213,7 +213,8 @@ impl ExportPlan {
         if is_mapped {
             require_lines(encoding)?;
         }
-        check_splits((shaper.as_deref(), options.dataset_card), &target, encoding)?;
+        let finds_types = matches!(nesting, Some(TypeChoice::Found(_)));
+        check_splits((shaper.as_deref(), options.dataset_card), &target, finds_types)?;
         Ok(Self {
             options,
             target,
@@ -328,7 +329,7 @@ impl ExportPlan {
             earlier: Vec::new(),
             digest: part.digest.to_string(),
             nested_digest: part.nested_digest.map(|digest| digest.to_string()),
-            nested: self.given_types().map(<[_]>::to_vec),
+            nested: self.given_types().map(|types| self.recorded_types(types)),
         }
     }
 
@@ -374,6 +375,7 @@ impl ExportPlan {
             "parquet_encoding": self.encoding.parquet_encoding(),
             "json_columns": self.encoding.json_columns(),
             "nesting": self.nesting.as_ref().map(TypeChoice::to_json),
+            "rescue": self.rescues(),
             "csv_bom": self.encoding.csv_bom(),
             "csv_safe": self.encoding.csv_safe(),
             "rows_per_file": self.rows_per_file,

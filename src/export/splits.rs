@@ -7,7 +7,6 @@ use crate::{
         card::{DATA, is_hub_name},
         layout::PartLayout,
     },
-    sink::Encoding,
     transform::Shaper,
 };
 
@@ -35,12 +34,12 @@ pub(crate) fn check_card(shaper: Option<&Shaper>) -> Result<()> {
     }
 }
 
-/// Refuses splits and a dataset card for an output that is not a directory, and for nested columns, whose types are those
-/// of all rows.
+/// Refuses splits and a dataset card for an output that is not a directory. `finds_types` says that the types of nested
+/// columns are those of all rows, which are known only after the rows were split.
 pub(crate) fn check_splits(
     (shaper, has_card): (Option<&Shaper>, bool),
     target: &Target,
-    encoding: Encoding,
+    finds_types: bool,
 ) -> Result<()> {
     if has_card && !matches!(target, Target::Directory(_)) {
         return Err(Error::Usage(format!(
@@ -50,14 +49,9 @@ pub(crate) fn check_splits(
     if has_card {
         check_card(shaper)?;
     }
-    if has_card && encoding.is_nested() {
-        let why =
-            "`dataset_card` cannot be combined with nested JSON columns: leave out one of the two";
-        return Err(Error::Usage(why.to_owned()));
-    }
     let has_splits = shaper.is_some_and(|shaper| shaper.splits().next().is_some());
-    if has_splits && encoding.is_nested() {
-        let why = "`split` cannot be combined with nested JSON columns: leave out one of the two";
+    if has_splits && finds_types {
+        let why = "`split` needs the types of nested JSON columns: give `schema`, or leave out one of the two";
         return Err(Error::Usage(why.to_owned()));
     }
     if !has_splits || matches!(target, Target::Directory(_)) {

@@ -40,6 +40,11 @@ pub struct Summary {
     pub failed_rows: u64,
     /// Number of rows that were left out because they equal an earlier one.
     pub duplicate_rows: u64,
+    /// Number of rows with a value that does not fit the type of its nested column, which is in the column `_rescued`.
+    pub rescued_rows: u64,
+    /// The paths of these values, such as `.input.messages[].content`: the first ones, at most 10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rescued_paths: Vec<String>,
     /// Number of rows in which each path of the transformation has replaced a value: the paths of `mask`, then
     /// those of `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -86,6 +91,9 @@ pub struct DryRun {
     pub transform: Option<TransformRecord>,
     /// Number of rows that a page really contains.
     pub rows_per_page: u64,
+    /// Number of these rows that belong to finished parts of an interrupted export. The export would not fetch them again
+    /// if the parts are intact and the dataset is unchanged.
+    pub kept_rows: u64,
     /// Number of requests that the export would need if none fails.
     pub requests: u64,
 }
@@ -128,6 +136,7 @@ impl Summary {
         kept: u64,
         elapsed: Duration,
     ) -> Self {
+        let (rescued_rows, rescued_paths) = manifest.rescued();
         Self {
             dataset: manifest.dataset_or_nil(),
             output,
@@ -137,6 +146,8 @@ impl Summary {
             splits: manifest.splits.clone(),
             failed_rows: manifest.failed_rows(),
             duplicate_rows: manifest.duplicate_rows(),
+            rescued_rows,
+            rescued_paths: rescued_paths.0,
             replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
             kept_rows: kept.min(manifest.rows_read),

@@ -64,7 +64,7 @@ impl TransformPlan {
 
     fn with(shaper: Option<Arc<Shaper>>, columns: Vec<BatchColumn>) -> Self {
         let bytes = StreamOptions::default().prefetch_bytes;
-        let limits = StageLimits { threads: cores(), bytes };
+        let limits = StageLimits { threads: cores(), bytes, hash_key: None };
         Self { shaper, columns, batch_size: BatchSize::RECORD_BATCH, limits }
     }
 
@@ -110,11 +110,11 @@ impl TransformPlan {
     }
 }
 
-/// What [`write_transformed`] has read and written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What [`write_transformed`] or [`TransformedBatches`](crate::TransformedBatches) has read and written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TransformedRows {
-    /// Number of rows of the pages.
+    /// Number of rows of the pages, or of the export.
     pub rows_read: u64,
     /// Number of rows on which an expression failed. They were left out, or have null in a computed column.
     pub failed_rows: u64,
@@ -123,7 +123,7 @@ pub struct TransformedRows {
     /// Number of rows in which each path of the transformation has replaced a value: the paths of
     /// [`mask`](TransformRecord::mask), then those of [`pseudonymise`](TransformRecord::pseudonymise), in their order.
     pub replaced_rows: Vec<u64>,
-    /// What the sink has written: the rows that were kept.
+    /// What the sink has written: the rows that were kept. Batches that are returned have no bytes.
     pub written: Written,
 }
 

@@ -29,7 +29,7 @@ use crate::{
         facts::digest,
         manifest::{Part, PartRows, add_replaced},
     },
-    transform::{Shaped, Stage, StageLimits},
+    transform::{HashKey, Shaped, Shaper, Stage, StageLimits},
 };
 
 /// The staged output.
@@ -50,6 +50,8 @@ pub(super) struct Writer {
     is_kept: bool,
     /// The parts of an interrupted run, one of each group.
     kept: Vec<KeptPart>,
+    /// The key of the hashes by which rows are compared, if no key of pseudonyms decides it.
+    hash_key: Option<HashKey>,
     /// The pages of the open parts.
     open: Option<OpenPages>,
     scope: WriterScope,
@@ -90,7 +92,8 @@ impl Writer {
     ) -> Self {
         let encoding = plan.first_encoding();
         let builder = || BatchBuilder::new(&plan.columns, batch_size(encoding.format()));
-        let encoder = plan.given_types().map(|types| NestedEncoder::new(plan.columns(), types));
+        let encoder = plan.given_types();
+        let encoder = encoder.map(|it| NestedEncoder::new(plan.columns(), it, plan.rescues()));
         let schema = encoder.as_ref().map_or_else(|| builder().schema(), NestedEncoder::schema);
         let parts = PartsPlan {
             target: plan.target.clone(),
@@ -117,6 +120,7 @@ impl Writer {
             encoder,
             is_kept,
             kept,
+            hash_key: None,
             open: None,
             scope,
             progress,
@@ -147,7 +151,9 @@ impl Writer {
     fn write(&mut self, messages: &mut mpsc::Receiver<WriterMessage>) -> Result<Finished> {
         if let Some(shaper) = self.plan.shaper.clone() {
             let bytes = self.plan.options.prefetch_bytes;
-            let limits = StageLimits { threads: self.plan.encode_threads, bytes };
+            self.hash_key = self.chosen_hash_key(&shaper)?;
+            let hash_key = self.hash_key.or(shaper.hash_key());
+            let limits = StageLimits { threads: self.plan.encode_threads, bytes, hash_key };
             let (stage, interrupt) = (Stage::start(shaper, limits)?, self.is_interrupted.clone());
             let mut duplicates = Duplicates::new(self.plan.temp_dir());
             if self.plan.compares() {
@@ -173,6 +179,18 @@ impl Writer {
             }
         }
         Err(ended_early())
+    }
+
+    /// Returns the key of the hashes by which rows are compared: that of the kept parts, or a new one. `None` if rows are not
+    /// compared, or if the key of pseudonyms decides it.
+    fn chosen_hash_key(&self, shaper: &Shaper) -> Result<Option<HashKey>> {
+        if !shaper.compares() || shaper.hash_key().is_some() {
+            return Ok(None);
+        }
+        let Some(kept) = self.kept.first() else { return HashKey::random().map(Some) };
+        let key = kept.hash_key.as_deref().and_then(HashKey::of_hex);
+        let missing = || Error::Internal("a kept part has no key of its hashes".to_owned());
+        key.map(Some).ok_or_else(missing)
     }
 
     /// Writes the rows of a page: all, or those that the transformation keeps.
@@ -258,6 +276,7 @@ impl Writer {
             true => self.parts.destination().create_ids(index, extension)?,
             false => None,
         };
+        let ids = ids.map(PartFile::hashed);
         self.open = Some(OpenPages {
             ids,
             first_page: page,
@@ -276,9 +295,7 @@ impl Writer {
         let Some(encoder) = &mut self.encoder else { return self.parts.write(split, batch) };
         let own = digest(&batch)?;
         match encoder.encode(&batch)? {
-            Ok((nested, read_back)) => {
-                self.parts.write_as(split, nested, own, Some(digest(&read_back)?))
-            }
+            Ok(encoded) => self.parts.write_nested(split, encoded, own),
             Err(place) => Err(place.explain(&batch)),
         }
     }
@@ -290,9 +307,8 @@ impl Writer {
             self.plan.facts(self.scope.count, self.scope.first_row + first_row, rows, split)
         };
         let closed = self.parts.close(pages.first_page..=pages.last_page, facts)?;
-        if let Some(ids) = &pages.ids {
-            ids.close()?;
-        }
+        let ids = pages.ids.as_ref().map(PartFile::close).transpose()?;
+        let ids_sha256 = ids.and_then(|ids| ids.sha256().map(str::to_owned));
         // A page that the limit has cut would look short to the proof of a later run.
         let is_cut = self.plan.options.limit.is_some_and(|limit| self.parts.rows().read >= limit);
         if self.is_kept && !is_cut {
@@ -302,6 +318,8 @@ impl Writer {
                     has_next: pages.has_next,
                     last_order: pages.last_order,
                     entry_bytes: self.plan.entry_bytes(),
+                    ids_sha256: ids_sha256.clone(),
+                    hash_key: self.hash_key.map(HashKey::to_hex),
                     ids: PathBuf::new(),
                 };
                 self.parts.destination().keep(kept)?;

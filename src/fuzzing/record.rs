@@ -1,4 +1,4 @@
-//! Records: the manifest, facts inside files, `latest.json` and the history. And a directory with its record.
+//! Records: the manifest, facts inside files, `latest.json`, `schema.json` and the history. And a directory with its record.
 
 use std::{fmt::Debug, fs};
 
@@ -13,7 +13,7 @@ use crate::{
         manifest::{Manifest, is_part_name},
         stamp::Stamp,
     },
-    snapshots::{JobResult, Latest},
+    snapshots::{JobResult, Latest, PinnedSchema},
     text,
 };
 
@@ -39,6 +39,9 @@ pub(super) fn record(bytes: &[u8]) {
         }
     }
     same::<Latest>(json);
+    same::<PinnedSchema>(json);
+    // Other bytes are refused, whatever they are.
+    drop(PinnedSchema::parse(json, "nightly"));
     for line in json.split(|byte| *byte == b'\n') {
         let Ok(result) = serde_json::from_slice::<JobResult>(line) else { continue };
         if let Some(failure) = result.failure() {

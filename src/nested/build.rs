@@ -11,7 +11,7 @@ use arrow_schema::{ArrowError, DataType, Field, Fields};
 
 use super::{
     cursor::{JsonCursor, JsonKind, MalformedJson},
-    number::{NumberKind, number_kind},
+    number::{float_of, integer_of},
     types::NestedType,
 };
 
@@ -168,16 +168,10 @@ impl PartBuilder {
                 builder.append_value(cursor.string()?.value().ok_or(Misfit)?);
             }
             (Self::Int(builder), JsonKind::Number) => {
-                let token = cursor.scalar()?;
-                // An integer has no negative zero.
-                let integer = token.parse().ok().filter(|integer| *integer != 0 || token == "0");
-                builder.append_value(integer.ok_or(Misfit)?);
+                builder.append_value(integer_of(cursor.scalar()?).ok_or(Misfit)?);
             }
             (Self::Float(builder), JsonKind::Number) => {
-                let token = cursor.scalar()?;
-                let is_exact =
-                    !matches!(number_kind(token), NumberKind::Large | NumberKind::Neither);
-                builder.append_value(token.parse().ok().filter(|_| is_exact).ok_or(Misfit)?);
+                builder.append_value(float_of(cursor.scalar()?).ok_or(Misfit)?);
             }
             (Self::Bool(builder), JsonKind::Bool) => builder.append_value(cursor.bool()?),
             (Self::List(parts), JsonKind::Array) => {

@@ -103,6 +103,20 @@ impl Default for InferredNode {
     }
 }
 
+impl InferredColumn {
+    /// Starts with a tree that was not seen in rows.
+    pub(super) fn with_root(root: InferredNode) -> Self {
+        Self { nodes: root.count(), root, is_overfull: false }
+    }
+}
+
+impl Member {
+    /// Returns the member at this place of objects that were not seen in rows.
+    pub(super) fn expected(name: &str, place: usize, node: InferredNode) -> Self {
+        Self { name: name.into(), first: (0, place), values: 0, last: 0, node }
+    }
+}
+
 /// A row being inferred.
 struct RowScan<'a> {
     cursor: JsonCursor<'a>,
@@ -154,7 +168,7 @@ impl InferredNode {
     }
 
     #[inline]
-    fn see(&mut self, sight: Sight, row: u64) {
+    pub(super) fn see(&mut self, sight: Sight, row: u64) {
         let first = &mut self.first[sight as usize];
         *first = row.min(*first);
     }
@@ -217,7 +231,7 @@ impl InferredNode {
         self.members.iter().position(|it| *it.name == *name)
     }
 
-    fn push(&mut self, member: Member) -> usize {
+    pub(super) fn push(&mut self, member: Member) -> usize {
         let place = self.members.len();
         if place >= INDEXED {
             self.index.insert(member.name.clone(), place);

@@ -8,8 +8,10 @@
 //!
 //! A value never loses information. If no type holds the values of a node, the node stays JSON text with its original
 //! tokens. Examples are an integer beyond 64 bits, a decimal that a double would change, a number beside a string, and
-//! the same name twice. An object that is used as a map stays text, too: each of its keys would become a column. Null and
-//! a missing member are the same. This module knows no files, formats or columns of the API.
+//! the same name twice. An object that is used as a map stays text, too: each of its keys would become a column. Null
+//! and a missing member are the same. Values that do not fit given types are taken out and put back by path
+//! (`rescue.rs`, `restore.rs`); `widen.rs` finds the types that hold them, too. This module knows no files, formats or
+//! columns of the API.
 
 mod build;
 mod cursor;
@@ -17,19 +19,25 @@ mod given;
 mod infer;
 mod number;
 mod paths;
+mod rescue;
 mod resolve;
+mod restore;
 #[cfg(test)]
 mod tests;
 mod text;
 mod types;
+mod widen;
 
 pub(crate) use self::{
     build::{Misfit, NestedBuilder},
     infer::InferredColumn,
     paths::NestPath,
+    rescue::{RESCUED, Rescue, RescuedPaths},
     resolve::{NestRules, resolve},
+    restore::{RescuedRow, WrongRescue},
     text::{NestedValues, TextTooLong},
     types::{HOLDS_JSON, is_nested},
+    widen::{expected_columns, widened},
 };
 pub use self::{
     given::GivenSchema,

@@ -35,6 +35,17 @@ pub(super) fn number_kind(token: &str) -> NumberKind {
     }
 }
 
+/// Returns the integer of a number token; `None` if it is another number. An integer has no negative zero.
+pub(super) fn integer_of(token: &str) -> Option<i64> {
+    token.parse().ok().filter(|integer| *integer != 0 || token == "0")
+}
+
+/// Returns the double of a number token; `None` if it changes the number.
+pub(super) fn float_of(token: &str) -> Option<f64> {
+    let is_exact = !matches!(number_kind(token), NumberKind::Large | NumberKind::Neither);
+    token.parse().ok().filter(|_| is_exact)
+}
+
 /// Whether the double nearest to a decimal has the same digits and the same exponent when it is written as short as
 /// possible. The size of the digits and exponents is bounded by the length of the token.
 fn survives(token: &str) -> bool {

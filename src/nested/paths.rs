@@ -87,8 +87,9 @@ impl FromStr for NestPath {
 
 impl fmt::Display for NestPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain =
-            |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+        let is_plain = |name: &str| {
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+        };
         for (index, step) in self.0.iter().enumerate() {
             match step {
                 NestStep::Elements => f.write_str("[]")?,
@@ -109,7 +110,13 @@ mod tests {
 
     #[test]
     fn paths_are_written_as_in_jq() {
-        for text in [".input", ".input.messages[].content", ".tags[\"a b\"][][]", ".[\"a.b\"].c"] {
+        for text in [
+            ".input",
+            ".input.messages[].content",
+            ".tags[\"a b\"][][]",
+            ".[\"a.b\"].c",
+            ".a[\"\"].b",
+        ] {
             assert_eq!(text.parse::<NestPath>().unwrap().to_string(), text);
         }
         assert_eq!(".input.a".parse::<NestPath>().unwrap().column(), "input");

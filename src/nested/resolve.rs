@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{
     infer::{InferredColumn, InferredNode, MOST_KEYS, Member, Sight},
     paths::{NestPath, NestStep},
-    types::{NestedField, NestedType},
+    types::{NO_VALUE, NestedField, NestedType},
 };
 
 /// What the caller decides about types.
@@ -133,7 +133,7 @@ impl Resolving<'_> {
         .collect();
         kinds.sort_unstable();
         match kinds.as_slice() {
-            [] => text("no value", None),
+            [] => text(NO_VALUE, None),
             [(_, "boolean")] => NestedType::Bool,
             [(_, "number")] => number(node),
             [(_, "string")] => match node.first(Sight::Surrogate) {

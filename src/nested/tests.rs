@@ -1,3 +1,5 @@
+mod rescued;
+
 use std::{fs, path::Path};
 
 use arrow_array::Array;

@@ -136,7 +136,7 @@ fn write_float(float: f64, text: &mut String) {
 }
 
 /// Appends a string with quotes. Escapes only what JSON requires.
-fn write_string(string: &str, text: &mut String) {
+pub(super) fn write_string(string: &str, text: &mut String) {
     text.push('"');
     let (mut plain, bytes) = (0, string.as_bytes());
     for (at, byte) in bytes.iter().enumerate() {

@@ -11,6 +11,10 @@ use super::paths::{NestPath, NestStep};
 pub(crate) const HOLDS_JSON: &str = "overmind_export:json";
 /// Key in a field's metadata with the reason why the field stays JSON text.
 const WHY: &str = "overmind_export:why";
+/// Why a node without values is JSON text.
+pub(super) const NO_VALUE: &str = "no value";
+/// Why a column that given types do not name is JSON text.
+pub(super) const NOT_GIVEN: &str = "not in the schema";
 /// Name of the field in a list, as the Parquet format has it.
 const ELEMENT: &str = "element";
 
@@ -109,6 +113,16 @@ impl NestedType {
     /// Returns the field of a list with elements of this type.
     pub(super) fn element(&self) -> Arc<Field> {
         Arc::new(self.field(ELEMENT))
+    }
+
+    /// Returns the type of a column that given types do not name.
+    pub(crate) fn not_given() -> Self {
+        Self::Json { why: NOT_GIVEN.to_owned(), row: None }
+    }
+
+    /// Whether nothing is known of the values, so that the text is not a decision about them.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Json { why, .. } if why == NO_VALUE || why == NOT_GIVEN)
     }
 
     /// Whether the type is that of a text column: the JSON text itself.

@@ -11,8 +11,9 @@
 //! Numbers are unsigned and little-endian. The bytes of a string are its UTF-8 bytes. The bytes of a JSON column are
 //! the UTF-8 bytes of its compact text. The bytes of an int64 are its 8 bytes, little-endian in two's complement; a
 //! time is such a number of microseconds since 1970. The bytes of a floating-point number are the 8 bytes of its IEEE
-//! 754 form, little-endian, and the byte of a boolean is `00` or `01`. The text form is `xxh3-128-poly:` and 32
-//! lower-case hexadecimal digits, the most significant digit first. In Python:
+//! 754 form, little-endian, and the byte of a boolean is `00` or `01`. The bytes of a list cover its elements, in order,
+//! as those of a row cover its values: for null, the byte `00`; for a value, the byte `01`, its length, and its bytes.
+//! The text form is `xxh3-128-poly:` and 32 lower-case hexadecimal digits, the most significant digit first. In Python:
 //!
 //! ```text
 //! import xxhash
@@ -123,6 +124,23 @@ impl FromStr for Digest {
     }
 }
 
+/// Returns the byte and the length that stand before the bytes of a value.
+fn mark(bytes: &[u8]) -> [u8; 9] {
+    let [a, b, c, d, e, f, g, h] = (bytes.len() as u64).to_le_bytes();
+    [1, a, b, c, d, e, f, g, h]
+}
+
+/// Adds an element to the bytes of a list: like a value to those of a row.
+pub(crate) fn push_field(value: Option<&[u8]>, list: &mut Vec<u8>) {
+    match value {
+        None => list.push(0),
+        Some(bytes) => {
+            list.extend_from_slice(&mark(bytes));
+            list.extend_from_slice(bytes);
+        }
+    }
+}
+
 /// Hashes rows one at a time: call `start`, a field method for every column in order, then `end`. Its memory
 /// does not grow with the row: it passes bytes beyond 16 KiB directly to the hash.
 #[derive(Default)]
@@ -163,16 +181,10 @@ impl RowHasher {
         match value {
             None => self.add(&[0]),
             Some(bytes) => {
-                let [a, b, c, d, e, f, g, h] = (bytes.len() as u64).to_le_bytes();
-                self.add(&[1, a, b, c, d, e, f, g, h]);
+                self.add(&mark(bytes));
                 self.add(bytes);
             }
         }
-    }
-
-    /// Adds the next column's value, which is an int64.
-    pub(crate) fn int_field(&mut self, value: Option<i64>) {
-        self.field(value.map(i64::to_le_bytes).as_ref().map(<[u8; 8]>::as_slice));
     }
 
     /// Ends the row and returns its digest, for [`Digest::push`].
@@ -338,7 +350,7 @@ mod tests {
 
         hasher.start();
         hasher.field(Some(b"182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"));
-        hasher.int_field(Some(0));
+        hasher.field(Some(&0_i64.to_le_bytes()));
         hasher.field(Some(br#"{"q":1}"#));
         hasher.field(None);
         hasher.field(Some("pérsona".as_bytes()));
@@ -349,7 +361,7 @@ mod tests {
 
         hasher.start();
         hasher.field(Some(b"00000000-0000-0000-0000-000000000001"));
-        hasher.int_field(Some(-2));
+        hasher.field(Some(&(-2_i64).to_le_bytes()));
         hasher.field(Some(&b"x".repeat(5000)));
         hasher.field(Some(b""));
         hasher.field(None);
@@ -362,7 +374,7 @@ mod tests {
         // This row is too large for one call.
         hasher.start();
         hasher.field(Some(b"00000000-0000-0000-0000-000000000002"));
-        hasher.int_field(None);
+        hasher.field(None);
         hasher.field(Some((0..10_000).map(|n| n.to_string()).collect::<String>().as_bytes()));
         hasher.field(Some(&b"0123456789".repeat(2000)));
         hasher.field(None);

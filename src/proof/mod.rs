@@ -16,8 +16,8 @@ use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
-pub(crate) use digest::RowHasher;
 pub use digest::{Digest, ParseDigestError};
+pub(crate) use digest::{RowHasher, push_field};
 pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
 pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};

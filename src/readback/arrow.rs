@@ -11,12 +11,11 @@ use super::{
     ColumnChoice, FileBatches, FileChecksum, ReadOptions, Reader, check_footer, damaged, guarded,
     shared::SharedFile,
     units::{CheckedUnit, ReadUnits, UnitBatches},
-    window::ReadWindow,
+    window::{ReadWindow, WindowColumns},
 };
 use crate::{
     error::{Cause, Result},
     location::{Location, Opened},
-    nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum},
 };
@@ -63,8 +62,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
         file,
         decoder: decoder.with_projection(columns.indices.clone()),
         found,
-        schema: columns.schema.clone(),
-        nested: columns.nested,
+        columns: WindowColumns::of(&columns),
         wanted: columns.indices,
         options: options.clone(),
         blocks: blocks.iter().copied().collect(),
@@ -93,8 +91,7 @@ struct ArrowBlocks {
     decoder: FileDecoder,
     /// The file's own schema.
     found: SchemaRef,
-    schema: SchemaRef,
-    nested: Arc<[Option<NestedType>]>,
+    columns: WindowColumns,
     wanted: Vec<usize>,
     options: ReadOptions,
     blocks: Vec<Block>,
@@ -141,8 +138,7 @@ impl ReadUnits for ArrowBlocks {
 
     fn batches(self: Arc<Self>, unit: usize, _: CheckedUnit) -> Result<UnitBatches> {
         let decoded = self.decode(self.block(unit)?)?;
-        let columns = (self.schema.clone(), self.nested.clone());
-        let mut window = decoded.map(|batch| ReadWindow::new(columns, &batch));
+        let mut window = decoded.map(|batch| ReadWindow::new(self.columns.clone(), &batch));
         Ok(Box::new(iter::from_fn(move || {
             window.as_mut().and_then(|it| it.next(&self.path, &self.options).transpose())
         })))

@@ -4,14 +4,19 @@
 //! rows; `verify` does that.
 
 use std::collections::VecDeque;
+#[cfg(feature = "cli")]
+use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
+#[cfg(feature = "cli")]
+use crate::sink::Encoding;
 use crate::{
-    batch::OutputColumn,
+    batch::{ColumnType, OutputColumn},
     error::Result,
     location::Location,
+    nested::RESCUED,
     readback::{
         self, ReadOptions, Reader, StatedFacts,
         recorded_files::{RecordedFile, RecordedFiles},
@@ -74,10 +79,35 @@ impl Batches {
     /// # Errors
     /// The same errors as [`open`](Self::open).
     pub fn open_with(location: &Location, options: &ReadOptions) -> Result<Self> {
-        let options = options.clone();
-        let asked = options.record.as_ref();
         let is_file = readback::is_single_file(location)?;
-        if is_file && asked.is_none() {
+        let recorded = match &options.record {
+            Some(record) if is_file => Some(RecordedFiles::of_file(location, record)?),
+            None if is_file => None,
+            asked => Some(RecordedFiles::of_directory(location, asked.as_ref())?),
+        };
+        Self::of(location, options.clone(), recorded)
+    }
+
+    /// Opens an export like [`open_with`](Self::open_with). A file of lines, which cannot say the types of its columns,
+    /// has its record next to it, if there is one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn open_beside(location: &Location, options: &ReadOptions) -> Result<Self> {
+        let encoding = Encoding::of_path(Path::new(&location.name()));
+        let is_text = encoding.is_some_and(|encoding| encoding.format().is_text());
+        if options.record.is_some() || !is_text || !readback::is_single_file(location)? {
+            return Self::open_with(location, options);
+        }
+        let recorded = RecordedFiles::find_of_file(location, None)?;
+        Self::of(location, options.clone(), recorded)
+    }
+
+    /// Opens a single file without a record, or the files of a record.
+    fn of(
+        location: &Location,
+        options: ReadOptions,
+        recorded: Option<RecordedFiles>,
+    ) -> Result<Self> {
+        let Some(RecordedFiles { manifest, files }) = recorded else {
             let reader = readback::open(location, &options)?;
             reader.require_columns(location)?;
             let facts = reader.facts.as_ref().map(StatedFacts::from);
@@ -88,15 +118,14 @@ impl Batches {
             let files = VecDeque::new();
             let open = Some(reader.batches.ahead(&options));
             return Ok(Self { files, open, facts, columns, options });
-        }
-        let recorded = match asked {
-            Some(record) if is_file => RecordedFiles::of_file(location, record)?,
-            asked => RecordedFiles::of_directory(location, asked)?,
         };
-        let RecordedFiles { manifest, files } = recorded;
         let facts = Some(StatedFacts::from(&manifest));
+        let rescued = manifest.has_rescued() && options.columns.iter().any(|it| it == RESCUED);
         let mut columns = manifest.columns;
         columns.retain(|it| options.wants(it.name()));
+        if rescued {
+            columns.push(OutputColumn::computed(RESCUED, ColumnType::Json)?);
+        }
         let columns = Some(columns);
         Ok(Self { files: files.into(), open: None, facts, columns, options })
     }

@@ -155,7 +155,7 @@ impl CsvRows {
         if rows == 0 {
             return Ok((None, ended));
         }
-        let arrays = builders.into_iter().map(CellBuilder::finish).collect();
+        let arrays = builders.into_iter().map(CellBuilder::finish).collect::<Result<_>>()?;
         let how = RecordBatchOptions::new().with_row_count(Some(rows));
         let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &how);
         let batch = batch.map_err(|error| damaged(&path, error.into()))?;
@@ -179,21 +179,21 @@ impl CellBuilder {
     /// Adds a value. The error is a predicate.
     fn push(&mut self, value: Option<&str>) -> Result<(), String> {
         match self {
-            Self::Other(builder, column_type) => {
-                let value =
-                    value.map(|value| ComputedValue::parse(value, *column_type)).transpose()?;
-                let pushed = builder.push(value.unwrap_or(ComputedValue::Null));
-                pushed.map_err(|error| error.to_string())?;
-            }
+            Self::Other(builder, column_type) => match value {
+                Some(value) => builder.push_parsed(value, *column_type, false)?,
+                None => {
+                    builder.push(ComputedValue::Null).map_err(|error| error.to_string())?;
+                }
+            },
             Self::Text(builder) => builder.append_option(value),
         }
         Ok(())
     }
 
-    fn finish(self) -> ArrayRef {
+    fn finish(self) -> Result<ArrayRef> {
         match self {
             Self::Other(mut builder, _) => builder.finish(),
-            Self::Text(mut builder) => Arc::new(builder.finish()),
+            Self::Text(mut builder) => Ok(Arc::new(builder.finish())),
         }
     }
 }

@@ -99,6 +99,11 @@ impl<'a> JsonLine<'a> {
         Ok(Self { fields, is_text: is_text_line(line) })
     }
 
+    /// Whether JSON is written as strings of its text.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_text
+    }
+
     /// Returns the names of the columns of the line, null or not.
     pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.fields.iter().map(|(name, _)| &**name)

@@ -17,11 +17,13 @@ use crate::{
     error::{Cause, Error, Result},
     location::Location,
     sink::{Compression, is_text_line},
-    text::grouped,
+    text::{grouped, quoted},
 };
 
 /// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
 const LINE_OVERHEAD: usize = 4 << 20;
+/// Longest part of a wrong value in a message, in characters.
+const MOST_SHOWN: usize = 60;
 
 pub(super) fn open(
     path: &Location,
@@ -119,36 +121,32 @@ impl JsonColumnBuilder {
         }
     }
 
-    /// Adds a value, which is JSON text.
-    fn push(&mut self, value: Option<&str>) -> std::result::Result<(), Cause> {
+    /// Adds a value, which is JSON text. `json_is_text` says that the JSON elements of a list are strings of their text.
+    fn push(&mut self, value: Option<&str>, json_is_text: bool) -> std::result::Result<(), Cause> {
         match self {
             Self::Text(builder) => {
                 builder.append_option(value.map(serde_json::from_str::<String>).transpose()?);
             }
             Self::Json(builder) => builder.append_option(value),
             Self::Other(builder, column_type) => {
-                let value = value.map(|value| parsed(value, *column_type)).transpose()?;
-                builder.push(value.unwrap_or(ComputedValue::Null))?;
+                let Some(value) = value else { return Ok(builder.push(ComputedValue::Null)?) };
+                let is_quoted = *column_type == ColumnType::Timestamp;
+                let unquoted = is_quoted.then(|| serde_json::from_str::<String>(value));
+                let unquoted = unquoted.transpose()?;
+                let plain = unquoted.as_deref().unwrap_or(value);
+                let wrong = |why| format!("{} {why}", quoted(value, MOST_SHOWN));
+                builder.push_parsed(plain, *column_type, json_is_text).map_err(wrong)?;
             }
         }
         Ok(())
     }
 
-    fn finish(self) -> ArrayRef {
+    fn finish(self) -> Result<ArrayRef> {
         match self {
-            Self::Json(mut builder) | Self::Text(mut builder) => Arc::new(builder.finish()),
+            Self::Json(mut builder) | Self::Text(mut builder) => Ok(Arc::new(builder.finish())),
             Self::Other(mut builder, _) => builder.finish(),
         }
     }
-}
-
-/// Parses a value that is neither text nor JSON.
-fn parsed(value: &str, column_type: ColumnType) -> std::result::Result<ComputedValue, Cause> {
-    let quoted =
-        (column_type == ColumnType::Timestamp).then(|| serde_json::from_str::<String>(value));
-    let quoted = quoted.transpose()?;
-    let plain = quoted.as_deref().unwrap_or(value);
-    ComputedValue::parse(plain, column_type).map_err(|why| format!("{value} {why}").into())
 }
 
 /// Returns the value of a line that is one JSON value; `None` for null.
@@ -201,7 +199,7 @@ fn read_lines(
             }
             options.check_value(&path, "line", value.map_or(0, str::len))?;
             for (_, _, builder) in &mut builders {
-                builder.push(value).map_err(wrong)?;
+                builder.push(value, false).map_err(wrong)?;
             }
             continue;
         }
@@ -233,14 +231,15 @@ fn read_lines(
             let value = line.value((column.name(), *place), is_json);
             let value = value.map_err(|error| wrong(error.into()))?;
             options.check_value(&path, column.name(), value.as_deref().map_or(0, str::len))?;
-            builder.push(value.as_deref()).map_err(wrong)?;
+            builder.push(value.as_deref(), line.is_text()).map_err(wrong)?;
         }
     }
     if rows == 0 {
         return Ok((None, ended));
     }
     let columns: Vec<OutputColumn> = builders.iter().map(|(_, column, _)| column.clone()).collect();
-    let arrays = builders.into_iter().map(|(_, _, builder)| builder.finish()).collect();
+    let arrays = builders.into_iter().map(|(_, _, builder)| builder.finish());
+    let arrays = arrays.collect::<Result<_>>()?;
     let how = RecordBatchOptions::new().with_row_count(Some(rows));
     let batch = RecordBatch::try_new_with_options(OutputColumn::schema(&columns), arrays, &how);
     batch.map(|batch| (Some(batch), ended)).map_err(|error| wrong(error.into()))

@@ -15,6 +15,7 @@ mod footer;
 mod foreign;
 mod json_line;
 mod json_lines;
+pub(crate) mod kinds;
 mod pages;
 mod parquet;
 mod recorded;
@@ -29,6 +30,7 @@ mod unit_threads;
 mod units;
 mod verification;
 pub(crate) mod verify;
+mod widened;
 mod window;
 
 use std::{
@@ -43,7 +45,6 @@ use std::{
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
-pub(crate) use self::count::count_rows;
 #[cfg(feature = "cli")]
 pub(crate) use self::foreign::ForeignFile;
 #[cfg(feature = "demo")]
@@ -54,6 +55,7 @@ pub use self::{
     verification::{Check, Verification},
     verify::{verify, verify_with},
 };
+pub(crate) use self::{count::count_rows, widened::widened_types};
 use self::{
     unit_threads::UnitThreads,
     units::{ReadUnits, SequentialUnits},
@@ -63,7 +65,7 @@ use crate::{
     error::{Cause, Error, Result},
     files::require_regular,
     location::{Location, Opened},
-    nested::{NestedField, NestedType},
+    nested::{NestedField, NestedType, RESCUED},
     record::{facts::Facts, manifest::ListedPart},
     sink::{Encoding, Format, MAX_FOOTER},
     tasks::cores,
@@ -83,7 +85,8 @@ use crate::{
 #[non_exhaustive]
 pub struct ReadOptions {
     /// The names of the columns to decode, in the export's order; default: all. Other columns are not decoded, and in
-    /// Parquet and Arrow files not even read.
+    /// Parquet and Arrow files not even read. The values in a column `_rescued` of a nested export are put back into
+    /// their columns; the column itself is read only if it is named here.
     pub columns: Vec<String>,
     /// Size limit of one value in bytes, after decompression; default
     /// [`MAX_VALUE_BYTES`](Self::MAX_VALUE_BYTES), at most [`HIGHEST`](Self::HIGHEST). The limit of a Parquet page
@@ -277,7 +280,19 @@ struct ColumnChoice {
     indices: Vec<usize>,
     /// For each column the type of its values, if it is a typed JSON column. The batches have its JSON text.
     nested: Arc<[Option<NestedType>]>,
+    /// The position among `indices` of the values that do not fit these types.
+    rescued: Option<RescuedPlace>,
     foreign: Foreign,
+}
+
+/// Where the decoded columns have the values that do not fit the types of the others.
+#[derive(Debug, Clone, Copy)]
+struct RescuedPlace {
+    place: usize,
+    /// Whether the column itself is wanted, too. Otherwise, its values are only put back.
+    is_wanted: bool,
+    /// Whether all columns of the export are wanted, so that every value must have its column.
+    has_all: bool,
 }
 
 impl ColumnChoice {
@@ -291,18 +306,38 @@ impl ColumnChoice {
     ) -> Self {
         let (mut fields, mut indices, mut foreign) = (Vec::new(), Vec::new(), Foreign::default());
         let (mut known, mut nested) = (false, Vec::new());
+        let rescues = typed.into_iter().flatten().any(|it| it.name == RESCUED);
+        // A column that is always text has nothing to put back.
+        let is_typed = |it: &NestedField| !it.kind.is_text() && wanted.wants(&it.name);
+        let needs_rescued = rescues && typed.into_iter().flatten().any(is_typed);
+        let is_wanted = wanted.columns.iter().any(|it| it == RESCUED);
+        let mut rescued = None;
+        if rescues && found.index_of(RESCUED).is_err() {
+            foreign.types = Some(format!("it has no column {RESCUED}"));
+        }
         for (index, field) in found.fields().iter().enumerate() {
             let name = field.name();
+            if rescues && name == RESCUED {
+                let is_text = is_text_type(field.data_type());
+                if !is_text || rescued.is_some() {
+                    let why = format!("its column {RESCUED} is not one column of text");
+                    foreign.types.get_or_insert(why);
+                } else if needs_rescued || is_wanted {
+                    let has_all = wanted.columns.is_empty();
+                    rescued = Some(RescuedPlace { place: indices.len(), is_wanted, has_all });
+                    indices.push(index);
+                    nested.push(None);
+                    fields.extend(is_wanted.then(|| NestedField::rescued().field()));
+                }
+                continue;
+            }
             let api = name.parse::<Column>().ok().map(OutputColumn::from);
             let column = api.or_else(|| computed.iter().find(|it| it.name() == name).cloned());
             let Some(column) = column else {
                 foreign.names.push(name.clone());
                 continue;
             };
-            let is_text = matches!(
-                field.data_type(),
-                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-            );
+            let is_text = is_text_type(field.data_type());
             let expected = column.column_type().data_type();
             let is_json = column.column_type() == ColumnType::Json;
             let kind = typed.into_iter().flatten().find(|it| is_json && it.name == *name);
@@ -314,8 +349,7 @@ impl ColumnChoice {
             };
             let chosen = wanted.wants(name);
             if !fits {
-                let kind = field.data_type();
-                let why = || format!("its column {name} has the type {kind}, which no export uses");
+                let why = || kinds::wrong_values(name, field.data_type());
                 if chosen {
                     foreign.types.get_or_insert_with(why);
                 }
@@ -332,8 +366,13 @@ impl ColumnChoice {
             }
         }
         foreign.only = !known;
-        Self { schema: Arc::new(Schema::new(fields)), indices, nested: nested.into(), foreign }
+        let schema = Arc::new(Schema::new(fields));
+        Self { schema, indices, nested: nested.into(), rescued, foreign }
     }
+}
+
+fn is_text_type(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 /// Returns whether an export is a single file instead of a directory of parts.
@@ -368,7 +407,7 @@ fn open_listed(path: &Location, options: &ReadOptions, listed: &ListedPart) -> R
     open_recorded(path, options, RecordedLines { columns, sha256: None })
 }
 
-/// Opens a staged Parquet file of this run, of any size. `path` is named in errors.
+/// Opens a staged Parquet file of this run, with values up to the highest limit. `path` is named in errors.
 pub(crate) fn open_staged(path: &Location, file: std::fs::File) -> Result<Reader> {
     let options = ReadOptions { max_value_bytes: ReadOptions::HIGHEST, ..ReadOptions::default() };
     parquet::open(path, Opened::Local(file.into()), &options)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema};
 use bytes::Bytes;
 use parquet::{
     arrow::{
@@ -28,12 +28,11 @@ use super::{
     pages::page_sizes,
     shared::SharedFile,
     units::{CheckedUnit, ReadUnits, UnitBatches},
-    window::ReadWindow,
+    window::{ReadWindow, WindowColumns},
 };
 use crate::{
     error::Result,
     location::{Location, Opened},
-    nested::NestedType,
     record::facts::Facts,
     sink::{CHECKSUM_KEY, METADATA_KEY, find_checksum, footer_bytes},
 };
@@ -82,8 +81,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         path: path.clone(),
         file,
         metadata,
-        schema: columns.schema.clone(),
-        nested: columns.nested.clone(),
+        columns: WindowColumns::of(&columns),
         roots: columns.indices.clone(),
         options: options.clone(),
         rows: rows.unwrap_or_default(),
@@ -139,8 +137,7 @@ struct Groups {
     path: Location,
     file: SharedFile,
     metadata: ArrowReaderMetadata,
-    schema: SchemaRef,
-    nested: Arc<[Option<NestedType>]>,
+    columns: WindowColumns,
     /// The columns to decode, as positions in the file's schema.
     roots: Vec<usize>,
     options: ReadOptions,
@@ -197,7 +194,7 @@ struct GroupBatches {
 
 impl GroupBatches {
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        let Groups { path, file, schema, nested, options, .. } = &*self.groups;
+        let Groups { path, file, columns, options, .. } = &*self.groups;
         loop {
             if let Some(window) = &mut self.window
                 && let Some(batch) = window.next(path, options)?
@@ -207,7 +204,7 @@ impl GroupBatches {
             self.window = None;
             let Some(decoded) = self.reader.next() else { return Ok(None) };
             let decoded = decoded.map_err(|error| file.error(path, error.into()))?;
-            self.window = Some(ReadWindow::new((schema.clone(), nested.clone()), &decoded));
+            self.window = Some(ReadWindow::new(columns.clone(), &decoded));
         }
     }
 }

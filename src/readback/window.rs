@@ -8,11 +8,12 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, SchemaRef};
 
-use super::{ReadOptions, damaged};
+use super::{ColumnChoice, ReadOptions, RescuedPlace, damaged};
 use crate::{
+    batch::ColumnValues,
     error::{Error, Result},
     location::Location,
-    nested::{NestedType, NestedValues, TextTooLong},
+    nested::{NestedType, NestedValues, RESCUED, RescuedRow, TextTooLong, WrongRescue},
     text::grouped,
 };
 
@@ -20,22 +21,51 @@ use crate::{
 pub(super) const BATCH_ROWS: usize = 1000;
 pub(super) const BATCH_BYTES: usize = 1 << 20;
 
+/// The columns of the batches, and how they are made from the decoded ones.
+#[derive(Clone)]
+pub(super) struct WindowColumns {
+    schema: SchemaRef,
+    /// The types of typed JSON columns, for each column of the schema.
+    nested: Arc<[Option<NestedType>]>,
+    rescued: Option<RescuedPlace>,
+}
+
+impl WindowColumns {
+    pub(super) fn of(choice: &ColumnChoice) -> Self {
+        let nested = match choice.rescued {
+            Some(RescuedPlace { place, is_wanted: false, .. }) => {
+                let mut nested = choice.nested.to_vec();
+                nested.remove(place);
+                nested.into()
+            }
+            _ => choice.nested.clone(),
+        };
+        Self { schema: choice.schema.clone(), nested, rescued: choice.rescued }
+    }
+}
+
 /// Decoded rows that have not been returned yet.
 pub(super) struct ReadWindow {
     schema: SchemaRef,
     /// The types of typed JSON columns.
     nested: Arc<[Option<NestedType>]>,
     columns: Vec<ArrayRef>,
+    /// The values that do not fit these types.
+    rescued: Option<ArrayRef>,
+    /// Whether each of these values must have its column.
+    has_all: bool,
     next: usize,
     rows: usize,
 }
 
-/// An array of texts in any of Arrow's text types, or of values that become JSON text.
+/// An array of texts in any of Arrow's text types, of values that become JSON text, or of lists.
 enum Texts<'a> {
     Small(&'a StringArray),
     Large(&'a LargeStringArray),
     View(&'a StringViewArray),
     Typed(TypedTexts<'a>),
+    /// Lists, which are passed on as they are.
+    Lists(ColumnValues<'a>),
 }
 
 /// The values of a typed JSON column, and the text of those that were taken.
@@ -51,6 +81,7 @@ impl<'a> Texts<'a> {
             DataType::Utf8 => Some(Self::Small(array.as_string())),
             DataType::LargeUtf8 => Some(Self::Large(array.as_string())),
             DataType::Utf8View => Some(Self::View(array.as_string_view())),
+            DataType::List(_) => ColumnValues::of(array).map(Self::Lists),
             _ => None,
         }
     }
@@ -60,20 +91,34 @@ impl<'a> Texts<'a> {
         Some(Self::Typed(TypedTexts { values, text: String::new(), written: StringBuilder::new() }))
     }
 
-    /// Adds the next row to the batch. Returns the size of its text in bytes, or a size above the limit if it is too
-    /// long.
-    fn take(&mut self, row: usize, limit: usize) -> usize {
-        let Self::Typed(typed) = self else { return self.value(row).map_or(0, str::len) };
-        if !typed.values.is_valid(row) {
-            typed.written.append_null();
-            return 0;
+    /// Adds the next row of the column `name` to the batch. Returns the size of its text or list in bytes, or a size
+    /// above the limit if it is too long.
+    ///
+    /// # Errors
+    /// When the rescued values of the row do not belong to it.
+    fn take(
+        &mut self,
+        (name, row): (&str, usize),
+        rescued: Option<&mut RescuedRow<'_>>,
+        limit: usize,
+    ) -> std::result::Result<usize, WrongRescue> {
+        if let Self::Lists(lists) = self {
+            return Ok(lists.get(row).map_or(0, |list| list.size()));
         }
+        let Self::Typed(typed) = self else { return Ok(self.value(row).map_or(0, str::len)) };
+        let is_valid = typed.values.is_valid(row);
         typed.text.clear();
-        if let Err(TextTooLong) = typed.values.write(row, &mut typed.text, limit) {
-            return limit.saturating_add(1);
+        if is_valid && let Err(TextTooLong) = typed.values.write(row, &mut typed.text, limit) {
+            return Ok(limit.saturating_add(1));
         }
-        typed.written.append_value(&typed.text);
-        typed.text.len()
+        let text = is_valid.then_some(&*typed.text);
+        if let Some(rescued) = rescued {
+            let restored = rescued.restore(name, text)?;
+            typed.written.append_option(restored.as_deref());
+            return Ok(restored.map_or(0, |text| text.len()));
+        }
+        typed.written.append_option(text);
+        Ok(text.map_or(0, str::len))
     }
 
     fn value(&self, row: usize) -> Option<&'a str> {
@@ -81,19 +126,22 @@ impl<'a> Texts<'a> {
             Self::Small(texts) => texts.is_valid(row).then(|| texts.value(row)),
             Self::Large(texts) => texts.is_valid(row).then(|| texts.value(row)),
             Self::View(texts) => texts.is_valid(row).then(|| texts.value(row)),
-            Self::Typed(_) => None,
+            Self::Typed(_) | Self::Lists(_) => None,
         }
     }
 }
 
 impl ReadWindow {
     /// Takes decoded columns. They have the schema's order, but can have other text types.
-    pub(super) fn new(
-        (schema, nested): (SchemaRef, Arc<[Option<NestedType>]>),
-        decoded: &RecordBatch,
-    ) -> Self {
-        let (columns, rows) = (decoded.columns().to_vec(), decoded.num_rows());
-        Self { schema, nested, columns, next: 0, rows }
+    pub(super) fn new(columns: WindowColumns, decoded: &RecordBatch) -> Self {
+        let WindowColumns { schema, nested, rescued } = columns;
+        let (mut columns, rows) = (decoded.columns().to_vec(), decoded.num_rows());
+        let has_all = rescued.is_some_and(|it| it.has_all);
+        let rescued = rescued.filter(|it| it.place < columns.len()).map(|it| match it.is_wanted {
+            true => columns[it.place].clone(),
+            false => columns.remove(it.place),
+        });
+        Self { schema, nested, columns, rescued, has_all, next: 0, rows }
     }
 
     /// Returns the next batch, or `None` after the last row.
@@ -115,12 +163,23 @@ impl ReadWindow {
             });
         }
         let (start, mut bytes) = (self.next, 0);
+        let objects = self.rescued.as_ref().and_then(Texts::of);
+        let wrong = |WrongRescue| {
+            damaged(path, format!("its column {RESCUED} has values of other rows").into())
+        };
         while self.next < self.rows && self.next - start < BATCH_ROWS && bytes < BATCH_BYTES {
+            let object = objects.as_ref().and_then(|objects| objects.value(self.next));
+            options.check_value(path, RESCUED, object.map_or(0, str::len))?;
+            let mut rescued = object.map(RescuedRow::parse).transpose().map_err(wrong)?;
             for (texts, field) in texts.iter_mut().zip(self.schema.fields()) {
-                let limit = options.max_value_bytes;
-                let size = texts.as_mut().map_or(0, |texts| texts.take(self.next, limit));
+                let (limit, at) = (options.max_value_bytes, (field.name().as_str(), self.next));
+                let size = texts.as_mut().map_or(Ok(0), |it| it.take(at, rescued.as_mut(), limit));
+                let size = size.map_err(wrong)?;
                 options.check_value(path, field.name(), size)?;
                 bytes += size;
+            }
+            if self.has_all && rescued.is_some_and(|it| !it.is_empty()) {
+                return Err(wrong(WrongRescue));
             }
             self.next += 1;
         }

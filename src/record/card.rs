@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     batch::{ColumnType, OutputColumn},
+    nested::RESCUED,
     sink::{Format, JsonColumns},
     text::{counted, grouped},
     transform::TransformRecord,
@@ -80,9 +81,28 @@ fn splits(manifest: &Manifest) -> Vec<CardSplit<'_>> {
     splits
 }
 
-/// Returns the YAML at the beginning. A JSON string is also a YAML string, whatever it holds.
+/// Returns a text as a string of YAML: a JSON string in which every character that YAML does not print is an escape.
+fn quoted(text: &str) -> String {
+    let is_printed = |c: char| match c {
+        ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
+            // These two end a line, and a parser drops a byte order mark.
+            !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+        }
+        _ => false,
+    };
+    let mut yaml = String::new();
+    for c in Value::from(text).to_string().chars() {
+        match is_printed(c) {
+            true => yaml.push(c),
+            // Characters beyond 0xffff are printed.
+            false => yaml += &format!("\\u{:04x}", u32::from(c)),
+        }
+    }
+    yaml
+}
+
+/// Returns the YAML at the beginning.
 fn front_matter(manifest: &Manifest) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
     let mut yaml = "---\nconfigs:\n- config_name: default\n  data_files:\n".to_owned();
     let splits = splits(manifest);
     // The loader refuses a split without rows, and all others with it.
@@ -94,31 +114,44 @@ fn front_matter(manifest: &Manifest) -> String {
     // The values of JSON Lines have types of their own, which the loader finds.
     if let Some(types) = features(manifest) {
         yaml += "dataset_info:\n  features:\n";
-        for (name, kind) in types {
-            yaml += &format!("  - name: {}\n    dtype: {kind}\n", quoted(name));
+        for (name, key, kind) in types {
+            yaml += &format!("  - name: {}\n    {key}: {kind}\n", quoted(name));
         }
     }
     yaml += &format!("size_categories:\n- {}\n---\n", size_category(manifest.rows));
     yaml
 }
 
-/// Returns the columns and their types as Hugging Face names them. `None` for JSON Lines with JSON values.
-fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str)>> {
+/// Returns the columns and their types as Hugging Face names them: `dtype` and the type, or `list` and that of the
+/// elements. `None` for JSON Lines with JSON values, and for nested columns.
+fn features(manifest: &Manifest) -> Option<Vec<(&str, &'static str, &'static str)>> {
     let is_text = match manifest.format {
+        // The files have the types of nested columns, which the loader reads.
+        _ if manifest.nested.is_some() => return None,
         Format::Parquet | Format::Arrow => false,
         Format::Csv => true,
         Format::JsonLines if manifest.json_columns == Some(JsonColumns::Text) => true,
         Format::JsonLines => return None,
     };
-    let feature = |column: &OutputColumn| match column.column_type() {
-        ColumnType::String | ColumnType::Json => "string",
+    let plain = |column_type: ColumnType| match column_type {
         ColumnType::Int => "int64",
         ColumnType::Float => "float64",
         ColumnType::Bool => "bool",
-        ColumnType::Timestamp if is_text => "string",
-        ColumnType::Timestamp => "timestamp[us, tz=UTC]",
+        ColumnType::Timestamp if !is_text => "timestamp[us, tz=UTC]",
+        // A cell of CSV has the JSON text of its list.
+        ColumnType::String | ColumnType::Json | ColumnType::Timestamp | ColumnType::List(_) => {
+            "string"
+        }
     };
-    Some(manifest.columns.iter().map(|column| (column.name(), feature(column))).collect())
+    let feature = |column: &OutputColumn| match column.column_type() {
+        ColumnType::List(item) if manifest.format != Format::Csv => {
+            ("list", plain(item.column_type()))
+        }
+        column_type => ("dtype", plain(column_type)),
+    };
+    let columns = manifest.columns.iter().map(|column| (column.name(), feature(column)));
+    let columns = columns.map(|(name, (key, kind))| (name, key, kind));
+    Some(columns.chain(manifest.has_rescued().then_some((RESCUED, "dtype", "string"))).collect())
 }
 
 /// Returns the class of size that the hub lists datasets by.
@@ -173,8 +206,17 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
     writeln!(card, "\n## Columns\n\n| column | type |\n|---|---|")?;
     for column in &manifest.columns {
-        let kind = column.column_type();
-        writeln!(card, "| {} | {} |", escaped(column.name()), escaped(kind.name()))?;
+        let own = manifest.nested.iter().flatten().find(|it| it.name == column.name());
+        let leaves = match own {
+            Some(own) => own.leaves(),
+            None => vec![(column.name().to_owned(), column.column_type().name())],
+        };
+        for (name, kind) in leaves {
+            writeln!(card, "| {} | {} |", escaped(&name), escaped(kind))?;
+        }
+    }
+    if manifest.has_rescued() {
+        writeln!(card, "| {} | json |", escaped(RESCUED))?;
     }
     Ok(())
 }
@@ -230,6 +272,15 @@ mod tests {
         assert_eq!(escaped("[x](y) `z` _w_"), "\\[x\\]\\(y\\) \\`z\\` \\_w\\_");
         assert_eq!(code("a`b``c"), "``` a`b``c ```");
         assert_eq!(code("a\nb"), "` a b `");
+    }
+
+    #[test]
+    fn yaml_has_only_characters_that_it_prints() {
+        assert_eq!(quoted("naïve \"x\" 😀\u{1ffff}"), "\"naïve \\\"x\\\" 😀\u{1ffff}\"");
+        let hidden = "\u{fffe}\u{ffff}\u{feff}\u{85}\u{9f}\u{2028}\u{7f}\n\0";
+        let escaped = r#""\ufffe\uffff\ufeff\u0085\u009f\u2028\u007f\n\u0000""#;
+        assert_eq!(quoted(hidden), escaped);
+        assert_eq!(serde_json::from_str::<String>(escaped).unwrap(), hidden);
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct EarlierTransform {
     pub rows_read: u64,
     /// Number of rows written, which the next transformation or the conversion has read.
     pub rows: u64,
+    /// Name of the split whose rows these are, if they are those of one split only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// How these rows were chosen and changed.
     pub transform: TransformRecord,
 }

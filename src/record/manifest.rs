@@ -19,7 +19,7 @@ use crate::{
     client::Query,
     error::{Error, Result},
     location::Location,
-    nested::NestedField,
+    nested::{NestedField, RESCUED, RescuedPaths},
     proof::Digest,
     record::{
         earlier::{EarlierTransform, rows_of_dataset, unexplained_earlier},
@@ -94,7 +94,9 @@ pub struct Manifest {
     /// How JSON columns are held. `None` for JSON text in other formats than JSON Lines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json_columns: Option<JsonColumns>,
-    /// The types of the JSON columns, if they are nested.
+    /// The types of the JSON columns, if they are nested. It also has the column `_rescued`, if the files have it: the
+    /// values that do not fit these types. `columns` does not name it, because readers of this program put the values
+    /// back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nested: Option<Vec<NestedField>>,
     /// Whether CSV begins with a byte order mark. `None` for other formats.
@@ -120,6 +122,9 @@ pub struct Manifest {
     pub splits: Vec<WrittenSplit>,
     /// The files, in the order of their rows: the rows of the first split come before those of the next one.
     pub parts: Vec<Part>,
+    /// Whether only the parts in a folder of the export are listed, for a reader of that folder. No file has it.
+    #[serde(skip)]
+    pub(crate) is_of_folder: bool,
 }
 
 /// The program that wrote an export.
@@ -185,7 +190,6 @@ impl Manifest {
         let transform = self.transform.clone().map(Arc::new);
         let columns: Arc<[OutputColumn]> = self.columns.as_slice().into();
         let earlier: Arc<[EarlierTransform]> = self.earlier.as_slice().into();
-        let nested: Option<Arc<[NestedField]>> = self.nested.as_deref().map(Arc::from);
         self.parts.iter().map(move |part| {
             // Each split has parts for all rows read.
             if split != part.split.as_ref() {
@@ -200,7 +204,6 @@ impl Manifest {
                 count: self.count,
                 completeness: self.completeness,
                 query: self.query.clone(),
-                nested: nested.clone(),
                 transform: transform.clone(),
                 earlier: earlier.clone(),
                 columns: columns.clone(),
@@ -223,6 +226,22 @@ impl Manifest {
         let mut sums = Vec::new();
         self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
         sums
+    }
+
+    /// Whether the files have a column for values that do not fit the types of the others.
+    pub(crate) fn has_rescued(&self) -> bool {
+        self.nested.iter().flatten().any(|field| field.name == RESCUED)
+    }
+
+    /// Returns the number of rows with values that do not fit the types of their nested columns, and the first paths of
+    /// these values.
+    pub(crate) fn rescued(&self) -> (u64, RescuedPaths) {
+        let (mut rows, mut paths) = (0_u64, RescuedPaths::default());
+        for part in &self.parts {
+            rows = rows.saturating_add(part.rescued);
+            paths.join(&part.rescued_paths);
+        }
+        (rows, paths)
     }
 
     /// Returns the recorded totals: what is counted, the recorded number, and the number that follows from the

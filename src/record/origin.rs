@@ -14,8 +14,15 @@ pub struct ConvertedFrom {
     pub format: Format,
     /// Number of its rows. All were read.
     pub rows: u64,
-    /// Digest of its rows. Without a transformation and with all columns, that of the conversion is the same.
-    pub digest: String,
+    /// Digest of its rows, as they were read. Without a transformation and with all columns, that of the conversion is the
+    /// same. `None` if values were masked or got pseudonyms, because the digest would confirm a guess of such a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Digest that it states, if it differs. The JSON columns are nested then, and their text is not that of the API:
+    /// numbers can have other digits, such as 100000.0 for 1e5, and members that are null are left out. The values are
+    /// equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_digest: Option<String>,
     /// Whether its rows and their digest are those that its record or its own metadata state. False if there is no such
     /// statement.
     pub is_recorded: bool,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     batch::OutputColumn,
     client::Query,
-    nested::NestedField,
+    nested::RescuedPaths,
     proof::Digest,
     text::{counted, grouped},
     transform::TransformRecord,
@@ -47,6 +47,13 @@ pub struct Part {
     /// then those of `pseudonymise`, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
+    /// Number of rows of the file with a value that does not fit the type of its nested column. The column `_rescued`
+    /// has these values.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rescued: u64,
+    /// The paths of these values, such as `.input.messages[].content`: the first ones, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rescued_paths: Vec<String>,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the file, hexadecimal.
@@ -79,6 +86,10 @@ pub(crate) struct PartRows {
     pub(crate) duplicates: u64,
     /// Number of written rows in which each path has replaced a value.
     pub(crate) replaced: Vec<u64>,
+    /// Number of written rows with a value that does not fit the type of its nested column.
+    pub(crate) rescued: u64,
+    /// The first paths of these values.
+    pub(crate) rescued_paths: RescuedPaths,
     /// Digest of the rows that were written.
     pub(crate) digest: Digest,
     /// Digest of these rows as they are read back, if their JSON columns are nested.
@@ -93,6 +104,8 @@ impl PartRows {
         self.failed = self.failed.saturating_add(next.failed);
         self.duplicates = self.duplicates.saturating_add(next.duplicates);
         add_replaced(&mut self.replaced, &next.replaced);
+        self.rescued = self.rescued.saturating_add(next.rescued);
+        self.rescued_paths.join(&next.rescued_paths.0);
         self.digest.join(next.digest, next.written);
         if let Some(next_digest) = next.nested_digest {
             self.nested_digest.get_or_insert_default().join(next_digest, next.written);
@@ -108,6 +121,8 @@ impl From<&Part> for PartRows {
             failed: part.failed,
             duplicates: part.duplicates,
             replaced: part.replaced.clone(),
+            rescued: part.rescued,
+            rescued_paths: RescuedPaths(part.rescued_paths.clone()),
             // The digest of a kept part is always valid.
             digest: part.digest.parse().unwrap_or_default(),
             nested_digest: part.nested_digest.as_ref().and_then(|digest| digest.parse().ok()),
@@ -138,7 +153,6 @@ pub(crate) struct ListedPart {
     pub(crate) count: Option<u64>,
     pub(crate) completeness: Completeness,
     pub(crate) query: Option<Query>,
-    pub(crate) nested: Option<Arc<[NestedField]>>,
     pub(crate) transform: Option<Arc<TransformRecord>>,
     pub(crate) earlier: Arc<[EarlierTransform]>,
     pub(crate) columns: Arc<[OutputColumn]>,
@@ -161,7 +175,11 @@ impl ListedPart {
             let (rows, changed) = (counted(most, "row"), grouped(*more));
             return Some(format!("it has {rows}, and {changed} with replaced values"));
         }
-        let &Part { rows, rows_read, failed, duplicates, .. } = part;
+        let &Part { rows, rows_read, failed, duplicates, rescued, .. } = part;
+        if rescued > rows {
+            let (rows, rescued) = (counted(rows, "row"), grouped(rescued));
+            return Some(format!("it has {rows}, and {rescued} with values that do not fit"));
+        }
         unexplained(RowNumbers { rows, rows_read, failed, duplicates }, transform)
     }
 }

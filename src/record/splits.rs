@@ -60,6 +60,16 @@ impl Manifest {
             }
         }
         // The record of a folder has some of the splits.
+        let made = self.transform.iter().flat_map(|transform| &transform.split);
+        if !self.is_of_folder
+            && !made.clone().map(|it| &it.name).eq(written.iter().map(|it| &it.name))
+        {
+            let made: Vec<_> = made.map(|split| split.name.as_str()).collect();
+            let (seen, made) = (names(&written), made.join(", "));
+            return Some(format!(
+                "its parts are of the splits {seen:?}, and its transformation made {made:?}"
+            ));
+        }
         let has_all = |it: &TransformRecord| it.split.len() == written.len();
         let whole = self.transform.as_ref().filter(|it| !written.is_empty() && has_all(it));
         let has_every_row = whole.is_some_and(|transform| transform.keeps_every_row());
@@ -67,6 +77,15 @@ impl Manifest {
             let (rows, read) = (grouped(self.rows), grouped(self.rows_read));
             format!("its splits have {rows} of {read} rows read, and nothing leaves rows out")
         })
+    }
+
+    /// Returns the split whose rows the record has, if it is that of a folder with one of several splits.
+    pub(crate) fn split_of_folder(&self) -> Option<&str> {
+        let is_one_of_several = self.transform.as_ref().is_some_and(|it| it.split.len() > 1);
+        match self.splits.as_slice() {
+            [only] if is_one_of_several => Some(&only.name),
+            _ => None,
+        }
     }
 
     /// Returns the record of the parts in a folder of the export, as if the folder were an export of its own; `None` if
@@ -82,6 +101,7 @@ impl Manifest {
         let parts = inside.into_iter().map(|(part, path)| Part { path, ..part.clone() });
         self.parts = parts.collect();
         self.card = None;
+        self.is_of_folder = true;
         if self.parts.is_empty() {
             return None;
         }

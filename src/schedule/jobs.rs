@@ -95,6 +95,9 @@ impl SnapshotJobs {
         };
         let now = self.options.clock.now();
         self.metrics.ended(&result.job, end, result.rows, result.bytes, result.seconds, now);
+        if result.status != Status::Failed {
+            self.metrics.rescued(&result.job, result.newest_rescued_rows());
+        }
         end
     }
 }

@@ -84,6 +84,7 @@ pub struct Metrics {
     bytes: Family<JobLabels, Counter>,
     duration: Family<JobLabels, Seconds>,
     last_run: Family<JobLabels, Gauge>,
+    rescued: Family<JobLabels, Gauge>,
     last_success: Family<JobLabels, Gauge>,
     running: Family<JobLabels, Gauge>,
     known_since: Family<JobLabels, Gauge>,
@@ -114,6 +115,7 @@ impl Metrics {
             bytes: Family::default(),
             duration: Family::default(),
             last_run: Family::default(),
+            rescued: Family::default(),
             last_success: Family::default(),
             running: Family::default(),
             known_since: Family::default(),
@@ -129,6 +131,8 @@ impl Metrics {
         registry.register("rows", "Rows of stored snapshots", metrics.rows.clone());
         let help = "Bytes of stored snapshots, after compression";
         registry.register("bytes", help, metrics.bytes.clone());
+        let help = "Rows of the newest snapshot with values that do not fit the pinned schema";
+        registry.register("rescued_rows", help, metrics.rescued.clone());
         let help = "Duration of the last run";
         registry.register("run_duration_seconds", help, metrics.duration.clone());
         let help = "When the last run ended, with any result";
@@ -188,6 +192,7 @@ impl Metrics {
             let job = label(gone);
             self.rows.remove(&job);
             self.bytes.remove(&job);
+            self.rescued.remove(&job);
             self.duration.remove(&job);
             self.last_run.remove(&job);
             self.last_success.remove(&job);
@@ -236,6 +241,16 @@ impl Metrics {
         }
         if matches!(end, RunEnd::Stored | RunEnd::Unchanged) {
             self.last_success.get_or_create(&job).set(at.timestamp());
+        }
+    }
+
+    /// Sets the number of rows of the newest snapshot with values that do not fit the pinned schema. The call has no
+    /// effect if the job has left the schedule in the meantime.
+    pub fn rescued(&self, job: &str, rows: u64) {
+        let known = self.jobs();
+        if known.contains(job) {
+            let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+            self.rescued.get_or_create(&label(job)).set(rows);
         }
     }
 

@@ -19,6 +19,8 @@ const DURATION: Gauge = ("run_duration_seconds", "Duration of the last run.");
 const EXIT_CODE: Gauge = ("last_run_exit_code", "Exit code of the last run; 0 if it succeeded.");
 const ROWS: Gauge = ("last_run_rows", "Rows that the last run stored.");
 const BYTES: Gauge = ("last_run_bytes", "Bytes that the last run stored, after compression.");
+const RESCUED: Gauge =
+    ("rescued_rows", "Rows of the newest snapshot with values that do not fit the pinned schema.");
 
 /// Returns the metrics of these jobs in the Prometheus text format. Each job comes with its runs, oldest first.
 ///
@@ -37,6 +39,12 @@ pub fn textfile(jobs: &[(String, Vec<JobResult>)]) -> String {
     put(&mut text, EXIT_CODE, last().map(|(job, run)| (job, run.exit_code)));
     put(&mut text, ROWS, last().map(|(job, run)| (job, run.rows)));
     put(&mut text, BYTES, last().map(|(job, run)| (job, run.bytes)));
+    let good = |(job, runs): &'_ (String, Vec<JobResult>)| {
+        let run = runs.iter().rfind(|run| run.status != Status::Failed)?;
+        Some((job.clone(), run.newest_rescued_rows()))
+    };
+    let rescued: Vec<_> = jobs.iter().filter_map(good).collect();
+    put(&mut text, RESCUED, rescued.iter().map(|(job, rows)| (job.as_str(), *rows)));
     text
 }
 

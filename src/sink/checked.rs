@@ -74,8 +74,8 @@ pub(super) fn check_schema(schema: &Schema, nests: bool) -> Result<()> {
         let (name, data_type) = (field.name(), field.data_type());
         let nested = nests && is_nested(data_type);
         if !ColumnType::writes(data_type) && !nested {
-            let known = "sinks write Utf8, Int64, Float64, Boolean and Timestamp(µs, \"UTC\")";
-            let more = if nests { ", and structs and lists of them" } else { "" };
+            let known = "sinks write Utf8, Int64, Float64, Boolean, Timestamp(µs, \"UTC\")";
+            let more = if nests { ", structs and lists of them" } else { " and lists of them" };
             return wrong(name, format!("it is {data_type}; {known}{more}"));
         }
         if let Ok(column) = name.parse::<Column>()

@@ -1,7 +1,7 @@
 //! Writes CSV as in RFC 4180: a header, cells between commas, lines that end in a carriage return and a line feed.
 //!
 //! An empty cell is null, and `""` is the empty string. All other cells are quoted only if they must be. JSON columns
-//! are their JSON text.
+//! and lists are their JSON text.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use csv_core::{WriteResult, Writer, quote};
 
 use super::{Counted, Encoding, lines::LinesSink};
 use crate::{
-    batch::{ArrayValue, ColumnValues, timestamp_text},
-    error::{Error, Result},
+    batch::{ArrayValue, ColumnType, ColumnValues, timestamp_text},
+    error::{Cause, Error, Result},
 };
 
 /// The byte order mark in UTF-8.
@@ -73,25 +73,33 @@ impl CellWriter {
     fn rows(&self, batch: &RecordBatch) -> Result<Vec<u8>> {
         let fields = batch.schema_ref().fields();
         let columns = fields.iter().zip(batch.columns()).map(|(field, array)| {
-            ColumnValues::of(array).ok_or_else(|| {
+            let values = ColumnValues::of(array).ok_or_else(|| {
                 let (name, found) = (field.name(), array.data_type());
                 Error::Internal(format!("{name} has the unexpected type {found}"))
-            })
+            })?;
+            let holds_json = ColumnType::of_field(field).is_some_and(ColumnType::holds_json);
+            Ok((values, holds_json))
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let bytes = batch.get_array_memory_size();
         let mut lines = Vec::with_capacity(bytes + bytes / 8);
         for row in 0..batch.num_rows() {
-            for (index, values) in columns.iter().enumerate() {
+            for (index, (values, holds_json)) in columns.iter().enumerate() {
                 separate(index, &mut lines);
-                self.cell(values.get(row), &mut lines);
+                self.cell(values.get(row), *holds_json, &mut lines)?;
             }
             lines.extend_from_slice(LINE_END);
         }
         Ok(lines)
     }
 
-    fn cell(&self, value: Option<ArrayValue<'_>>, line: &mut Vec<u8>) {
+    /// Writes a value. `holds_json` says that the elements of a list are JSON text.
+    fn cell(
+        &self,
+        value: Option<ArrayValue<'_>>,
+        holds_json: bool,
+        line: &mut Vec<u8>,
+    ) -> Result<()> {
         match value {
             Some(ArrayValue::Text(text)) => self.text(text, line),
             Some(ArrayValue::Int(int)) => line.extend_from_slice(int.to_string().as_bytes()),
@@ -103,8 +111,16 @@ impl CellWriter {
             Some(ArrayValue::Timestamp(micros)) => {
                 line.extend_from_slice(timestamp_text(micros).as_bytes());
             }
+            Some(list @ ArrayValue::List(_)) => {
+                let mut text = Vec::new();
+                let failed = |error: Cause| Error::Encode { format: "CSV", source: error };
+                list.write_json(holds_json, &mut text).map_err(|error| failed(error.into()))?;
+                let text = std::str::from_utf8(&text).map_err(|error| failed(error.into()))?;
+                self.text(text, line);
+            }
             None => {}
         }
+        Ok(())
     }
 
     fn text(&self, text: &str, line: &mut Vec<u8>) {

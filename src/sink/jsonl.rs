@@ -10,7 +10,7 @@ use arrow_array::RecordBatch;
 
 use super::{Counted, Encoding, JsonColumns, lines::LinesSink};
 use crate::{
-    batch::{ArrayValue, ColumnType, ColumnValues, OutputColumn, timestamp_text},
+    batch::{ColumnType, ColumnValues, OutputColumn},
     error::{Error, Result},
 };
 
@@ -73,13 +73,7 @@ struct LineValues<'a> {
 impl LineValues<'_> {
     fn write(&self, row: usize, line: &mut Vec<u8>) -> io::Result<()> {
         match self.values.get(row) {
-            Some(ArrayValue::Text(text)) if self.is_value => line.write_all(text.as_bytes()),
-            Some(ArrayValue::Text(text)) => Ok(serde_json::to_writer(line, text)?),
-            Some(ArrayValue::Int(int)) => write!(line, "{int}"),
-            // The shortest decimal number that is read as the same value; null if JSON has none.
-            Some(ArrayValue::Float(float)) => Ok(serde_json::to_writer(line, &float)?),
-            Some(ArrayValue::Bool(value)) => write!(line, "{value}"),
-            Some(ArrayValue::Timestamp(micros)) => write!(line, "\"{}\"", timestamp_text(micros)),
+            Some(value) => value.write_json(self.is_value, line),
             None => line.write_all(b"null"),
         }
     }
@@ -95,7 +89,7 @@ fn columns(batch: &RecordBatch, form: JsonColumns) -> Result<Vec<(Vec<u8>, LineV
     };
     columns
         .map(|(index, (field, array))| {
-            let holds_json = ColumnType::of_field(field) == Some(ColumnType::Json);
+            let holds_json = ColumnType::of_field(field).is_some_and(ColumnType::holds_json);
             let is_value = holds_json && form == JsonColumns::Value;
             let values = ColumnValues::of(array).map(|values| LineValues { values, is_value });
             let name = field.name().as_str();

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, Result},
     files::read_here,
     location::StorageOptions,
-    record::{manifest::Manifest, stamp::Stamp},
+    record::{WrittenSplit, manifest::Manifest, stamp::Stamp},
 };
 
 /// Largest accepted size of `latest.json` in bytes; a real one has a few hundred.
@@ -36,6 +36,16 @@ pub(crate) struct Latest {
     pub(crate) rows: u64,
     #[serde(default)]
     pub(crate) rows_read: Option<u64>,
+    #[serde(default)]
+    pub(crate) failed_rows: u64,
+    #[serde(default)]
+    pub(crate) duplicate_rows: u64,
+    /// For each path of the transformation, the number of rows in which it has replaced a value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) replaced_rows: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) splits: Vec<WrittenSplit>,
+    pub(crate) rescued_rows: u64,
     pub(crate) bytes: u64,
     pub(crate) digest: String,
 }
@@ -91,6 +101,11 @@ impl Series {
             dataset: manifest.dataset_or_nil(),
             rows: manifest.rows,
             rows_read: Some(manifest.rows_read),
+            failed_rows: manifest.failed_rows(),
+            duplicate_rows: manifest.duplicate_rows(),
+            replaced_rows: manifest.replaced_rows(),
+            splits: manifest.splits.clone(),
+            rescued_rows: manifest.rescued().0,
             bytes: bytes_of(manifest),
             digest: manifest.digest.clone(),
         };

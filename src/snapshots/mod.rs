@@ -4,6 +4,7 @@
 //! ROOT/JOB/snapshot=20261123T020000Z/part-…    only data; with select = "all" below dataset=ID/
 //! ROOT/.overmind/JOB/snapshot=….manifest.json  the record of a snapshot
 //!                    latest.json               the newest snapshot, and when the data was last confirmed
+//!                    schema.json               the types of nested columns, if the job has them
 //!                    history.jsonl             one line per run
 //!                    .lock                     held by the run
 //!                    .snapshot=….partial/      a snapshot that is being exported
@@ -27,6 +28,7 @@ mod removal;
 mod result;
 mod retention;
 mod run;
+mod schema;
 mod select;
 mod series;
 mod stop;
@@ -36,8 +38,6 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
-#[cfg(feature = "fuzzing")]
-pub(crate) use self::latest::Latest;
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
     history::job_history,
@@ -45,9 +45,12 @@ pub use self::{
     list::{ListedSnapshot, UnnamedFolder, list_snapshots, plan_retention, unnamed_folders},
     prune::{PruneResult, RetentionAction, RetentionDecision, prune_job},
     result::{Failure, JobResult, SnapshotResult, Status},
+    schema::{WidenedSchema, widen_schema},
     stop::Stop,
     stored::{StoredSnapshot, newest_snapshots, stored_jobs, stored_snapshots},
 };
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::{latest::Latest, schema::PinnedSchema};
 use crate::{
     client::Client,
     clock::{Clock, SystemClock},

@@ -12,6 +12,8 @@ use crate::{
 
 /// Name of the file in the hidden folder that says which snapshot is the newest.
 pub(super) const LATEST_JSON: &str = "latest.json";
+/// Name of the file in the hidden folder with the types of nested columns.
+pub(super) const SCHEMA_JSON: &str = "schema.json";
 /// Suffix of the record of a snapshot that is being deleted.
 pub(super) const REMOVED: &str = ".removed.json";
 
@@ -37,7 +39,7 @@ impl ExpectedKind {
         };
         let file = |suffix| name.strip_suffix(suffix).and_then(Stamp::of_folder).is_some();
         match name {
-            LOCK | super::history::HISTORY | LATEST_JSON => Some(Self::File),
+            LOCK | super::history::HISTORY | LATEST_JSON | SCHEMA_JSON => Some(Self::File),
             _ if file(SUFFIX) || file(REMOVED) => Some(Self::File),
             _ if hidden(".partial") || hidden(".removed") => Some(Self::Folder),
             _ if Stamp::of_folder(name).is_some() || name.starts_with("dataset=") => {
@@ -50,9 +52,9 @@ impl ExpectedKind {
 
 /// Creates a folder of a job or of one of its datasets if it is missing, and checks its entries.
 ///
-/// Every entry with a name of ours must belong to this user or to root. Hidden folders, the lock, the history,
-/// records and `latest.json` must have the right kind. The lock and the history must not be hard links. The owner is
-/// compared with the owner of a new file in the folder, because some network file systems map users.
+/// Every entry with a name of ours must belong to this user or to root. Hidden folders, the lock, the history, records,
+/// `latest.json` and `schema.json` must have the right kind. The lock and the history must not be hard links. The owner
+/// is compared with the owner of a new file in the folder, because some network file systems map users.
 ///
 /// # Errors
 /// [`Error::Output`] if an entry fails one of these checks, or if the folder cannot be written.
@@ -126,7 +128,9 @@ pub(super) fn check(folder: &Location) -> Result<()> {
 /// [`Error::Io`] if the folder cannot be read, or a file cannot be removed.
 pub(super) fn remove_leftovers(folder: &Location) -> Result<()> {
     let Some(path) = folder.as_local() else { return Ok(()) };
-    let is_leftover = |name: &String| is_preflight(name) || is_aside(name, LATEST_JSON);
+    let is_leftover = |name: &String| {
+        is_preflight(name) || is_aside(name, LATEST_JSON) || is_aside(name, SCHEMA_JSON)
+    };
     let leftovers: Vec<String> = folder.names()?.into_iter().filter(is_leftover).collect();
     if leftovers.is_empty() {
         return Ok(());

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::series::bytes_of;
 use crate::{
     error::{Error, causes, excerpt, harmless},
-    record::stamp::Stamp,
+    record::{WrittenSplit, manifest::Manifest, stamp::Stamp},
     text,
 };
 
@@ -34,6 +35,16 @@ pub struct JobResult {
     /// Number of rows on which an expression of the transformation failed, in the stored snapshots.
     #[serde(default)]
     pub failed_rows: u64,
+    /// Number of rows that the stored snapshots do not have because they equal an earlier one.
+    #[serde(default)]
+    pub duplicate_rows: u64,
+    /// Number of rows in which each path of the transformation has replaced a value, in the stored snapshots: the paths of
+    /// `mask`, then those of `pseudonymise`, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_rows: Vec<u64>,
+    /// Number of rows with a value that does not fit the pinned schema, in the stored snapshots.
+    #[serde(default)]
+    pub rescued_rows: u64,
     /// Size of the stored snapshots' files in bytes.
     pub bytes: u64,
     /// Number of requests sent, retries included.
@@ -56,6 +67,12 @@ impl JobResult {
     pub fn failure(&self) -> Option<&Failure> {
         let of_dataset = self.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
         self.error.as_ref().or(of_dataset)
+    }
+
+    /// Returns the number of rows with a value that does not fit the pinned schema, in the snapshots that represent the
+    /// data now: also in those that this run found unchanged.
+    pub fn newest_rescued_rows(&self) -> u64 {
+        self.snapshots.iter().fold(0, |sum, snapshot| sum.saturating_add(snapshot.rescued_rows))
     }
 
     /// Returns whether a signal interrupted the run. A later run resumes it.
@@ -109,12 +126,43 @@ pub struct SnapshotResult {
     /// Number of rows on which an expression of the transformation failed.
     #[serde(default)]
     pub failed_rows: u64,
+    /// Number of rows that the snapshot does not have because they equal an earlier one.
+    #[serde(default)]
+    pub duplicate_rows: u64,
+    /// Number of rows in which each path of the transformation has replaced a value, as in [`JobResult::replaced_rows`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_rows: Vec<u64>,
+    /// The splits, in their order. Empty if the rows are not split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<WrittenSplit>,
+    /// Number of rows with a value that does not fit the pinned schema. The column `_rescued` has these values.
+    #[serde(default)]
+    pub rescued_rows: u64,
+    /// The paths of these values, such as `.input.messages[].content`: the first ones, at most 10.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rescued_paths: Vec<String>,
     /// Size of the snapshot's files in bytes.
     pub bytes: u64,
     /// The digest of the snapshot's content.
     pub digest: Option<String>,
     /// The error, if this dataset failed.
     pub error: Option<Failure>,
+}
+
+impl SnapshotResult {
+    /// Takes the counts of a snapshot from its record.
+    pub(super) fn count(&mut self, manifest: &Manifest) {
+        self.rows = manifest.rows;
+        self.rows_read = Some(manifest.rows_read);
+        self.failed_rows = manifest.failed_rows();
+        self.duplicate_rows = manifest.duplicate_rows();
+        self.replaced_rows = manifest.replaced_rows();
+        self.splits.clone_from(&manifest.splits);
+        let (rescued_rows, rescued_paths) = manifest.rescued();
+        (self.rescued_rows, self.rescued_paths) = (rescued_rows, rescued_paths.0);
+        self.bytes = bytes_of(manifest);
+        self.digest = Some(manifest.digest.clone());
+    }
 }
 
 /// An error as text.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
     select::{self, Chosen},
-    series::{Series, SeriesState, bytes_of},
+    series::{Series, SeriesState},
 };
 use crate::{
     client::Client,
@@ -18,12 +18,13 @@ use crate::{
     destination::PlaceLock,
     error::{Error, Result, causes},
     export::{
-        Export, blocking,
+        Export, NestingOptions, blocking,
         plan::{ExportOptions, ExportPlan},
     },
     location::StorageOptions,
+    nested::NestedField,
     record::{
-        manifest::{Listed, Manifest, SnapshotOf},
+        manifest::{Listed, Manifest, SnapshotOf, add_replaced},
         stamp::Stamp,
     },
 };
@@ -62,6 +63,9 @@ impl JobRun<'_> {
             rows: 0,
             rows_read: None,
             failed_rows: 0,
+            duplicate_rows: 0,
+            replaced_rows: Vec::new(),
+            rescued_rows: 0,
             bytes: 0,
             requests: 0,
             retries: 0,
@@ -140,6 +144,11 @@ impl JobRun<'_> {
         result.rows = stored().map(|snapshot| snapshot.rows).sum();
         result.rows_read = stored().map(|snapshot| snapshot.rows_read).sum();
         result.failed_rows = stored().map(|snapshot| snapshot.failed_rows).sum();
+        result.duplicate_rows = stored().map(|snapshot| snapshot.duplicate_rows).sum();
+        let mut replaced = Vec::new();
+        stored().for_each(|snapshot| add_replaced(&mut replaced, &snapshot.replaced_rows));
+        result.replaced_rows = replaced;
+        result.rescued_rows = stored().map(|snapshot| snapshot.rescued_rows).sum();
         result.bytes = stored().map(|snapshot| snapshot.bytes).sum();
         result.status = match first {
             Some(_) => Status::Failed,
@@ -213,6 +222,11 @@ impl JobRun<'_> {
             rows: 0,
             rows_read: None,
             failed_rows: 0,
+            duplicate_rows: 0,
+            replaced_rows: Vec::new(),
+            splits: Vec::new(),
+            rescued_rows: 0,
+            rescued_paths: Vec::new(),
             bytes: 0,
             digest: None,
             error: None,
@@ -225,11 +239,7 @@ impl JobRun<'_> {
                 told.snapshot = Some(stamp);
                 told.path = Some(series.path(stamp));
                 told.unchanged_by = unchanged_by.map(str::to_owned);
-                told.rows = manifest.rows;
-                told.rows_read = Some(manifest.rows_read);
-                told.failed_rows = manifest.failed_rows();
-                told.bytes = bytes_of(&manifest);
-                told.digest = Some(manifest.digest);
+                told.count(&manifest);
             }
             Err(error) => {
                 told.error = Some(Failure::new(&error));
@@ -249,7 +259,16 @@ impl JobRun<'_> {
         lock: &Arc<PlaceLock>,
     ) -> Result<CurrentSnapshot> {
         let now = Stamp::at(self.started);
-        let plan = self.plan(chosen, series, now)?;
+        let pinned = {
+            let (job, series) = (self.job.clone(), series.clone());
+            blocking(move || {
+                series.prepare()?;
+                if job.is_nested() { series.pinned(&job) } else { Ok(None) }
+            })
+            .await?
+        };
+        let pinned = pinned.map(|pinned| pinned.nested);
+        let plan = self.plan((chosen, pinned.as_deref()), series, now)?;
         let mut before = {
             let (series, latest) = (series.clone(), self.started + AHEAD);
             let link = self.job.link.clone();
@@ -275,14 +294,15 @@ impl JobRun<'_> {
         let known = before.last.filter(|_| self.job.unchanged == Unchanged::Content);
         let digest = known.as_ref().map(|(_, last)| last.digest.as_str());
         let mut stamp = before.left.unwrap_or(fresh);
-        let mut outcome = self.export(chosen, series, stamp, digest).await;
+        let what = (chosen, pinned.as_deref());
+        let mut outcome = self.export(what, series, stamp, digest).await;
         if let (Err(Error::Output { source: None, .. }), Some(left)) = (&outcome, before.left) {
             // The staged data contradicts its journal, so no later run could resume it either. This does
             // not apply to a failing disk or store, whose errors have a source.
             let series_of_left = series.clone();
             blocking(move || series_of_left.discard(left)).await?;
             stamp = fresh;
-            outcome = self.export(chosen, series, stamp, digest).await;
+            outcome = self.export(what, series, stamp, digest).await;
         }
         match (outcome?, known) {
             (true, Some((stamp, last))) => {
@@ -292,15 +312,16 @@ impl JobRun<'_> {
         }
     }
 
-    /// Exports under this stamp, unless the content has this digest. Returns whether it has.
+    /// Exports under this stamp, unless the content has this digest. Returns whether it has. `what` is the dataset and
+    /// the pinned types.
     async fn export(
         &self,
-        chosen: &Chosen,
+        what: (&Chosen, Option<&[NestedField]>),
         series: &Series,
         stamp: Stamp,
         digest: Option<&str>,
     ) -> Result<bool> {
-        let export = Export::new(self.client.clone(), self.plan(chosen, series, stamp)?);
+        let export = Export::new(self.client.clone(), self.plan(what, series, stamp)?);
         if let Some(observer) = &self.options.observer {
             let (job, client, progress) = (self.job, &self.client, export.progress());
             observer(Event::Began { job, client, progress });
@@ -320,13 +341,14 @@ impl JobRun<'_> {
         unchanged: Option<(Box<Manifest>, &'static str)>,
     ) -> Result<CurrentSnapshot> {
         let (series, lock, as_of) = (series.clone(), lock.clone(), self.started);
-        let link = self.job.link.clone();
+        let (job, link) = (self.job.clone(), self.job.link.clone());
         blocking(move || {
             lock.confirm()?;
             let (manifest, unchanged_by) = match unchanged {
                 Some((manifest, by)) => (manifest, Some(by)),
                 None => (series.manifest(stamp)?, None),
             };
+            series.pin_first(&job, stamp, &manifest)?;
             series.set_latest(stamp, &manifest, as_of)?;
             let link = series.link(stamp, link.as_deref());
             Ok(CurrentSnapshot { stamp, manifest, unchanged_by, link })
@@ -334,16 +356,22 @@ impl JobRun<'_> {
         .await
     }
 
-    fn plan(&self, chosen: &Chosen, series: &Series, stamp: Stamp) -> Result<ExportPlan> {
-        plan(self.job, self.job.storage_with(&self.options.storage), chosen, series, stamp)
+    fn plan(
+        &self,
+        what: (&Chosen, Option<&[NestedField]>),
+        series: &Series,
+        stamp: Stamp,
+    ) -> Result<ExportPlan> {
+        plan(self.job, self.job.storage_with(&self.options.storage), what, series, stamp)
     }
 }
 
-/// Returns the plan for the export of a snapshot. `storage` has the settings of the job and of the run.
+/// Returns the plan for the export of a snapshot. `storage` has the settings of the job and of the run, and `pinned`
+/// the types of nested columns, if they are known.
 pub(super) fn plan(
     job: &Job,
     storage: StorageOptions,
-    chosen: &Chosen,
+    (chosen, pinned): (&Chosen, Option<&[NestedField]>),
     series: &Series,
     stamp: Stamp,
 ) -> Result<ExportPlan> {
@@ -355,6 +383,11 @@ pub(super) fn plan(
         compression: job.compression,
         parquet_encoding: job.parquet_encoding,
         json_columns: job.json_columns,
+        nesting: NestingOptions {
+            types: pinned.map(<[_]>::to_vec),
+            rescue: job.is_nested(),
+            ..NestingOptions::default()
+        },
         csv_bom: job.csv_bom,
         csv_safe: job.csv_safe,
         transform: job.transform.clone(),
@@ -384,7 +417,7 @@ struct Before {
 }
 
 impl Before {
-    /// Reads the state, and cleans up after killed runs.
+    /// Reads the state of a prepared series, and removes what killed runs have left.
     fn look(
         series: &Series,
         plan: &ExportPlan,
@@ -392,7 +425,6 @@ impl Before {
         latest: DateTime<Utc>,
         link: Option<&Path>,
     ) -> Result<Self> {
-        series.prepare()?;
         let entries = series.entries()?;
         let interrupted = series.interrupted()?;
         let stamps = entries.iter().map(|entry| entry.stamp);
@@ -442,6 +474,9 @@ impl Before {
                 && manifest.compression == plan.encoding.compression().to_string()
                 && manifest.parquet_encoding == plan.encoding.parquet_encoding()
                 && manifest.json_columns == plan.encoding.json_columns()
+                && plan.given_types().is_none_or(|types| {
+                    manifest.nested.as_deref() == Some(&*plan.recorded_types(types))
+                })
                 && manifest.csv_bom == plan.encoding.csv_bom()
                 && manifest.csv_safe == plan.encoding.csv_safe()
                 && manifest.card.is_some() == plan.options.dataset_card

@@ -3,62 +3,25 @@
 //! No white space, keys in the order of their characters, strings with the escapes of RFC 8785. Numbers stay as they
 //! are written, so 1 and 1.0 differ. Repeated keys keep their order.
 
-use std::ops::Range;
+use std::cmp::Ordering;
 
-use super::json_text::{scalar_end, string_end, unescape};
+use memchr::memchr;
 
-/// Returns the canonical text of a JSON text. Takes time and memory that grow with the length of the text, whatever its
-/// nesting. The text must be valid JSON; the result for any other text has no meaning.
-pub(super) fn canonical(json: &str) -> Vec<u8> {
-    let bytes = json.as_bytes();
-    let nodes = nodes_of(bytes);
-    let (mut text, mut key) = (Vec::with_capacity(bytes.len()), Vec::new());
-    let mut left = Vec::new();
-    left.extend(nodes.len().checked_sub(1).map(CanonicalStep::Node));
-    while let Some(step) = left.pop() {
-        let node = match step {
-            CanonicalStep::Byte(byte) => {
-                text.push(byte);
-                continue;
-            }
-            CanonicalStep::Node(node) => node,
-        };
-        match nodes.get(node) {
-            Some(JsonNode::Scalar(place)) => text.extend_from_slice(&bytes[place.clone()]),
-            Some(JsonNode::Text(place)) => {
-                key.clear();
-                unescape(&bytes[place.clone()], &mut key);
-                write_string(&key, &mut text);
-            }
-            Some(JsonNode::Array(items)) => {
-                text.push(b'[');
-                left.push(CanonicalStep::Byte(b']'));
-                for (index, item) in items.iter().enumerate().rev() {
-                    left.push(CanonicalStep::Node(*item));
-                    left.extend((index > 0).then_some(CanonicalStep::Byte(b',')));
-                }
-            }
-            Some(JsonNode::Object(parts)) => {
-                text.push(b'{');
-                left.push(CanonicalStep::Byte(b'}'));
-                let (pairs, _) = parts.as_chunks::<2>();
-                let mut members: Vec<_> = pairs
-                    .iter()
-                    .map(|[key, value]| (key_of(bytes, nodes.get(*key)), *key, *value))
-                    .collect();
-                // Stable: repeated keys keep their order.
-                members.sort_by(|one, other| one.0.cmp(&other.0));
-                for (index, (_, key, value)) in members.into_iter().enumerate().rev() {
-                    left.push(CanonicalStep::Node(value));
-                    left.push(CanonicalStep::Byte(b':'));
-                    left.push(CanonicalStep::Node(key));
-                    left.extend((index > 0).then_some(CanonicalStep::Byte(b',')));
-                }
-            }
-            None => {}
-        }
-    }
-    text
+use super::json_text::{after_space, scalar_end, string_end, unescape};
+
+/// Passes the parts of the canonical text of a JSON text to `write`. Takes time that grows with the length of the text,
+/// whatever its nesting, and at most 16 bytes of memory for each object, for each member of an object and for each change
+/// between nested arrays and objects. The text must be valid JSON; the result for any other text has no meaning.
+pub(super) fn canonical(json: &str, write: &mut dyn FnMut(&[u8])) {
+    let mut writer = CanonicalWriter {
+        bytes: json.as_bytes(),
+        at: 0,
+        objects: ObjectTable::of(json.as_bytes()),
+        key: Vec::new(),
+        text: Vec::new(),
+        write,
+    };
+    writer.run();
 }
 
 /// Returns the canonical text of a string.
@@ -68,72 +31,274 @@ pub(super) fn canonical_string(string: &str) -> Vec<u8> {
     text
 }
 
-/// What is still to be written.
-enum CanonicalStep {
-    Byte(u8),
-    Node(usize),
+/// The position in a text, in 32 bits: a value of a row has at most 256 MiB, and a text beyond 4 GiB has no canonical text.
+type Place = u32;
+
+fn place(at: usize) -> Place {
+    Place::try_from(at).unwrap_or(Place::MAX)
 }
 
-/// A value of a text. Its parts are values before it.
-enum JsonNode {
-    Scalar(Range<usize>),
-    /// A string, without its quotes.
-    Text(Range<usize>),
-    Array(Vec<usize>),
-    /// Keys and values, alternating.
-    Object(Vec<usize>),
+/// An object of a text.
+#[derive(Debug, Clone, Copy)]
+struct ObjectPlace {
+    start: Place,
+    end: Place,
+    /// Index of its first member.
+    first: u32,
+    members: u32,
 }
 
-/// Returns the values of a text, each after its parts. The last one is the whole.
-fn nodes_of(bytes: &[u8]) -> Vec<JsonNode> {
-    let (mut nodes, mut open, mut at) = (Vec::new(), Vec::<JsonNode>::new(), 0);
-    while let Some(byte) = bytes.get(at) {
-        let node = match byte {
-            b'[' | b'{' => {
-                let parts = Vec::new();
-                open.push(if *byte == b'[' {
-                    JsonNode::Array(parts)
-                } else {
-                    JsonNode::Object(parts)
-                });
-                at += 1;
-                continue;
+/// The positions of a key and of its value.
+#[derive(Debug, Clone, Copy)]
+struct MemberPlace {
+    key: Place,
+    value: Place,
+}
+
+/// What is open at a position: arrays in each other, or an object. Arrays take no memory of their own.
+#[derive(Debug, Clone, Copy)]
+enum OpenParts<O> {
+    Arrays(u32),
+    Object(O),
+}
+
+/// An object whose end was not read yet.
+#[derive(Debug, Clone, Copy)]
+struct OpenObject {
+    index: u32,
+    /// Number of members that wait for the ends of outer objects.
+    waiting: u32,
+    /// The key that waits for its value, as its position and 1.
+    key: Place,
+}
+
+/// The objects of a text, in their order, and their members, sorted by their keys.
+#[derive(Debug, Default)]
+struct ObjectTable {
+    objects: Vec<ObjectPlace>,
+    members: Vec<MemberPlace>,
+}
+
+impl ObjectTable {
+    fn of(bytes: &[u8]) -> Self {
+        let mut table = Self::default();
+        let (mut open, mut waiting) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        while let Some(byte) = bytes.get(at) {
+            let is_value =
+                !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' | b']' | b'}');
+            if let Some(OpenParts::Object(OpenObject { key, .. })) = open.last_mut()
+                && is_value
+            {
+                match std::mem::take(key) {
+                    0 => *key = place(at).saturating_add(1),
+                    key => waiting.push(MemberPlace { key: key - 1, value: place(at) }),
+                }
             }
-            b']' | b'}' => {
-                at += 1;
-                let Some(node) = open.pop() else { continue };
-                node
-            }
-            b'"' => {
-                let (start, end) = (at + 1, string_end(bytes, at));
-                at = end + 1;
-                JsonNode::Text(start.min(end)..end)
-            }
-            b' ' | b'\t' | b'\n' | b'\r' | b',' | b':' => {
-                at += 1;
-                continue;
-            }
-            _ => {
-                let start = at;
-                at = scalar_end(bytes, start);
-                JsonNode::Scalar(start..at)
-            }
-        };
-        if let Some(JsonNode::Array(parts) | JsonNode::Object(parts)) = open.last_mut() {
-            parts.push(nodes.len());
+            at = match byte {
+                b'"' => string_end(bytes, at) + 1,
+                b'[' => {
+                    open_array(&mut open);
+                    at + 1
+                }
+                b'{' => {
+                    let (index, waiting) = (place(table.objects.len()), place(waiting.len()));
+                    open.push(OpenParts::Object(OpenObject { index, waiting, key: 0 }));
+                    let (start, end) = (place(at), place(bytes.len()));
+                    table.objects.push(ObjectPlace { start, end, first: 0, members: 0 });
+                    at + 1
+                }
+                b']' | b'}' => {
+                    if let Some(object) = close(&mut open) {
+                        table.close(bytes, object, &mut waiting, at + 1);
+                    }
+                    at + 1
+                }
+                _ if is_value => scalar_end(bytes, at),
+                _ => at + 1,
+            };
         }
-        nodes.push(node);
+        table
     }
-    nodes
+
+    /// Ends an object. Its members are the last ones that wait.
+    fn close(
+        &mut self,
+        bytes: &[u8],
+        object: OpenObject,
+        waiting: &mut Vec<MemberPlace>,
+        end: usize,
+    ) {
+        let Some(found) = self.objects.get_mut(object.index as usize) else { return };
+        let first = self.members.len();
+        self.members.extend(waiting.drain((object.waiting as usize).min(waiting.len())..));
+        let members = self.members.get_mut(first..).unwrap_or_default();
+        // Stable: repeated keys keep their order.
+        members.sort_by(|one, other| compare_keys(bytes, one.key, other.key));
+        *found = ObjectPlace {
+            end: place(end),
+            first: place(first),
+            members: place(members.len()),
+            ..*found
+        };
+    }
+
+    /// Returns the object that begins at a position.
+    fn at(&self, at: usize) -> Option<ObjectPlace> {
+        let found = self.objects.binary_search_by_key(&place(at), |object| object.start);
+        found.ok().and_then(|index| self.objects.get(index).copied())
+    }
 }
 
-/// Returns the characters of a key, in whose order the keys are sorted.
-fn key_of(bytes: &[u8], node: Option<&JsonNode>) -> Vec<u8> {
-    let mut key = Vec::new();
-    if let Some(JsonNode::Text(place)) = node {
-        unescape(&bytes[place.clone()], &mut key);
+fn open_array<O>(open: &mut Vec<OpenParts<O>>) {
+    match open.last_mut() {
+        Some(OpenParts::Arrays(arrays)) => *arrays = arrays.saturating_add(1),
+        _ => open.push(OpenParts::Arrays(1)),
     }
-    key
+}
+
+/// Closes the last array or object. Returns the object.
+fn close<O>(open: &mut Vec<OpenParts<O>>) -> Option<O> {
+    if let Some(OpenParts::Arrays(arrays @ 2..)) = open.last_mut() {
+        *arrays -= 1;
+        return None;
+    }
+    match open.pop() {
+        Some(OpenParts::Object(object)) => Some(object),
+        _ => None,
+    }
+}
+
+/// Compares two keys by their characters.
+fn compare_keys(bytes: &[u8], one: Place, other: Place) -> Ordering {
+    let (one, other) = (raw_string(bytes, one), raw_string(bytes, other));
+    let has_escapes = |key: &[u8]| memchr(b'\\', key).is_some();
+    if !has_escapes(one) && !has_escapes(other) {
+        return one.cmp(other);
+    }
+    let unescaped = |key: &[u8]| {
+        let mut text = Vec::with_capacity(key.len());
+        unescape(key, &mut text);
+        text
+    };
+    unescaped(one).cmp(&unescaped(other))
+}
+
+/// Returns the string that begins at a position, without its quotes and with its escapes.
+fn raw_string(bytes: &[u8], start: Place) -> &[u8] {
+    let start = start as usize;
+    bytes.get(start + 1..string_end(bytes, start)).unwrap_or_default()
+}
+
+/// An object of which some members are written.
+#[derive(Debug, Clone, Copy)]
+struct WrittenObject {
+    object: ObjectPlace,
+    /// Number of members that are written.
+    written: u32,
+}
+
+struct CanonicalWriter<'a> {
+    bytes: &'a [u8],
+    /// Position of the next byte.
+    at: usize,
+    objects: ObjectTable,
+    key: Vec<u8>,
+    text: Vec<u8>,
+    write: &'a mut dyn FnMut(&[u8]),
+}
+
+impl CanonicalWriter<'_> {
+    fn run(&mut self) {
+        let mut open: Vec<OpenParts<WrittenObject>> = Vec::new();
+        loop {
+            self.at = after_space(self.bytes, self.at);
+            match self.bytes.get(self.at) {
+                None => return,
+                Some(b'"') => {
+                    self.string(place(self.at));
+                    self.at = string_end(self.bytes, self.at) + 1;
+                }
+                Some(b'[') => {
+                    open_array(&mut open);
+                    (self.write)(b"[");
+                    self.at = after_space(self.bytes, self.at + 1);
+                    if self.bytes.get(self.at) != Some(&b']') {
+                        continue;
+                    }
+                }
+                Some(b'{') => {
+                    (self.write)(b"{");
+                    let Some(object) = self.objects.at(self.at) else { return };
+                    open.push(OpenParts::Object(WrittenObject { object, written: 0 }));
+                }
+                Some(_) => {
+                    let end = scalar_end(self.bytes, self.at);
+                    (self.write)(self.bytes.get(self.at..end).unwrap_or_default());
+                    self.at = end;
+                }
+            }
+            if !self.next(&mut open) {
+                return;
+            }
+        }
+    }
+
+    /// Goes on after a value: to the next value, after the ends of arrays and objects. Returns whether there is one.
+    fn next(&mut self, open: &mut Vec<OpenParts<WrittenObject>>) -> bool {
+        loop {
+            match open.last_mut() {
+                None => return false,
+                Some(OpenParts::Arrays(_)) => {
+                    self.at = after_space(self.bytes, self.at);
+                    match self.bytes.get(self.at) {
+                        Some(b']') => {
+                            (self.write)(b"]");
+                            close(open);
+                        }
+                        Some(b',') => (self.write)(b","),
+                        found => return found.is_some(),
+                    }
+                    self.at += 1;
+                    if !matches!(self.bytes.get(self.at - 1), Some(b']')) {
+                        return true;
+                    }
+                }
+                Some(OpenParts::Object(WrittenObject { object, written })) => {
+                    let (object, index) = (*object, *written);
+                    if index >= object.members {
+                        (self.write)(b"}");
+                        self.at = object.end as usize;
+                        close(open);
+                        continue;
+                    }
+                    *written += 1;
+                    let member = self.objects.members.get((object.first + index) as usize);
+                    let Some(&MemberPlace { key, value }) = member else { return false };
+                    (self.write)(if index > 0 { b"," } else { b"" });
+                    self.string(key);
+                    (self.write)(b":");
+                    self.at = value as usize;
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// Writes the string that begins at a position.
+    fn string(&mut self, start: Place) {
+        let string = raw_string(self.bytes, start);
+        if memchr(b'\\', string).is_none() {
+            (self.write)(b"\"");
+            (self.write)(string);
+            return (self.write)(b"\"");
+        }
+        self.key.clear();
+        unescape(string, &mut self.key);
+        self.text.clear();
+        write_string(&self.key, &mut self.text);
+        (self.write)(&self.text);
+    }
 }
 
 /// Writes a string with its quotes. A lone surrogate, which [`unescape`] writes like a character, is written as an
@@ -190,8 +355,25 @@ mod tests {
 
     use super::*;
 
+    fn bytes(json: &str) -> Vec<u8> {
+        let mut text = Vec::new();
+        canonical(json, &mut |part| text.extend_from_slice(part));
+        text
+    }
+
     fn text(json: &str) -> String {
-        String::from_utf8(canonical(json)).unwrap()
+        String::from_utf8(bytes(json)).unwrap()
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_the_depth_of_arrays() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let table = ObjectTable::of(deep.as_bytes());
+        assert_eq!((table.objects.capacity(), table.members.capacity()), (0, 0));
+        let mut open: Vec<OpenParts<OpenObject>> = Vec::new();
+        (0..100_000).for_each(|_| open_array(&mut open));
+        assert_eq!((open.len(), size_of::<OpenParts<OpenObject>>()), (1, 16));
+        assert_eq!((size_of::<ObjectPlace>(), size_of::<MemberPlace>()), (16, 8));
     }
 
     #[test]
@@ -218,16 +400,20 @@ mod tests {
 
     #[test]
     fn deep_values_take_linear_time() {
-        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
             let deep = format!("{}1{}", open.repeat(300_000), close.repeat(300_000));
             assert_eq!(text(&deep.replace(':', " : ")), deep);
         }
+        // Members that must be sorted, in each other.
+        let deep = format!("{}1{}", r#"{"b":"#.repeat(300_000), r#","a":0}"#.repeat(300_000));
+        let sorted = format!("{}1{}", r#"{"a":0,"b":"#.repeat(300_000), "}".repeat(300_000));
+        assert_eq!(text(&deep), sorted);
     }
 
     proptest! {
         #[test]
         fn any_text_ends(any in r#"[\[\]{}",:a1\\ud8í\u{d7ff}]{0,40}"#) {
-            let _ = canonical(&any);
+            canonical(&any, &mut |_| {});
         }
 
         #[test]

@@ -177,6 +177,9 @@ impl LineMap {
 fn convert(value: JqValue, kind: ColumnType) -> Result<ComputedValue, String> {
     let converted = match (kind, &value) {
         (_, JqValue::Null) => Some(ComputedValue::Null),
+        (ColumnType::List(item), JqValue::Arr(array)) => {
+            return list(array.items(), item.column_type());
+        }
         (ColumnType::String, JqValue::Str(text)) => Some(ComputedValue::Text(text.to_string())),
         (ColumnType::Json, _) => Some(ComputedValue::Text(json::print(&value)?)),
         (ColumnType::Bool, JqValue::Bool(value)) => Some(ComputedValue::Bool(*value)),
@@ -208,14 +211,37 @@ fn convert(value: JqValue, kind: ColumnType) -> Result<ComputedValue, String> {
             ColumnType::Bool => "a boolean",
             ColumnType::Timestamp => "a string with a time",
             ColumnType::Json => "JSON",
+            ColumnType::List(_) => "an array",
         };
         return Err(format!("the output {value} is {}, not {kind}{hint}", value.kind()));
     };
-    match converted.size() {
-        size if size > LARGEST => {
-            Err(format!("its output has {}, and the limit is 64 MiB", counted(size as u64, "byte")))
+    check_size(converted.size()).map(|()| converted)
+}
+
+/// Returns the elements of an array as a list of a column.
+fn list(items: &[JqValue], kind: ColumnType) -> Result<ComputedValue, String> {
+    let (mut values, mut texts) = (Vec::with_capacity(items.len()), 0);
+    for (place, item) in items.iter().enumerate() {
+        let value = convert(item.clone(), kind)
+            .map_err(|why| format!("in element {} of the list, {why}", place + 1))?;
+        if let ComputedValue::Text(text) = &value {
+            // The elements of an array can share one long text, of which each has a copy here.
+            texts += text.len();
+            check_size(texts)?;
         }
-        _ => Ok(converted),
+        values.push(value);
+    }
+    let list = ComputedValue::List(values);
+    check_size(list.size()).map(|()| list)
+}
+
+fn check_size(bytes: usize) -> Result<(), String> {
+    match bytes {
+        ..=LARGEST => Ok(()),
+        _ => Err(format!(
+            "its output has {}, and the limit is 64 MiB",
+            counted(bytes as u64, "byte")
+        )),
     }
 }
 
@@ -275,6 +301,7 @@ fn float(number: &Num) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::{super::tests::ROW, *};
+    use crate::batch::ListItem;
 
     fn value(kind: ColumnType, expression: &str) -> Result<ComputedValue, String> {
         let request = ColumnRequest {
@@ -317,6 +344,51 @@ mod tests {
             ),
         ] {
             assert_eq!(value(kind, expression), Ok(expected), "{kind} {expression}");
+        }
+    }
+
+    #[test]
+    fn arrays_become_lists_of_the_type() {
+        let list = |items: &[ComputedValue]| ComputedValue::List(items.to_vec());
+        let text = |text: &str| ComputedValue::Text(text.to_owned());
+        let null = || ComputedValue::Null;
+        for (item, expression, expected) in [
+            (ListItem::String, "[\"a\", null, \"\"]", list(&[text("a"), null(), text("")])),
+            (ListItem::String, "null", null()),
+            (ListItem::String, "empty", null()),
+            (ListItem::String, "[]", list(&[])),
+            (ListItem::Int, "[range(2)]", list(&[ComputedValue::Int(0), ComputedValue::Int(1)])),
+            (ListItem::Float, "[1]", list(&[ComputedValue::Float(1.0)])),
+            (ListItem::Bool, "[1 == 1]", list(&[ComputedValue::Bool(true)])),
+            (
+                ListItem::Timestamp,
+                "[\"1970-01-01T00:00:01Z\"]",
+                list(&[ComputedValue::Timestamp(1_000_000)]),
+            ),
+            (
+                ListItem::Json,
+                "[1, \"a\", null, [2]]",
+                list(&[text("1"), text("\"a\""), null(), text("[2]")]),
+            ),
+        ] {
+            assert_eq!(value(ColumnType::List(item), expression), Ok(expected), "{expression}");
+        }
+        for (item, expression, why) in [
+            (ListItem::String, "\"a\"", "the output \"a\" is a string, not an array"),
+            (ListItem::String, "[\"a\", 1]", "in element 2 of the list, the output 1 is a number"),
+            (ListItem::String, "[[\"a\"]]", "is an array, not a string"),
+            (ListItem::Int, "[1.5]", "in element 1 of the list, the output 1.5 is not an integer"),
+            (ListItem::Json, "[nan]", "is not JSON"),
+            (ListItem::String, "{}", "is an object, not an array"),
+            (ListItem::Int, "[1], [2]", "several outputs"),
+            (
+                ListItem::String,
+                "(\"x\" * 1000000) as $x | [range(100) | $x]",
+                "its output has 68,000,000 bytes, and the limit is 64 MiB",
+            ),
+        ] {
+            let found = value(ColumnType::List(item), expression).unwrap_err();
+            assert!(found.contains(why), "{expression}: {found}");
         }
     }
 

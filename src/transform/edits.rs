@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
+    dedupe::HashKey,
+    expression::EvaluationFailure,
     options::Transform,
     paths::ValuePath,
     places::{PathSet, PathTree},
@@ -18,32 +20,31 @@ use crate::{
 pub(super) struct RowEditor {
     /// The paths of all replacements: those of the mask, then those of the pseudonyms.
     paths: Vec<ReplacedPath>,
-    mask: FieldTrees,
-    pseudonyms: Option<(FieldTrees, PseudonymKey)>,
+    pub(super) mask: FieldTrees,
+    pub(super) pseudonyms: Option<(FieldTrees, PseudonymKey)>,
 }
 
 /// A path whose values are replaced, and the option that gave it.
 #[derive(Debug)]
 struct ReplacedPath {
     option: &'static str,
-    /// The path in its shortest form.
-    path: String,
+    path: ValuePath,
 }
 
 /// The fields of a row that have paths.
 #[derive(Debug, Default)]
-struct FieldTrees {
+pub(super) struct FieldTrees {
     input: PathTree,
     expected_output: PathTree,
     persona: PathTree,
     tags: PathTree,
     /// The paths from the object of the unknown fields.
-    unknown: PathTree,
+    pub(super) unknown: PathTree,
 }
 
 /// What takes the place of a value.
 #[derive(Debug, Clone, Copy)]
-enum Replacement<'k> {
+pub(super) enum Replacement<'k> {
     Null,
     Pseudonym(&'k PseudonymKey),
 }
@@ -55,6 +56,16 @@ impl Replacement<'_> {
             Self::Null => Cow::Borrowed("null"),
             Self::Pseudonym(key) => Cow::Owned(format!("\"{}\"", key.of_json(value))),
         }
+    }
+}
+
+/// A text in which values were to be replaced is not JSON.
+#[derive(Debug)]
+pub(crate) struct NotJson;
+
+impl From<NotJson> for EvaluationFailure {
+    fn from(NotJson: NotJson) -> Self {
+        Self::Row("cannot find the values: a field is not JSON".to_owned())
     }
 }
 
@@ -71,7 +82,7 @@ pub(crate) struct EditedRow {
 }
 
 #[derive(Debug, Default)]
-enum EditedField {
+pub(super) enum EditedField {
     #[default]
     Same,
     Null,
@@ -79,7 +90,7 @@ enum EditedField {
 }
 
 impl EditedField {
-    fn of<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
+    pub(super) fn of<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
         match self {
             Self::Same => before,
             Self::Null => None,
@@ -88,25 +99,34 @@ impl EditedField {
     }
 
     /// Replaces the values of a field at the paths. Returns the paths that led to one.
-    fn edit(&mut self, tree: &PathTree, before: Option<&str>, with: Replacement<'_>) -> PathSet {
+    ///
+    /// # Errors
+    /// The text is not JSON, so that a value at a path could stay.
+    pub(super) fn edit(
+        &mut self,
+        tree: &PathTree,
+        before: Option<&str>,
+        with: Replacement<'_>,
+    ) -> Result<PathSet, NotJson> {
         let Some(text) = self.of(before).filter(|_| !tree.is_empty()) else {
-            return PathSet::default();
+            return Ok(PathSet::default());
         };
-        let (places, found) = tree.find(text);
+        let (places, found) = tree.find(text).ok_or(NotJson)?;
         if found.is_empty() {
-            return found;
+            return Ok(found);
         }
         let mut changed = String::with_capacity(text.len());
         let mut at = 0;
         for place in places {
-            changed.push_str(&text[at..place.start]);
-            changed.push_str(&with.of(&text[place.clone()]));
+            // Places in a text that is not JSON can be inside of a character.
+            changed.push_str(text.get(at..place.start).ok_or(NotJson)?);
+            changed.push_str(&with.of(text.get(place.clone()).ok_or(NotJson)?));
             at = place.end;
         }
-        changed.push_str(&text[at..]);
+        changed.push_str(text.get(at..).ok_or(NotJson)?);
         let is_null = matches!(with, Replacement::Null) && !tree.ends().is_empty();
         *self = if is_null { Self::Null } else { Self::Text(changed) };
-        found
+        Ok(found)
     }
 }
 
@@ -124,13 +144,18 @@ impl EditedRow {
     }
 
     /// Replaces the values at the paths, in the row as it is after earlier replacements.
-    fn edit(&mut self, trees: &FieldTrees, row: &Row<'_>, with: Replacement<'_>) {
+    fn edit(
+        &mut self,
+        trees: &FieldTrees,
+        row: &Row<'_>,
+        with: Replacement<'_>,
+    ) -> Result<(), NotJson> {
         let unknown = row.additional_properties;
         let found = [
-            self.input.edit(&trees.input, row.input, with),
-            self.expected_output.edit(&trees.expected_output, row.expected_output, with),
-            self.tags.edit(&trees.tags, row.tags, with),
-            self.additional_properties.edit(&trees.unknown, unknown, with),
+            self.input.edit(&trees.input, row.input, with)?,
+            self.expected_output.edit(&trees.expected_output, row.expected_output, with)?,
+            self.tags.edit(&trees.tags, row.tags, with)?,
+            self.additional_properties.edit(&trees.unknown, unknown, with)?,
         ];
         found.into_iter().for_each(|found| self.paths.join(found));
         // The persona is not JSON text, and no path leads into it.
@@ -141,15 +166,7 @@ impl EditedRow {
             };
             self.paths.join(trees.persona.ends());
         }
-    }
-
-    /// Counts the row for each path that led to a value. `rows` has a number for each path of the transformation.
-    pub(crate) fn count_paths(&self, rows: &mut [u64]) {
-        for path in self.paths.iter() {
-            if let Some(rows) = rows.get_mut(path) {
-                *rows += 1;
-            }
-        }
+        Ok(())
     }
 
     /// Returns the bytes that the replacements add to the row.
@@ -169,6 +186,20 @@ impl EditedRow {
     pub(super) fn paths(&self) -> PathSet {
         self.paths
     }
+
+    /// Adds paths that led to a value in another place than the fields of the row.
+    pub(super) fn add_paths(&mut self, paths: PathSet) {
+        self.paths.join(paths);
+    }
+
+    /// Counts the row for each path that led to a value. `rows` has a number for each path of the transformation.
+    pub(crate) fn count_paths(&self, rows: &mut [u64]) {
+        for path in self.paths.iter() {
+            if let Some(rows) = rows.get_mut(path) {
+                *rows += 1;
+            }
+        }
+    }
 }
 
 impl RowEditor {
@@ -182,7 +213,7 @@ impl RowEditor {
         let key = options.pseudonym_key_file.as_deref().map(PseudonymKey::read).transpose()?;
         let trees = FieldTrees::of(&hashed, mask.len());
         let replaced = |option: &'static str| {
-            move |path: &ValuePath| ReplacedPath { option, path: path.to_string() }
+            move |path: &ValuePath| ReplacedPath { option, path: path.clone() }
         };
         let hashed = hashed.iter().map(replaced("pseudonymise"));
         let editor = Self {
@@ -230,18 +261,23 @@ impl RowEditor {
 
     /// Returns the option of the first path, and the path.
     pub(super) fn first(&self) -> (&'static str, String) {
-        self.paths.first().map_or(("mask", String::new()), |it| (it.option, it.path.clone()))
+        self.paths.first().map_or(("mask", String::new()), |it| (it.option, it.path.to_string()))
     }
 
     /// Returns the paths of an option.
     pub(super) fn paths(&self, option: &str) -> Vec<String> {
         let paths = self.paths.iter().filter(|path| path.option == option);
-        paths.map(|path| path.path.clone()).collect()
+        paths.map(|path| path.path.to_string()).collect()
     }
 
     /// Returns the check value of the key of pseudonyms.
     pub(super) fn key_check(&self) -> Option<String> {
         self.pseudonyms.as_ref().map(|(_, key)| key.check().to_owned())
+    }
+
+    /// Returns a key for hashes of other values, if there is a key of pseudonyms.
+    pub(super) fn hash_key(&self) -> Option<HashKey> {
+        self.pseudonyms.as_ref().map(|(_, key)| key.hash_key())
     }
 
     /// Refuses a path that has replaced no value. `replaced` has a number of rows for each path, and `rows` is the
@@ -256,7 +292,7 @@ impl RowEditor {
             // Without a row, no value can have stayed.
             Some((_, path)) if rows > 0 => Err(Error::UnmatchedPath {
                 option: path.option,
-                path: path.path.clone(),
+                path: path.path.to_string(),
                 rows,
                 // An export whose files are not yet published sets this to false.
                 delivered: true,
@@ -266,13 +302,24 @@ impl RowEditor {
     }
 
     /// Returns the row with its replacements; `None` if no path leads to a value.
-    pub(super) fn edited(&self, row: &Row<'_>) -> Option<Box<EditedRow>> {
+    ///
+    /// # Errors
+    /// A field of the row that is not JSON. Such a row is never written: a value could stay in it.
+    pub(super) fn edited(
+        &self,
+        row: &Row<'_>,
+    ) -> Result<Option<Box<EditedRow>>, EvaluationFailure> {
         let mut edited = EditedRow::default();
-        edited.edit(&self.mask, row, Replacement::Null);
+        edited.edit(&self.mask, row, Replacement::Null)?;
         if let Some((trees, key)) = &self.pseudonyms {
-            edited.edit(trees, row, Replacement::Pseudonym(key));
+            edited.edit(trees, row, Replacement::Pseudonym(key))?;
         }
-        (!edited.paths.is_empty()).then(|| Box::new(edited))
+        Ok((!edited.paths.is_empty()).then(|| Box::new(edited)))
+    }
+
+    /// Returns the option of each path, and the path.
+    pub(super) fn replaced(&self) -> impl Iterator<Item = (&'static str, &ValuePath)> {
+        self.paths.iter().map(|it| (it.option, &it.path))
     }
 }
 
@@ -313,6 +360,7 @@ mod tests {
         };
         let edited = editor(".input.m[].n, .persona, .expected_output, .tags.email, .trace")
             .edited(&HOSTILE)
+            .unwrap()
             .unwrap();
         let row = edited.of(HOSTILE);
         assert_eq!(
@@ -331,10 +379,24 @@ mod tests {
     #[test]
     fn row_without_a_match_is_not_edited() {
         let none = editor(".input.missing, .expected_output, .tags[0], .nothing");
-        assert!(none.edited(&ROW).is_none());
+        assert!(none.edited(&ROW).unwrap().is_none());
         // A null is no value.
         let null = Row { input: Some("[null]"), persona: None, ..ROW };
-        assert!(editor(".input[0], .persona").edited(&null).is_none());
+        assert!(editor(".input[0], .persona").edited(&null).unwrap().is_none());
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_never_passed_on() {
+        for (path, input) in [
+            (".input.a", r#"{"a"é1}"#),
+            (".input.email", r#"{"email":"a"} {"email":"SECRET"}"#),
+            (".input.a.b", "{\"a\"é{\"b\":1}}"),
+        ] {
+            let row = Row { input: Some(input), ..ROW };
+            let failed = editor(path).edited(&row).unwrap_err();
+            let EvaluationFailure::Row(why) = failed else { panic!("{failed:?}") };
+            assert_eq!(why, "cannot find the values: a field is not JSON");
+        }
     }
 
     #[test]
@@ -352,7 +414,7 @@ mod tests {
             .pseudonymise(".persona, .tags.list, .tags.topic, .input.messages[].content, .source")
             .pseudonym_key_file(&file);
         let editor = RowEditor::compile(&transform).unwrap().unwrap();
-        let edited = editor.edited(&ROW).unwrap();
+        let edited = editor.edited(&ROW).unwrap().unwrap();
         let row = edited.of(ROW);
         let key = PseudonymKey::read(&file).unwrap();
         let json = |value: &str| format!("\"{}\"", key.of_json(value));
@@ -364,7 +426,7 @@ mod tests {
         assert_eq!(row.additional_properties.unwrap(), format!("{{\"source\":{}}}", json("\"x\"")));
         assert_eq!(edited.paths().iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
         let whole = Transform::new().pseudonymise(".tags").pseudonym_key_file(&file);
-        let whole = RowEditor::compile(&whole).unwrap().unwrap().edited(&ROW).unwrap();
+        let whole = RowEditor::compile(&whole).unwrap().unwrap().edited(&ROW).unwrap().unwrap();
         assert_eq!(whole.of(ROW).tags, Some(json(ROW.tags.unwrap()).as_str()));
         assert!(!format!("{editor:?} {transform:?}").contains("0405"));
     }

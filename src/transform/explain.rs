@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::{
-    dedupe::null_hash,
+    dedupe::HashKey,
     expression::{EvaluationFailure, Expression},
     options::OnError,
     shaper::Shaper,
@@ -47,6 +47,7 @@ impl Shaper {
         row: &Row<'_>,
         stop: &AtomicBool,
         begin: &dyn Fn(usize),
+        hash_key: HashKey,
     ) -> Result<Explanation, EvaluationFailure> {
         let named =
             |it: &Expression| format!("`{}` {}", it.option(), quoted(it.text(), MOST_SHOWN));
@@ -86,21 +87,21 @@ impl Shaper {
         if let Some(key) = &self.dedupe {
             begin(self.conditions.len());
             let why = format!("{} is that of an earlier row", named(&key.expression));
-            let hash = match key.hash(row, stop) {
-                Ok(hash) => hash,
+            let hash = match key.hash(row, stop, hash_key) {
+                Ok(hash) => Some(hash),
                 Err(EvaluationFailure::Row(why)) => {
                     let reason = failed(&key.expression, &why);
                     if self.on_error != OnError::Null {
                         return Ok(Explanation::failed(reason, self.on_error));
                     }
                     explanation.reason = Some(reason);
-                    null_hash()
+                    None
                 }
                 Err(failure) => return Err(failure),
             };
-            explanation.key = Some((hash, why));
+            explanation.key = hash.map(|hash| (hash, why));
         }
-        let edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
+        let edited = self.edited(row, begin)?;
         let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
         for (number, column) in self.columns.iter().enumerate() {
             begin(self.first_value() + number);

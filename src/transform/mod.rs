@@ -15,6 +15,7 @@ mod access;
 mod arithmetic;
 mod budget;
 mod canonical;
+mod column_edits;
 mod columns;
 mod computed;
 mod dedupe;
@@ -24,6 +25,7 @@ mod explain;
 mod expression;
 mod fence;
 mod grammar;
+mod held;
 mod json;
 mod json_text;
 mod mistakes;
@@ -36,6 +38,7 @@ mod pseudonyms;
 mod recorded;
 mod regexes;
 mod rewrite;
+mod row_block;
 mod row_value;
 mod sample;
 mod shaped;
@@ -49,16 +52,24 @@ mod tests;
 mod updates;
 mod value;
 
+pub(crate) use self::{
+    column_edits::ColumnEdit,
+    dedupe::{HashKey, NOT_COMPARED},
+    edits::{EditedRow, NotJson},
+    explain::Explanation,
+    held::EarlierColumn,
+    options::ColumnText,
+    paths::{PathStep, ValuePath},
+    places::PathSet,
+    row_block::{RowBlock, StageLimits},
+    shaped::Shaped,
+    shaper::Shaper,
+    splits::{SplitsText, is_split_name},
+    stage::Stage,
+};
 pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},
     recorded::TransformRecord,
     splits::SplitRecord,
-};
-pub(crate) use self::{
-    options::ColumnText,
-    shaped::Shaped,
-    shaper::Shaper,
-    splits::{SplitsText, is_split_name},
-    stage::{RowBlock, Stage, StageLimits},
 };

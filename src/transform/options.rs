@@ -18,7 +18,7 @@ pub enum OnError {
     #[default]
     Fail,
     /// Take null as the result of the expression. A row whose condition is null is left out, a computed column is
-    /// null, and a map gives no line.
+    /// null, and a map gives no line. A row whose key of [`dedupe`](Transform::dedupe) failed equals no other row.
     Null,
     /// Leave the row out.
     Skip,

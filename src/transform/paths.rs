@@ -14,14 +14,14 @@ const LARGEST: usize = 16 << 10;
 
 /// The path of values in a row. Its first step is the name of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ValuePath {
-    pub(super) field: String,
-    pub(super) steps: Vec<PathStep>,
+pub(crate) struct ValuePath {
+    pub(crate) field: String,
+    pub(crate) steps: Vec<PathStep>,
 }
 
 /// A step from a value to its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PathStep {
+pub(crate) enum PathStep {
     /// The members of an object with this key.
     Key(String),
     /// The item of an array at this place. A negative one counts from the end.
@@ -47,6 +47,23 @@ impl fmt::Display for ValuePath {
 }
 
 impl ValuePath {
+    /// Returns the path of a whole field.
+    pub(crate) fn of_field(field: &str) -> Self {
+        Self { field: field.to_owned(), steps: Vec::new() }
+    }
+
+    /// Whether a value of one path can be a value of the other, or be in it.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let can_be_same = |(one, other): (&PathStep, &PathStep)| match (one, other) {
+            (PathStep::Key(one), PathStep::Key(other)) => one == other,
+            // A negative place can be any.
+            (PathStep::Item(one @ 0..), PathStep::Item(other @ 0..)) => one == other,
+            (PathStep::Key(_), PathStep::Item(_)) | (PathStep::Item(_), PathStep::Key(_)) => false,
+            _ => true,
+        };
+        self.field == other.field && self.steps.iter().zip(&other.steps).all(can_be_same)
+    }
+
     /// Whether all values of the path are in values of the other path, or are the same.
     pub(super) fn is_within(&self, other: &Self) -> bool {
         self.field == other.field && self.steps.starts_with(&other.steps)

@@ -11,18 +11,18 @@ use super::{
 
 /// Some of at most 128 paths, by their numbers: 64 of each option.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct PathSet(u128);
+pub(crate) struct PathSet(u128);
 
 impl PathSet {
     pub(super) fn insert(&mut self, path: usize) {
         self.0 |= 1 << path;
     }
 
-    pub(super) fn join(&mut self, other: Self) {
+    pub(crate) fn join(&mut self, other: Self) {
         self.0 |= other.0;
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
@@ -58,22 +58,34 @@ impl PathTree {
         node(&mut self.keys, &key.to_owned())
     }
 
+    /// Returns the node of a key; `None` if no path has it.
+    pub(super) fn key(&self, key: &str) -> Option<&Self> {
+        self.keys.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+    }
+
+    /// Whether a path leads to a part of the value.
+    pub(super) fn has_steps(&self) -> bool {
+        !(self.keys.is_empty() && self.items.is_empty()) || self.each.is_some()
+    }
+
     /// Returns the paths that end here, at the whole value.
     pub(super) fn ends(&self) -> PathSet {
         self.ends
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty() && self.keys.is_empty() && self.items.is_empty() && self.each.is_none()
+        self.ends.is_empty() && !self.has_steps()
     }
 
     /// Returns the places in a JSON text of the values at the paths, and the paths that lead to one. A null is no such
-    /// value. The places are in order; a value that contains other ones is one place.
-    pub(super) fn find(&self, text: &str) -> (Vec<Range<usize>>, PathSet) {
+    /// value. The places are in order; a value that contains other ones is one place. `None` if more than one value is in
+    /// the text, which is no JSON then: the others could have values at the paths, too.
+    pub(super) fn find(&self, text: &str) -> Option<(Vec<Range<usize>>, PathSet)> {
         let mut search =
             PlaceSearch { text: text.as_bytes(), at: 0, places: Vec::new(), paths: PathSet(0) };
         search.value(&[self]);
-        (search.places, search.paths)
+        let is_whole = after_space(search.text, search.at) >= search.text.len();
+        is_whole.then_some((search.places, search.paths))
     }
 }
 
@@ -210,7 +222,7 @@ mod tests {
         let mut tree = PathTree::default();
         let parsed = ValuePath::parse_all("mask", &[paths.to_owned()]).unwrap();
         parsed.iter().enumerate().for_each(|(number, path)| tree.insert(&path.steps, number));
-        let (places, paths) = tree.find(text);
+        let (places, paths) = tree.find(text).unwrap();
         let values = places.into_iter().map(|place| &text[place]).collect();
         (values, paths.iter().collect())
     }
@@ -261,7 +273,21 @@ mod tests {
     proptest! {
         #[test]
         fn search_in_any_text_ends(text in r#"[\[\]{}",:a1\\ud8 n]{0,40}"#) {
-            let _ = found(".x.a,.x[],.x[0].a,.x[-1]", &text);
+            let mut tree = PathTree::default();
+            let paths = [".x.a,.x[],.x[0].a,.x[-1]".to_owned()];
+            let paths = ValuePath::parse_all("mask", &paths).unwrap();
+            paths.iter().for_each(|path| tree.insert(&path.steps, 0));
+            let _ = tree.find(&text);
         }
+    }
+
+    #[test]
+    fn second_value_in_a_text_is_no_place_to_miss() {
+        let mut tree = PathTree::default();
+        tree.insert(&[PathStep::Key("email".to_owned())], 0);
+        for text in [r#"{"email":"a"} {"email":"b"}"#, r#"{"email":"a"}x"#, "1 {\"email\":1}"] {
+            assert!(tree.find(text).is_none(), "{text}");
+        }
+        assert!(tree.find(" {\"email\":1} \n").is_some());
     }
 }

@@ -11,7 +11,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::zeroize::Zeroizing;
 use sha2::Sha256;
 
-use super::canonical::{canonical, canonical_string};
+use super::{
+    canonical::{canonical, canonical_string},
+    dedupe::HashKey,
+};
 use crate::error::{Cause, Error, Result};
 
 /// Bytes of a pseudonym: 16, which are 32 hexadecimal digits. Two of a billion values have the same one with a
@@ -21,6 +24,8 @@ const PSEUDONYM_BYTES: usize = 16;
 const CHECK_BYTES: usize = 8;
 /// The text whose hash is the check value. It is no JSON, so it is the text of no value.
 const CHECKED: &[u8] = b"overmind-export: check value of a pseudonym key";
+/// The text whose hash is the key of other hashes. It is no JSON either.
+const COMPARED: &[u8] = b"overmind-export: key of the hashes of compared rows";
 /// Fewest characters of a key: 32 random bytes have 43 in base64 and 64 as hexadecimal digits.
 const FEWEST: usize = 43;
 /// Fewest different characters of a key. A random one has more; a word that is repeated has fewer.
@@ -89,9 +94,17 @@ impl PseudonymKey {
         &self.check
     }
 
+    /// Returns a key for hashes of other values, from which nobody learns this key.
+    pub(super) fn hash_key(&self) -> HashKey {
+        HashKey::new(hash(&self.mac, COMPARED))
+    }
+
     /// Returns the pseudonym of a value, as JSON text, in hexadecimal digits.
     pub(super) fn of_json(&self, json: &str) -> String {
-        hexadecimal(&hash(&self.mac, &canonical(json))[..PSEUDONYM_BYTES])
+        let mut mac = self.mac.clone();
+        canonical(json, &mut |part| mac.update(part));
+        let hash: [u8; 32] = mac.finalize().into_bytes().into();
+        hexadecimal(&hash[..PSEUDONYM_BYTES])
     }
 
     /// Returns the pseudonym of a string: the same as that of its JSON text.

@@ -43,6 +43,7 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<JqValue, String> 
     };
     for name in FIELDS.into_iter().filter(|name| is_read(name)) {
         let value = match name {
+            "id" if !row.has_id => JqValue::Null,
             "id" => JqValue::text(&row.id.to_string()),
             // A row's order fits in 64 bits, as on every supported system.
             "order" => {

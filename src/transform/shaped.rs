@@ -25,7 +25,8 @@ pub(crate) struct Shaped<B> {
     pub(crate) replaced: Vec<Vec<u64>>,
     /// Whether rows are compared.
     pub(crate) compares: bool,
-    /// For each row that is kept, the hash by which it is compared with earlier rows. Empty if rows are not compared.
+    /// For each row that is kept, the hash by which it is compared with earlier rows, or
+    /// [`NOT_COMPARED`](super::dedupe::NOT_COMPARED). Empty if rows are not compared.
     pub(crate) hashes: Vec<u128>,
     /// For each row that is kept, whether it is left out after all, because it equals an earlier row. Empty until
     /// [`leave_out`](Self::leave_out).

@@ -3,12 +3,14 @@
 use std::{borrow::Cow, sync::atomic::AtomicBool, time::Duration};
 
 use super::{
+    column_edits::ColumnEdit,
     columns::FieldsRead,
     computed::{ComputedColumn, LineMap},
-    dedupe::{RowKey, null_hash},
+    dedupe::{HashKey, NOT_COMPARED, RowKey},
     edits::{EditedRow, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
+    paths::ValuePath,
     recorded::TransformRecord,
     sample::Sample,
     splits::{SplitKey, Splits},
@@ -52,7 +54,7 @@ pub(super) struct ShapedRow {
     pub(super) values: Vec<ComputedValue>,
     /// The row with its replacements, if there are any.
     pub(super) edited: Option<Box<EditedRow>>,
-    /// The hash by which the row is compared with others, if rows are compared.
+    /// The hash by which the row is compared with others, if it is.
     pub(super) hash: u128,
 }
 
@@ -203,8 +205,7 @@ impl Shaper {
                 return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
             }
         }
-        let is_by_input = self.sample.is_some() && self.key.expression().is_none();
-        match why("input").filter(|_| is_by_input) {
+        match why("input").filter(|_| self.samples_inputs()) {
             Some(why) => {
                 Err(Error::Usage(format!("`sample` chooses rows by their inputs, and {why}")))
             }
@@ -267,9 +268,11 @@ impl Shaper {
         stop: &AtomicBool,
         begin: &dyn Fn(usize),
         shaped: &mut ShapedRow,
+        hash_key: HashKey,
     ) -> Result<Verdict, EvaluationFailure> {
         let ShapedRow { values, edited, hash } = shaped;
         values.clear();
+        *hash = NOT_COMPARED;
         for (number, condition) in self.conditions.iter().enumerate() {
             begin(number);
             match condition.is_true(row, stop) {
@@ -301,19 +304,20 @@ impl Shaper {
         }
         if let Some(key) = &self.dedupe {
             begin(self.conditions.len());
-            *hash = match key.hash(row, stop) {
+            *hash = match key.hash(row, stop, hash_key) {
                 Ok(hash) => hash,
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
                     return Ok(Verdict::FAILED);
                 }
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Null => {
+                    // Such rows are not known to be equal.
                     verdict.has_failed = true;
-                    null_hash()
+                    NOT_COMPARED
                 }
                 Err(failure) => return Err(failure),
             };
         }
-        *edited = self.editor.as_ref().and_then(|editor| editor.edited(row));
+        *edited = self.edited(row, begin)?;
         let row = &edited.as_ref().map_or(*row, |edited| edited.of(*row));
         if let Some(map) = &self.map {
             begin(self.first_value());
@@ -341,6 +345,40 @@ impl Shaper {
             }
         }
         Ok(verdict)
+    }
+
+    /// Returns the row with its replacements; `None` if there are none. A row that is not JSON ends the run, whatever
+    /// `on_error` says: a value could stay in it.
+    pub(super) fn edited(
+        &self,
+        row: &Row<'_>,
+        begin: &dyn Fn(usize),
+    ) -> Result<Option<Box<EditedRow>>, EvaluationFailure> {
+        let Some(editor) = &self.editor else { return Ok(None) };
+        // A replacement is no expression: its number is that of none.
+        begin(usize::MAX);
+        editor.edited(row)
+    }
+
+    /// Returns the key of the hashes by which rows are compared, if the key of pseudonyms decides it.
+    pub(crate) fn hash_key(&self) -> Option<HashKey> {
+        self.editor.as_ref().and_then(RowEditor::hash_key)
+    }
+
+    /// Returns what the paths of the replacements do to a computed column of the source.
+    pub(crate) fn column_edit(&self, name: &str) -> Option<ColumnEdit<'_>> {
+        let edit = self.editor.as_ref()?.of_column(name);
+        (!edit.is_empty()).then_some(edit)
+    }
+
+    /// Returns the option of each path whose values are replaced, and the path.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = (&'static str, &ValuePath)> {
+        self.editor.iter().flat_map(RowEditor::replaced)
+    }
+
+    /// Whether rows are chosen by a hash of their inputs.
+    pub(crate) fn samples_inputs(&self) -> bool {
+        self.sample.is_some() && self.key.expression().is_none()
     }
 
     /// Returns the key of a row, which decides about the sample and the split.

@@ -36,6 +36,9 @@ const MOST: usize = 16;
 /// How far the sum of the fractions may be from 1, because most decimal fractions are not exact as floating-point numbers.
 const TOLERANCE: f64 = 1e-9;
 
+/// Fewest hashes of a split: those of the least fraction.
+const NARROWEST: u64 = 1 << 11;
+
 /// The default key of a row.
 const INPUT: &str = ".input";
 
@@ -125,6 +128,12 @@ impl Splits {
         }
         // The last split has the rest.
         ends.pop();
+        // Near 1, a small fraction can disappear in the sum.
+        let limits = || ends.iter().copied().chain([u64::MAX]);
+        let widths = limits().scan(0, |start, end| Some(end - std::mem::replace(start, end)));
+        if let Some((split, _)) = splits.iter().zip(widths).find(|(_, width)| *width < NARROWEST) {
+            return wrong(shown(split), "no row can be in it: use a larger fraction, such as 0.1");
+        }
         Ok(Self { seed: seed ^ PURPOSE, splits: splits.to_vec(), ends })
     }
 
@@ -269,6 +278,9 @@ mod tests {
             ("train=-0.5,test=1.5", "\"train=-0.5\""),
             ("train=NaN,test=1", "use a fraction above 0"),
             ("train=1e-30,test=1", "use a fraction above 0"),
+            ("a=1,b=1e-12", "\"b=0.000000000001\" is not a valid split: no row can be in it"),
+            ("a=0.9,b=1e-15,c=0.1", "no row can be in it"),
+            ("a=0.5,b=0.5,c=1e-10", "\"c=0.0000000001\" is not a valid split: no row can be in it"),
             ("train=0.5,Train=0.5", "\"Train\" is not a valid split: another split has this name"),
             ("../up=0.5,test=0.5", "\"../up\" is not a valid split: a name has up to 64 letters"),
             ("_a=0.5,test=0.5", "begins with a letter or a digit"),

@@ -22,13 +22,15 @@ use uuid::Uuid;
 
 use super::{
     budget::STACK,
+    dedupe::HashKey,
+    edits::NotJson,
     expression::EvaluationFailure,
+    row_block::{RowBlock, StageLimits},
     shaped::Shaped,
     shaper::{ShapedRow, Shaper},
 };
 use crate::{
     batch::ComputedValue,
-    client::Row,
     error::{Error, Result, panics::message},
 };
 
@@ -46,29 +48,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often the times of the running evaluations are looked at, and how often a waiting caller is asked whether it
 /// still waits.
 const POLL: Duration = Duration::from_millis(50);
-
-/// Rows that are transformed together.
-pub(crate) trait RowBlock: Send + 'static {
-    /// Number of the block, for errors.
-    fn number(&self) -> u64;
-    /// Number of the first row among those of the blocks with this number, for errors.
-    fn first_row(&self) -> u64 {
-        1
-    }
-    /// The memory of the block, in bytes.
-    fn size(&self) -> usize;
-    /// The rows, in order.
-    fn rows(&self) -> impl Iterator<Item = Row<'_>>;
-}
-
-/// The largest content of a stage.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StageLimits {
-    /// Number of threads, or fewer if the system allows no more.
-    pub(crate) threads: usize,
-    /// Bytes of blocks. A single block may be larger.
-    pub(crate) bytes: usize,
-}
 
 /// A running transformation.
 pub(crate) struct Stage<B> {
@@ -92,6 +71,7 @@ struct StageShared<B> {
     shaper: Arc<Shaper>,
     /// Whether rows are only explained.
     explains: bool,
+    hash_key: HashKey,
     queue: Mutex<StageQueue<B>>,
     /// Wakes a thread: a block was submitted, or the stage is closed.
     filled: Condvar,
@@ -158,9 +138,11 @@ impl<B: RowBlock> Stage<B> {
 
     fn started(shaper: Arc<Shaper>, limits: StageLimits, explains: bool) -> Result<Self> {
         let has_expressions = shaper.has_expressions();
+        let hash_key = limits.hash_key.or(shaper.hash_key()).map_or_else(HashKey::random, Ok)?;
         let shared = Arc::new(StageShared {
             shaper,
             explains,
+            hash_key,
             queue: Mutex::new(StageQueue {
                 submitted: 0,
                 taken: 0,
@@ -338,7 +320,11 @@ impl<B: RowBlock> StageShared<B> {
         }
     }
 
-    fn shape(&self, slot: &EvaluationSlot, number: u64, block: B) -> Result<Shaped<B>> {
+    fn shape(&self, slot: &EvaluationSlot, number: u64, mut block: B) -> Result<Shaped<B>> {
+        if let Err(NotJson) = block.replace(&self.shaper) {
+            let place = (block.number(), block.first_row(), Uuid::nil());
+            return Err(self.shaper.error(place, usize::MAX, NotJson.into()));
+        }
         let (mut kept, mut splits, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let (mut builders, mut next) = (self.shaper.builders(), ShapedRow::default());
         let no_rows = vec![0; self.shaper.replaced_paths()];
@@ -356,7 +342,7 @@ impl<B: RowBlock> StageShared<B> {
             }
             let begin = |expression| slot.reach(expression);
             if self.explains {
-                let explained = self.shaper.explain(&row, &slot.stop, &begin);
+                let explained = self.shaper.explain(&row, &slot.stop, &begin, self.hash_key);
                 match (explained, slot.end()) {
                     (Ok(explanation), _) => explanations.push(explanation),
                     (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
@@ -364,7 +350,7 @@ impl<B: RowBlock> StageShared<B> {
                 kept.push(false);
                 continue;
             }
-            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next);
+            let verdict = self.shaper.shape(&row, &slot.stop, &begin, &mut next, self.hash_key);
             let (verdict, last) = match (verdict, slot.end()) {
                 (Ok(verdict), last) => (verdict, last),
                 (Err(failure), last) => return Err(self.shaper.error(place, last, failure)),
@@ -400,6 +386,10 @@ impl<B: RowBlock> StageShared<B> {
                 if self.shaper.compares() {
                     hashes.push(next.hash);
                 }
+                let in_columns = block.replaced(index);
+                if !in_columns.is_empty() {
+                    next.edited.get_or_insert_default().add_paths(in_columns);
+                }
                 if self.shaper.has_replacements() {
                     let paths = next.edited.iter().flat_map(|edited| edited.paths().iter());
                     paths.for_each(|path| replaced[verdict.split][path] += 1);
@@ -408,7 +398,7 @@ impl<B: RowBlock> StageShared<B> {
             }
         }
         self.count(number, computed - counted);
-        let columns = builders.iter_mut().map(|builder| builder.finish()).collect();
+        let columns = builders.iter_mut().map(|builder| builder.finish()).collect::<Result<_>>()?;
         let duplicates = Vec::new();
         Ok(Shaped {
             block,

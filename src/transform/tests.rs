@@ -24,6 +24,7 @@ pub(super) const EMPTY: Row<'static> = Row {
     persona: Some("ann"),
     tags: None,
     additional_properties: None,
+    has_id: true,
     compact: false,
 };
 

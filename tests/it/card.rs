@@ -75,6 +75,33 @@ fn card_without_a_split_has_all_rows_in_train() {
 }
 
 #[test]
+fn card_of_nested_columns_lists_their_paths() {
+    let nested = ["--json-columns", "nested", "--format"];
+    for format in ["parquet", "arrow"] {
+        let truth = World::generated(Options::default(), 1000);
+        export(&truth, &[&nested[..], &[format]].concat()).ok();
+        let text = card(&truth);
+        // The loader reads the types from the files.
+        assert!(!text.contains("dataset_info"), "{text}");
+        assert!(text.contains("| .input.messages\\[\\].content | "), "{text}");
+        assert!(text.contains("| id | string |"), "{text}");
+        assert_eq!(record(&truth)["json_columns"], "nested");
+        for path in ["out", "out/data"] {
+            Ran::of(truth.command().args(["verify", path])).ok();
+        }
+        let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
+        let latency = Duration::from_millis(30);
+        let world = World::generated(Options { faults, latency, ..Options::default() }, 1000);
+        let more = ["--concurrency", "1", "--max-retries", "0"];
+        assert_eq!(export(&world, &[&nested[..], &[format], &more].concat()).code, Some(69));
+        world.server.set_faults(Faults::none());
+        let ran = export(&world, &[&nested[..], &[format]].concat()).ok();
+        assert_eq!(ran.stderr, "");
+        assert!(tree(&world.path("out")) == tree(&truth.path("out")));
+    }
+}
+
+#[test]
 fn verify_and_overwrite_notice_a_changed_card() {
     let world = World::generated(Options::default(), 100);
     export(&world, &[]).ok();
@@ -128,8 +155,8 @@ fn wrong_cards_send_no_request() {
         ),
         (&["-o", "a/", "--dataset-card", "--split", "all=0.5,c=0.5"], "is not all: Hugging Face"),
         (
-            &["-o", "a/", "--dataset-card", "--json-columns", "nested"],
-            "--dataset-card cannot be combined with nested JSON columns",
+            &["-o", "a/", "--dataset-card", "--json-columns", "nested", "--split", "a=0.5,b=0.5"],
+            "--split needs the types of nested JSON columns: give --schema",
         ),
     ] {
         let ran = world.export(arguments);

@@ -128,11 +128,11 @@ fn unsupported_schema_is_refused_before_writing() {
         (
             of(&[id.clone(), ("kind", dictionary, true)]),
             "\"kind\" is not a valid column of a sink: it is Dictionary(Int32, Utf8); sinks write \
-             Utf8, Int64, Float64, Boolean and Timestamp(µs, \"UTC\")",
+             Utf8, Int64, Float64, Boolean, Timestamp(µs, \"UTC\") and lists of them",
         ),
         (
             of(&[("text", DataType::LargeUtf8, true)]),
-            "\"text\" is not a valid column of a sink: it is LargeUtf8; sinks write Utf8, Int64, Float64, Boolean and Timestamp(µs, \"UTC\")",
+            "\"text\" is not a valid column of a sink: it is LargeUtf8; sinks write Utf8, Int64, Float64, Boolean, Timestamp(µs, \"UTC\") and lists of them",
         ),
         (
             of(&[id.clone(), ("order", DataType::Utf8, true)]),

@@ -102,7 +102,7 @@ fn foreign_schemas_get_a_clear_answer() {
     let told = |arguments: &[&str]| run(world.folder.path(), arguments).told(&world);
     insta::assert_snapshot!(told(&["verify", "0.parquet"]), @"
     exit 65
-    0.parquet: its column id has the type Int64, which no export uses
+    0.parquet: its column id has integers of 64 bits, which no export has there
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     ");

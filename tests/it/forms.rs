@@ -199,8 +199,8 @@ fn large_values_of_text_lines_are_read() {
 fn another_encoding_or_form_is_not_resumed() {
     let world = World::generated(Options::default(), 500);
     for (format, option, message) in [
-        ("parquet", PLAIN, r#"its setting parquet_encoding was "delta-length", now it is "plain""#),
-        ("jsonl", TEXT, r#"its setting json_columns was "value", now it is "text""#),
+        ("parquet", PLAIN, r#"--parquet-encoding was "delta-length", now it is "plain""#),
+        ("jsonl", TEXT, r#"--json-columns was "value", now it is "text""#),
     ] {
         let output = format!("{format}/");
         let export = |options: &[&str]| {

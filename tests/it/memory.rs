@@ -7,8 +7,8 @@ use std::{fs::File, path::Path, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, builder::StringViewBuilder};
 use overmind_export::{
-    Batches, Client, DiffOptions, Error, Export, ExportOptions, ExportPlan, ReadOptions,
-    demo::Options, diff, verify,
+    Batches, Client, Convert, ConvertOptions, ConvertPlan, DiffOptions, Error, Export,
+    ExportOptions, ExportPlan, ReadOptions, Transform, demo::Options, diff, verify,
 };
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
@@ -121,6 +121,16 @@ fn one_reading() {
             let batches = Batches::open_with(&place, &options).unwrap();
             assert!(batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>() > 0);
         }
+        "pseudonyms" => {
+            let folder = Path::new(&path).parent().unwrap();
+            let mut options = ConvertOptions::new(&path, folder.join(format!("{how}.jsonl")));
+            options.transform =
+                Transform::new().pseudonymise(".input").pseudonym_key_file(folder.join("key"));
+            options.encode_threads = Some(2);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let convert = Convert::new(ConvertPlan::new(options).unwrap());
+            runtime.unwrap().block_on(convert.run()).unwrap();
+        }
         _ => {
             let read = Batches::open(&place).and_then(|mut it| it.try_for_each(|it| it.map(drop)));
             assert!(matches!(read, Err(Error::ValueTooLarge { .. })), "{read:?}");
@@ -149,12 +159,17 @@ fn reading(path: &Path, how: &str) -> usize {
 
 /// Writes a Parquet file in which all rows have the same `input` of this number of bytes.
 fn repeated(path: &Path, rows: usize, bytes: usize) {
+    repeat(path, rows, &format!("\"{}\"", "x".repeat(bytes - 2)));
+}
+
+/// Writes a Parquet file in which all rows have this `input`.
+fn repeat(path: &Path, rows: usize, text: &str) {
+    let bytes = text.len();
     let ids = (0..rows).map(|row| Some(crate::rows::id(row as u64).to_string()));
     let ids: StringArray = ids.collect();
-    let text = format!("\"{}\"", "x".repeat(bytes - 2));
     let mut inputs =
         StringViewBuilder::new().with_deduplicate_strings().with_fixed_block_size(bytes as u32 + 1);
-    (0..rows).for_each(|_| inputs.append_value(&text));
+    (0..rows).for_each(|_| inputs.append_value(text));
     let columns = [("id", Arc::new(ids) as ArrayRef), ("input", Arc::new(inputs.finish()))];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let zstd = parquet::basic::Compression::ZSTD(Default::default());
@@ -192,6 +207,37 @@ fn reading_memory_is_bounded_in_bytes() {
     let peak = reading(&path("line.jsonl.gz"), "refused");
     // The buffer takes twice the size limit of a line while it grows.
     assert!(peak <= 230, "{peak}");
+}
+
+#[test]
+#[cfg(unix)]
+fn pseudonyms_take_memory_in_proportion_to_the_value() {
+    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+
+    let world = World::generated(Options::default(), 1);
+    let key = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(world.path("key"));
+    key.unwrap()
+        .write_all(b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
+        .unwrap();
+    // 14 MB in few tokens, and in as many as possible.
+    const BYTES: usize = 14 << 20;
+    let deep = format!("{}{}", "[".repeat(BYTES / 2), "]".repeat(BYTES / 2));
+    let wide = format!("[{}{{\"\":0}}]", "{\"\":0},".repeat(BYTES / 7));
+    let members = format!("{{{}\"a\":0}}", "\"\":0,".repeat(BYTES / 5));
+    let path = world.path("value.parquet");
+    repeat(&path, 1, &format!("\"{}\"", "x".repeat(BYTES)));
+    let plain = reading(&path, "pseudonyms");
+    for value in [deep, wide, members] {
+        std::fs::remove_file(world.path("pseudonyms.jsonl")).unwrap();
+        repeat(&path, 1, &value);
+        let peak = reading(&path, "pseudonyms");
+        // At most six bytes for each of the text.
+        assert!(peak <= plain + 90, "{peak} MiB, and {plain} for a text");
+    }
 }
 
 #[test]

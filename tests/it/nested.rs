@@ -339,10 +339,13 @@ fn another_form_is_not_resumed() {
     let network = ["--concurrency", "1", "--max-retries", "0"];
     let with = |more: &[&str]| world.export(&[&PARTS[..], &network, more].concat());
     assert_eq!(with(&NESTED).code, Some(69));
-    for more in [&[][..], &["--json-columns", "nested,tags=text"]] {
+    for (more, why) in [
+        (&[][..], r#"--json-columns was "nested", now it is not given"#),
+        (&["--json-columns", "nested,tags=text"], "the options of nested columns are others now"),
+    ] {
         let ran = with(more);
         assert_eq!(ran.code, Some(73), "{ran:?}");
-        assert!(ran.stderr.contains("cannot be resumed: its setting "), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
     }
     world.server.set_faults(Faults::none());
     let ran = with(&["--restart"]).ok();
@@ -456,4 +459,108 @@ fn given_schema_is_resumed() {
     assert!(ran.stderr.contains("resuming: "), "{}", ran.stderr);
     assert!(content(&world.path("rows")) == content(&truth.path("rows")));
     run(&world, &["verify", "rows"]).ok();
+}
+
+#[test]
+fn values_that_do_not_fit_can_be_rescued() {
+    let world = world(conversations(600));
+    export(&world, &["-o", "text/", "--rows-per-file", "200"]);
+    let types = r#"{"columns":[{"name":"input","type":"struct","fields":[{"name":"messages","type":"list","item":{"type":"struct","fields":[{"name":"role","type":"string"},{"name":"tokens","type":"int"},{"name":"score","type":"int"}]}},{"name":"mixed","type":"json","why":"x"}]},{"name":"tags","type":"struct","fields":[{"name":"topic","type":"string"}]}]}"#;
+    fs::write(world.path("s.json"), types).unwrap();
+    let given = ["--schema", "s.json", "--rescue"];
+    for (name, more) in [
+        ("rows/", &["--rows-per-file", "200"][..]),
+        ("ipc/", &["--format", "arrow", "--encode-threads", "7"]),
+        ("one.parquet", &["--manifest", "--limit", "90"]),
+    ] {
+        let done = export(&world, &[&["-o", name], &given[..], more].concat());
+        let rescued = done["rescued_rows"].as_u64().unwrap();
+        assert!(rescued > 60 && rescued < done["rows"].as_u64().unwrap(), "{done}");
+        let paths = &done["rescued_paths"];
+        assert_eq!(paths[0], ".input.messages[].score", "{paths}");
+        let name = name.trim_end_matches('/');
+        run(&world, &["verify", name]).ok();
+        let shown = run(&world, &["preview", name, "-n", "2", "--columns", "_rescued"]).ok();
+        assert!(shown.stdout.contains(r#"{".input.messages[0].score":1.50"#), "{}", shown.stdout);
+        let schema = run(&world, &["schema", name]).ok();
+        let columns = r#"{"name":"_rescued","type":"json","why":"values that do not fit"#;
+        assert!(schema.stdout.contains(columns), "{}", schema.stdout);
+        let typed = ["_rescued", "input", "id"].map(str::to_owned);
+        let mut options = overmind_export::ReadOptions::default();
+        options.columns = typed.to_vec();
+        let batches = Batches::open_with(&Location::from(world.path(name)), &options).unwrap();
+        let names: Vec<_> =
+            batches.columns().unwrap().iter().map(|it| it.name().to_owned()).collect();
+        assert_eq!(names, ["id", "input", "_rescued"]);
+    }
+    // The values are those of the text form, and the digest is that of every form.
+    assert_eq!(manifest(&world, "rows")["digest"], manifest(&world, "text")["digest"]);
+    let value = |text: &Option<String>| {
+        let text = text.as_ref()?.replace("1e400", "\"1e400\"");
+        Some(plain(&serde_json::from_str(&text).unwrap()))
+    };
+    for (row, expected) in read(&world, "rows").iter().zip(&read(&world, "text")) {
+        assert_eq!(
+            row.iter().map(value).collect::<Vec<_>>(),
+            expected.iter().map(value).collect::<Vec<_>>()
+        );
+    }
+    // A conversion has the values in their columns.
+    let ran = run(&world, &["convert", "rows", "-o", "back.jsonl", "--json"]).ok();
+    assert!(!String::from_utf8(world.read("back.jsonl")).unwrap().contains("_rescued"), "{ran:?}");
+    let told = world.export(&[&["-o", "told/"], &given[..]].concat()).ok();
+    let line = "  values that do not fit the schema are in the column _rescued: ";
+    assert!(told.stderr.contains(line), "{}", told.stderr);
+    for (options, why) in [
+        (&["-o", "x.parquet", "--rescue"][..], "and --rescue are for nested columns"),
+        (
+            &["-o", "x.parquet", "--json-columns", "nested", "--column", "_Rescued=.id"],
+            "nested exports keep values that do not fit in it: give another name",
+        ),
+    ] {
+        let ran = world.export(options);
+        assert!(ran.code == Some(2) && ran.stderr.contains(why), "{options:?} {ran:?}");
+    }
+}
+
+#[test]
+fn damaged_rescued_values_are_found() {
+    let world = world(conversations(40));
+    let types = r#"{"columns":[{"name":"tags","type":"int"}]}"#;
+    fs::write(world.path("s.json"), types).unwrap();
+    let given = ["--schema", "s.json", "--rescue", "--compression", "none"];
+    export(&world, &[&["-o", "rows.arrow"], &given[..]].concat());
+    run(&world, &["preview", "rows.arrow"]).ok();
+    let bytes = world.read("rows.arrow");
+    let at = bytes.windows(8).position(|it| it == b"{\".tags\"").unwrap();
+    // The values of another column, and something that is no object.
+    for damage in [&b"{\".tigs\""[..], b"{\"_tags\"", b"[\".tags\""] {
+        let mut damaged = bytes.clone();
+        damaged[at..at + 8].copy_from_slice(damage);
+        fs::write(world.path("damaged.arrow"), damaged).unwrap();
+        let ran = run(&world, &["preview", "damaged.arrow", "-n", "40"]);
+        let why = "its column _rescued has values of other rows";
+        assert!(ran.code == Some(65) && ran.stderr.contains(why), "{ran:?}");
+        let ran = run(&world, &["verify", "damaged.arrow"]);
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
+fn split_has_nested_columns_of_given_types() {
+    let world = World::with_rows(Options::default(), conversations(2000));
+    world.export(&["-o", "all.parquet", "--manifest", "--json-columns", "nested"]).ok();
+    fs::rename(world.path("all.parquet.manifest.json"), world.path("s.json")).unwrap();
+    let split =
+        ["-o", "out/", "--split", "train=0.5,test=0.5", "--dataset-card", "--rows-per-file", "600"];
+    world.export(&[&split[..], &["--schema", "s.json"]].concat()).ok();
+    let of = |name: &str| -> Value { serde_json::from_slice(&world.read(name)).unwrap() };
+    assert_eq!(of("out.manifest.json")["nested"], of("s.json")["nested"]);
+    for path in ["out", "out/data", "out/data/train", "out/data/test"] {
+        run(&world, &["verify", path]).ok();
+    }
+    let refused = world.export(&[&split[..], &["--json-columns", "nested"]].concat());
+    assert_eq!(refused.code, Some(2));
+    let why = "--split needs the types of nested JSON columns: give --schema";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
 }

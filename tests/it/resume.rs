@@ -274,6 +274,22 @@ fn interrupted_export_resumes_with_all_parts() {
 }
 
 #[test]
+fn dry_run_knows_an_interrupted_export() {
+    let world = interrupted();
+    let dry = |more: &[&str]| world.export(&[&ARGUMENTS[..], &["--dry-run"], more].concat());
+    let said = dry(&[]).ok().stdout;
+    let (_, requests) = said.split_once(" in ").unwrap();
+    let requests: u64 = requests.split_once(' ').unwrap().0.parse().unwrap();
+    assert!(said.ends_with("; 600 rows of an interrupted run would be kept\n"), "{said}");
+    assert_eq!(requests, PAGES - 3 * PAGES_OF_PART + 2);
+    assert!(!dry(&["--restart"]).ok().stdout.contains("interrupted"));
+    let other = dry(&["--columns", "id,input"]);
+    assert_eq!((other.code, other.stdout.as_str()), (Some(73), ""));
+    assert!(other.stderr.contains("cannot be resumed: --columns was "), "{}", other.stderr);
+    continues_with(&world, 3);
+}
+
+#[test]
 fn slow_first_page_does_not_refetch_kept_pages() {
     let world = interrupted();
     let slow = Fault::Delay(Duration::from_millis(80));
@@ -294,7 +310,7 @@ fn damage_in_the_staging_is_fetched_again() {
         file.set_len(file.metadata().unwrap().len() - by).unwrap();
     };
     type Damage<'a> = (&'a str, u64, &'a dyn Fn(&Path));
-    let table: [Damage<'_>; 11] = [
+    let table: [Damage<'_>; 12] = [
         ("half a line appended to the journal", 3, &|root| {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
@@ -321,6 +337,7 @@ fn damage_in_the_staging_is_fetched_again() {
         }),
         ("a missing file of ids", 1, &|root| fs::remove_file(root.join("ids/1")).unwrap()),
         ("a truncated file of ids", 2, &|root| truncate(root.join("ids/2"), 16)),
+        ("a flipped bit in a file of ids", 1, &|root| flip(root.join("ids/1"))),
     ];
     for (damage, parts, apply) in table {
         println!("{damage}");
@@ -338,7 +355,7 @@ fn another_plan_is_refused_until_restart() {
     let ran = world.export(&[&ARGUMENTS[..], &["--columns", "id,input"]].concat());
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 73
-    error: rows: an interrupted export to it cannot be resumed: its setting columns was ["id","order","input","expected_output","persona","tags","additional_properties"], now it is ["id","input"]
+    error: rows: an interrupted export to it cannot be resumed: --columns was "id, order, input, expected_output, persona, tags, additional_properties", now it is "id, input"
       hint: give --restart to delete its parts and start over
     "#);
     assert_eq!(fs::read(&before).unwrap(), journal, "the journal has changed");

@@ -211,7 +211,13 @@ def _lazy(types: dict[str, str], begin: Any) -> polars.LazyFrame:
         "timestamp": pl.Datetime("us", "UTC"),
     }
     names = list(types)
-    schema = {name: known.get(kind, pl.String()) for name, kind in types.items()}
+
+    def dtype(kind: str) -> polars.DataType:
+        """Returns the type of a column. The name of a type of lists is that of its elements and brackets."""
+        plain = known.get(kind.removesuffix("[]"), pl.String())
+        return pl.List(plain) if kind.endswith("[]") else plain
+
+    schema = {name: dtype(kind) for name, kind in types.items()}
 
     def source(
         with_columns: list[str] | None,

@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _native
 from ._client import _lazy
-from ._options import ConvertOptions, HasLocation, OpenOptions, Path, checked, place, with_options, without_secrets
+from ._options import (
+    ConvertOptions,
+    HasLocation,
+    OpenOptions,
+    Path,
+    StoredRowOptions,
+    TransformOptions,
+    checked,
+    place,
+    with_options,
+    without_secrets,
+)
 from ._progress import display
 from ._summary import Summary
 from ._tables import Rows, Stream
 from ._text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     import polars
     from typing_extensions import Self, Unpack
-
-    from ._progress import ProgressOption
 
 
 @with_options(ConvertOptions, progress="auto")
@@ -69,28 +76,53 @@ class Export:
         """The path or the URL."""
         return fspath(self._location)
 
-    def read(
-        self, *, columns: Iterable[str] | None = None, progress: ProgressOption = "auto"
-    ) -> Rows:
-        """Reads the rows into memory. ``progress`` is as in :class:`RowOptions`."""
-        return Rows(self._begun(columns, progress).read_all())
+    @with_options(StoredRowOptions, progress="auto")
+    def read(self, **options: Unpack[StoredRowOptions]) -> Rows:
+        """Reads the rows into memory.
 
-    def stream(
-        self, *, columns: Iterable[str] | None = None, progress: ProgressOption = "auto"
-    ) -> Stream:
-        """Begins to read the rows, in bounded memory. ``progress`` is as in :class:`RowOptions`."""
-        return Stream(self._begun(columns, progress))
+        Parameters
+        ----------
+        **options
+            The options of :func:`read` that choose rows and columns, and ``progress``. Expressions see the fields of the
+            API, but not the computed columns of the export.
 
-    def scan(self) -> polars.LazyFrame:
-        """Returns a lazy frame of Polars, which reads only the columns that a query needs.
+        Examples
+        --------
+        >>> import overmind_export as oe, tempfile
+        >>> with oe.demo(rows=1000) as demo, tempfile.TemporaryDirectory() as folder:
+        ...     _ = oe.export(demo.dataset, f"{folder}/rows.parquet", base_url=demo.url, api_key="demo")
+        ...     rows = oe.open(f"{folder}/rows.parquet").read(where=".order < 3", columns=["order"])
+        >>> rows.to_arrow().to_pydict()
+        {'order': [0, 1, 2]}
+        """
+        return Rows(self._begun(checked("read", options, StoredRowOptions)).read_all())
+
+    @with_options(StoredRowOptions, progress="auto")
+    def stream(self, **options: Unpack[StoredRowOptions]) -> Stream:
+        """Begins to read the rows, in bounded memory. The options are those of :meth:`read`."""
+        return Stream(self._begun(checked("stream", options, StoredRowOptions)))
+
+    @with_options(TransformOptions)
+    def scan(self, **options: Unpack[TransformOptions]) -> polars.LazyFrame:
+        """Returns a lazy frame of Polars. Without options, it reads only the columns that a query needs.
 
         Needs the extra ``polars``.
+
+        Parameters
+        ----------
+        **options
+            The options of :meth:`read`.
         """
-        with self.stream(progress=False) as stream:
+        given = checked("scan", options, TransformOptions)
+        with Stream(self._begun({"progress": False} | given)) as stream:
             types = dict(zip(stream.column_names, stream._inner.column_types, strict=True))
+        is_computed = given.get("column") is not None
 
         def begin(columns: list[str], limit: int | None) -> Stream:
-            return self.stream(columns=columns)
+            # Polars stops to read after a limit. A computed column can decide which rows are kept, also one that a query
+            # does not need.
+            wanted: dict[str, Any] = {} if is_computed else {"columns": columns, "drop": None}
+            return Stream(self._begun(given | wanted))
 
         return _lazy(types, begin)
 
@@ -111,12 +143,9 @@ class Export:
         text = _native.manifest(self._location, self._options)
         return None if text is None else cast("dict[str, Any]", json.loads(text))
 
-    def _begun(
-        self, columns: Iterable[str] | None, progress: ProgressOption
-    ) -> _native.Stream:
-        chosen = columns if columns is None or isinstance(columns, str) else list(columns)
-        options = self._options | {"columns": chosen, "progress": display(progress)}
-        return _native.stream_export(self._location, options)
+    def _begun(self, given: dict[str, Any]) -> _native.Stream:
+        options = self._options | {"progress": "auto"} | given
+        return _native.stream_export(self._location, options | {"progress": display(options["progress"])})
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_location": self._location, "_options": without_secrets(self._options)}

@@ -6,6 +6,7 @@ style sheet and no script. Text from outside is escaped, and cannot become a for
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,8 @@ def _table(rows: Rows | Batch, shown: int) -> str:
 
 def _head(name: str, kind: str) -> str:
     style = "" if kind in ("int", "float") else f' style="{_LEFT}"'
-    shown = _KINDS.get(kind, kind)
+    plain = kind.removesuffix("[]")
+    shown = _KINDS.get(plain, plain) if plain == kind else f"list of {_KINDS.get(plain, plain)}"
     return f'<th{style}>{_text(name)}<br><span style="{_FAINT}">{shown}</span></th>'
 
 
@@ -86,7 +88,8 @@ def _cell(value: object, longest: int = _SHOWN_CHARACTERS) -> str:
         value = str(value).lower()
     if isinstance(value, (int, float)):
         return f"<td>{value}</td>"
-    text = str(value)
+    # A list has values that JSON has: times are text here. The rest of a long list would not be shown.
+    text = json.dumps(value[: longest + 1], ensure_ascii=False) if isinstance(value, list) else str(value)
     style = _NARROW if len(text) <= _ON_ONE_LINE else _WIDE
     return f'<td style="{style}">{_text(text, longest)}</td>'
 

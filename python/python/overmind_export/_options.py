@@ -23,7 +23,10 @@ Column: TypeAlias = Literal[
     "id", "order", "input", "expected_output", "persona", "tags", "additional_properties"
 ]
 Source: TypeAlias = Literal["seed", "synthetic", "augmented", "production"]
-ColumnType: TypeAlias = Literal["string", "int", "float", "bool", "timestamp", "json"]
+ColumnType: TypeAlias = Literal[
+    "string", "int", "float", "bool", "timestamp", "json",
+    "string[]", "int[]", "float[]", "bool[]", "timestamp[]", "json[]",
+]
 Format: TypeAlias = Literal["parquet", "arrow", "jsonl", "csv"]
 
 
@@ -215,6 +218,13 @@ class OpenOptions(TypedDict, total=False):
     record: Path | None
     max_value_bytes: int | None
     storage_options: Mapping[str, str] | None
+
+
+class StoredRowOptions(TransformOptions, total=False):
+    """Which rows and columns of an export to read."""
+
+    progress: ProgressOption
+    """As for :class:`RowOptions`."""
 
 
 class StoreOptions(TypedDict, total=False):

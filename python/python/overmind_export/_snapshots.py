@@ -101,6 +101,14 @@ class SnapshotResult:
         Number of rows that were read: more than ``rows`` if the job's transformation left some out.
     failed_rows : int
         Number of rows on which an expression failed.
+    rescued_rows : int
+        Number of rows with a value that does not fit the pinned schema of nested columns. The column ``_rescued`` has it.
+    duplicate_rows : int
+        Number of rows that were left out because they equal an earlier one.
+    replaced_rows : list of int
+        Number of rows in which each path of ``mask`` and then of ``pseudonymise`` has replaced a value.
+    splits : list of dict
+        The splits, each with its ``name``, ``rows`` and ``digest``.
     digest : str or None
     error : Error or None
         Why the run failed for this dataset.
@@ -117,6 +125,10 @@ class SnapshotResult:
     bytes: int
     rows_read: int | None
     failed_rows: int
+    rescued_rows: int
+    duplicate_rows: int
+    replaced_rows: list[int]
+    splits: list[dict[str, Any]]
     digest: str | None
     error: Error | None = field(compare=False)
 
@@ -130,8 +142,10 @@ class JobResult:
     job : str
     status : {"stored", "unchanged", "failed"}
         Failed if the run or any dataset failed, otherwise stored if any dataset was stored.
-    rows, bytes, rows_read, failed_rows : int
+    rows, bytes, rows_read, failed_rows, duplicate_rows, rescued_rows : int
         Of the snapshots that this run stored.
+    replaced_rows : list of int
+        As in :class:`SnapshotResult`.
     snapshots : list of SnapshotResult
         One for each dataset. There is at most one unless the job has ``select = "all"``.
     pruned : list of str
@@ -154,6 +168,9 @@ class JobResult:
     bytes: int
     rows_read: int
     failed_rows: int
+    rescued_rows: int
+    duplicate_rows: int
+    replaced_rows: list[int]
     snapshots: list[SnapshotResult]
     pruned: list[str]
     folder: str
@@ -362,19 +379,25 @@ def _result(folder: str, line: dict[str, Any]) -> JobResult:
     datasets = [_dataset_result(folder, it) for it in line["snapshots"]]
     own = _error(line["error"])
     error = own or next((it.error for it in datasets if it.error), None)
-    names = ("job", "status", "rows", "rows_read", "failed_rows", "bytes", "pruned", "exit_code", "requests")
-    plain = {name: line[name] for name in (*names, "retries", "seconds", "started_at", "finished_at")}
-    return JobResult(folder=folder, snapshots=datasets, error=error, _line=line, **plain)
+    counts = ("rows", "rows_read", "failed_rows", "duplicate_rows", "rescued_rows", "bytes", "requests", "retries")
+    names = ("job", "status", "pruned", "exit_code", "seconds", "started_at", "finished_at")
+    plain = {name: line[name] for name in (*names, *counts)}
+    replaced = line.get("replaced_rows", [])
+    return JobResult(
+        folder=folder, snapshots=datasets, error=error, replaced_rows=replaced, _line=line, **plain
+    )
 
 
 def _dataset_result(folder: str, line: dict[str, Any]) -> SnapshotResult:
-    rows = ("rows", "rows_read", "failed_rows", "bytes", "digest")
+    rows = ("rows", "rows_read", "failed_rows", "duplicate_rows", "rescued_rows", "bytes", "digest")
     names = ("dataset", "name", "version", "status", "unchanged_by", *rows)
     stored = line["path"] is not None
     return SnapshotResult(
         taken=_taken(line["snapshot"]) if stored else None,
         location=f"{folder}/{line['path']}" if stored else None,
         error=_error(line["error"]),
+        replaced_rows=line.get("replaced_rows", []),
+        splits=line.get("splits", []),
         **{name: line[name] for name in names},
     )
 

@@ -37,6 +37,8 @@ class Summary:
     replaced_rows : list of int or None
         Rows in which each path of ``mask`` and then of ``pseudonymise`` has replaced a value, in the order of the paths
         in ``transform``.
+    splits : list of dict or None
+        Of an export with ``split``: the splits, each with its ``name``, ``rows`` and ``digest``.
     source_digest : str or None
         Of a conversion: the digest of the rows that were read. Without a transformation, it is ``digest``.
     pages, requests, retries, received_bytes : int or None
@@ -66,6 +68,7 @@ class Summary:
     transform: dict[str, Any] | None = None
     duplicate_rows: int | None = None
     replaced_rows: list[int] | None = None
+    splits: list[dict[str, Any]] | None = None
     source_digest: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

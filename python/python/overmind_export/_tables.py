@@ -97,7 +97,8 @@ class ArrowSource:
             As in ``pandas.read_parquet``. By default, strings have the default type of pandas, and integers have
             ``Int64`` and booleans ``boolean``, which keep them exact also if some are missing.
         json : {"text", "objects"}, default "text"
-            ``"objects"`` decodes the JSON columns to Python objects. A missing value is None.
+            ``"objects"`` decodes the JSON columns, and the elements of columns of JSON lists, to Python objects. A missing
+            value is None.
         """
         if json not in ("text", "objects"):
             raise UsageError(f"`json` must be 'text' or 'objects', not {json!r}")
@@ -119,9 +120,8 @@ class ArrowSource:
         if json == "objects":
             loads = _json_loads()
             for name, kind in zip(self.column_names, self._inner.column_types, strict=True):
-                if kind == "json":
-                    texts = table.column(name).to_pylist()
-                    objects[name] = [None if text is None else loads(text) for text in texts]
+                if kind in ("json", "json[]"):
+                    objects[name] = [_decoded(value, loads) for value in table.column(name).to_pylist()]
         frame: pandas.DataFrame = table.to_pandas(types_mapper=mapper)
         for name, values in objects.items():
             frame[name] = pd.Series(values, index=frame.index, dtype=object)
@@ -139,6 +139,13 @@ class ArrowSource:
         relation: duckdb.DuckDBPyRelation = (db if connection is None else connection).sql("from rows")
         del rows
         return relation
+
+
+def _decoded(value: str | list[str | None] | None, loads: Callable[[str], Any]) -> Any:
+    """Decodes JSON text, or the JSON texts in a list."""
+    if isinstance(value, list):
+        return [_decoded(item, loads) for item in value]
+    return None if value is None else loads(value)
 
 
 def _json_loads() -> Callable[[str], Any]:

@@ -61,9 +61,10 @@ impl Shared {
         let file = destination.create(0, "jsonl").unwrap().hashed();
         file.writer().write_all(range.to_string().as_bytes()).unwrap();
         let closed = file.close().unwrap();
-        let ids = destination.create_ids(0, "jsonl").unwrap().unwrap();
+        let ids = destination.create_ids(0, "jsonl").unwrap().unwrap().hashed();
         ids.writer().write_all(&[0; 16]).unwrap();
-        ids.close().unwrap();
+        let ids_sha256 = ids.close().unwrap().sha256().map(str::to_owned);
+        assert!(ids_sha256.is_some());
         let page = u64::from(range);
         let part = Part {
             path: destination.part_name(0, "jsonl"),
@@ -75,6 +76,8 @@ impl Shared {
             failed: 0,
             duplicates: 0,
             replaced: Vec::new(),
+            rescued: 0,
+            rescued_paths: Vec::new(),
             bytes: closed.bytes,
             sha256: closed.sha256().unwrap().to_owned(),
             digest: Digest::default().to_string(),
@@ -85,6 +88,8 @@ impl Shared {
             has_next: true,
             last_order: None,
             entry_bytes: 16,
+            hash_key: None,
+            ids_sha256,
             ids: PathBuf::new(),
         };
         destination.keep(kept).unwrap();

@@ -83,6 +83,8 @@ impl Place {
             failed: 0,
             duplicates: 0,
             replaced: Vec::new(),
+            rescued: 0,
+            rescued_paths: Vec::new(),
             bytes: closed.bytes,
             sha256: closed.sha256().unwrap().to_owned(),
             digest: String::new(),

@@ -105,7 +105,11 @@ impl Prefix {
         let pending: Vec<_> = range.pending().collect();
         let (control, temp_dir) = (self.places.control.clone(), self.temp_dir.clone());
         let width = self.places.layout.width();
+        let parts = record.parts.len();
         let ids = kept::fetch_ids(&control, &temp_dir, &mut record.parts, width)?;
+        if record.parts.len() != parts {
+            return Ok(Some("the ids of its parts were changed".to_owned()));
+        }
         let staged = self.staged()?;
         staged.pending.extend(pending.into_iter().map(|part| (part.kept.part.path.clone(), part)));
         staged.ids.extend(ids);

@@ -139,11 +139,12 @@ pub(super) fn check_pending(target: &Remote, control: &Listing, parts: &[Part]) 
 }
 
 /// Downloads the ids of kept parts into a temporary folder, where the proof reads them. The caller must
-/// keep the returned folder until then. `width` is the number of parts that share their ids.
+/// keep the returned folder until then. `width` is the number of parts that share their ids. From the first part whose ids
+/// are not those that were written, the parts are not kept.
 pub(super) fn fetch_ids(
     control: &Remote,
     temp_dir: &Path,
-    kept: &mut [KeptPart],
+    kept: &mut Vec<KeptPart>,
     width: usize,
 ) -> Result<Option<TempDir>> {
     if kept.is_empty() {
@@ -151,13 +152,20 @@ pub(super) fn fetch_ids(
     }
     let failed = |error| Error::io("keep ids in", temp_dir)(error);
     let folder = tempfile::tempdir_in(temp_dir).map_err(failed)?;
+    let mut intact = 0;
     for (group, kept) in kept.chunks_mut(width).enumerate() {
         let path = folder.path().join(group.to_string());
         let Some(first) = kept.first() else { continue };
         let mut object = control.child(&ids_name(&first.part.path)).open()?;
-        let mut file = File::create(&path).map_err(failed)?;
+        let mut file = File::create_new(&path).map_err(failed)?;
         io::copy(&mut object, &mut file).map_err(failed)?;
+        let written = File::open(&path).and_then(|mut file| examine(&mut file)).map_err(failed)?;
+        if kept.iter().any(|kept| kept.ids_sha256.as_ref() != Some(&written.sha256)) {
+            break;
+        }
         kept.iter_mut().for_each(|kept| kept.ids.clone_from(&path));
+        intact += kept.len();
     }
+    kept.truncate(intact);
     Ok(Some(folder))
 }

@@ -38,7 +38,7 @@ pub(crate) use self::{
     prefix::Prefix,
     upload::Upload,
 };
-use super::{Header, Interrupted, OutputRequest};
+use super::{Header, Interrupted, OutputRequest, Resumable, resumable::not_resumed};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote, Target, UNREACHABLE},
@@ -69,6 +69,25 @@ pub(super) fn interrupted(
     staging: Option<&Location>,
 ) -> Result<Option<Interrupted>> {
     kept::interrupted(&control_folder(target, None, staging)?)
+}
+
+/// Returns what a run with this header would keep of an interrupted export.
+pub(super) fn resumable(
+    target: &Remote,
+    wanted: &OutputRequest,
+    header: &Header,
+) -> Result<Option<Resumable>> {
+    let control = control_folder(target, wanted.record.as_ref(), wanted.staging.as_ref())?;
+    let Some(begun) = kept::begun(&control)? else { return Ok(None) };
+    let names = control.names()?;
+    let parts = kept::finished_parts(&control, &names, &begun.lineage, &wanted.layout)?;
+    match begun.header.difference(header).filter(|_| !parts.is_empty()) {
+        Some(difference) => Err(not_resumed(target.to_string().into(), &difference)),
+        None => {
+            let kept = parts.iter().map(|pending| &pending.kept);
+            Ok(Resumable::of(kept, wanted.layout.width()))
+        }
+    }
 }
 
 /// Finishes the publication that an ended run has begun, if there is one. Otherwise removes the control objects of

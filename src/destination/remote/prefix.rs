@@ -46,7 +46,10 @@ use super::{
     with_hint,
 };
 use crate::{
-    destination::{FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open, tidied},
+    destination::{
+        FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open,
+        resumable::not_resumed, tidied,
+    },
     error::{Error, Result},
     location::{Location, Remote},
     record::manifest::{Manifest, Part},
@@ -183,12 +186,7 @@ impl Prefix {
             match begun.header.difference(header) {
                 _ if parts.is_empty() => {}
                 Some(difference) => {
-                    return Err(Error::Output {
-                        path: self.places.location.to_path(),
-                        why: format!("an interrupted export to it cannot be resumed: {difference}"),
-                        hint: Some("give `restart` to delete its parts and start over"),
-                        source: None,
-                    });
+                    return Err(not_resumed(self.places.location.to_path(), &difference));
                 }
                 None => {
                     lineage = begun.lineage;
@@ -200,6 +198,7 @@ impl Prefix {
         let mut kept: Vec<KeptPart> = pending.iter().map(|pending| pending.kept.clone()).collect();
         let width = self.places.layout.width();
         let ids = kept::fetch_ids(&control, &self.temp_dir, &mut kept, width)?;
+        pending.truncate(kept.len());
         self.drop_all_but(&seen, &kept)?;
         control.child(&format!("run-{token}")).write(b"")?;
         if kept.is_empty() {
@@ -305,9 +304,7 @@ impl Prefix {
     /// Records a part that a later run does not keep.
     pub(in crate::destination) fn note_part(&mut self, part: &Part) -> Result<()> {
         self.lock()?.check()?;
-        let (part, ids) = (part.clone(), PathBuf::new());
-        let kept = KeptPart { part, has_next: false, last_order: None, entry_bytes: 16, ids };
-        self.record_pending(None, kept)
+        self.record_pending(None, KeptPart::without_ids(part.clone()))
     }
 
     /// Records a part whose blocks are all in the store.

@@ -80,10 +80,10 @@ impl ReadUnits for FakeFile {
         let first: usize = self.units[..unit].iter().sum();
         let rows = first..first + self.units[unit];
         let damaged = (self.damaged == Some(unit)).then(|| Err(damaged()));
-        let batches = rows.map(|row| Ok(batch(row))).chain(damaged);
-        Ok(Box::new(batches.map(move |batch| {
+        let mut batches = rows.map(|row| Ok(batch(row))).chain(damaged);
+        Ok(Box::new(iter::from_fn(move || {
             let _open = &guard;
-            batch
+            batches.next()
         })))
     }
 }

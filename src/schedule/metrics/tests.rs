@@ -40,6 +40,8 @@ fn runs_are_counted_by_result() {
     assert!(values(&metrics).contains(&"overmind_export_running{job=\"a\"} 1".to_owned()));
     metrics.ended("a", RunEnd::Stored, 10, 2000, 1.5, at("2026-11-21T00:00:00Z"));
     metrics.ended("a", RunEnd::Unchanged, 10, 2000, 0.5, at("2026-11-22T00:00:00Z"));
+    metrics.rescued("a", 3);
+    metrics.rescued("gone", 3);
     metrics.ended("a", RunEnd::Failed, 0, 0, 9.0, at("2026-11-23T00:00:00Z"));
     metrics.ended("a", RunEnd::Interrupted, 0, 0, 3.0, at("2026-11-24T00:00:00Z"));
     let values = values(&metrics);
@@ -50,6 +52,7 @@ fn runs_are_counted_by_result() {
         "overmind_export_runs_total{job=\"a\",result=\"interrupted\"} 1",
         "overmind_export_rows_total{job=\"a\"} 10",
         "overmind_export_bytes_total{job=\"a\"} 2000",
+        "overmind_export_rescued_rows{job=\"a\"} 3",
         "overmind_export_run_duration_seconds{job=\"a\"} 3.0",
         "overmind_export_running{job=\"a\"} 0",
         "overmind_export_last_success_timestamp_seconds{job=\"a\"} 1795305600",

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::*;
 use crate::{
     batch::ColumnType,
+    client::Row,
     transform::{
         OnError, Transform,
         tests::{EMPTY, ROW},
@@ -17,7 +18,7 @@ const STUCK: &str = r#"("a" * 20000000) | indices("a" * 10000000 + "b") == []"#;
 const SLOW: &str =
     r#"reduce range(200000) as $i ("x" * 100000; . as $text | indices("xy") | $text) | true"#;
 
-const LIMITS: StageLimits = StageLimits { threads: 2, bytes: 1000 };
+const LIMITS: StageLimits = StageLimits { threads: 2, bytes: 1000, hash_key: None };
 
 #[derive(Debug)]
 struct Rows(u64, Vec<Row<'static>>);

@@ -183,6 +183,7 @@ fn each_case() {
         persona: None,
         tags: Some(&brackets),
         additional_properties: None,
+        has_id: true,
         compact: false,
     };
     let empty = Row { input: None, expected_output: None, tags: None, ..row };

@@ -1,8 +1,14 @@
 //! Conversions that are stopped or killed, and the files that they leave.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
-use overmind_export::demo::{Fault, FaultAttempt, Faults, Options};
+use overmind_export::{
+    Convert, ConvertOptions, ConvertPlan, Transform,
+    demo::{Fault, FaultAttempt, Faults, Options},
+};
 
 use super::{convert, export, run, verified};
 use crate::{
@@ -49,6 +55,35 @@ fn interrupted_conversion_leaves_nothing() {
     error: interrupted by SIGTERM
       hint: nothing was written: run the same command again
     ");
+}
+
+#[test]
+fn dropped_conversion_ends_its_threads() {
+    let world = super::world(transform::rows(3000));
+    export(&world, &["-o", "source.parquet"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut options = ConvertOptions::new(world.path("source.parquet"), world.path("out.jsonl"));
+    options.transform = Transform::new().keep_where(SLOW);
+    options.encode_threads = Some(1);
+    let plan = ConvertPlan::new(options).unwrap();
+    runtime.block_on(async {
+        let staged = async {
+            while !is_staged(&world, "out.jsonl") {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            ended = Convert::new(plan).run() => panic!("{ended:?}"),
+            () = staged => {}
+        }
+    });
+    // The lock of the output is free again, long before all rows are through.
+    wait_until(|| {
+        let ran = run(&world, &["source.parquet", "-o", "out.jsonl"]);
+        assert!(matches!(ran.code, Some(0 | 75)), "{ran:?}");
+        ran.code == Some(0)
+    });
+    assert!(verified(&world, "out.jsonl").contains("ok, "));
 }
 
 #[test]

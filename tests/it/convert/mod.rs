@@ -1,10 +1,13 @@
 //! `convert`: the same rows in another format, layout or place, and what the record says of them.
 
+mod crafted;
 mod formats;
 #[cfg(unix)]
 mod interrupted;
+mod nested;
 mod recorded;
 mod refused;
+mod replaced;
 mod shaped;
 #[cfg(feature = "clouds")]
 mod stores;

@@ -1,5 +1,7 @@
 //! Conversions that are refused before anything is read or written.
 
+use std::fs;
+
 use super::{export, run, world};
 use crate::{transform, tree::content};
 
@@ -8,11 +10,18 @@ fn output_that_would_change_the_source_is_refused() {
     let world = world(transform::rows(50));
     export(&world, &["-o", "a/"]);
     export(&world, &["-o", "rows.parquet", "--manifest"]);
+    export(&world, &["-o", "e/", "--record", "rec.jsonl"]);
+    // Parts that a killed run has left.
+    fs::create_dir_all(world.path(".out.partial/data")).unwrap();
+    fs::copy(world.path("rows.parquet"), world.path(".out.partial/data/p.parquet")).unwrap();
     #[cfg(unix)]
     for (link, to) in [("link", "a"), ("link.parquet", "rows.parquet")] {
         std::os::unix::fs::symlink(to, world.path(link)).unwrap();
     }
-    let files = || (world.entries(), content(&world.path("a")), world.read("rows.parquet"));
+    let files = || {
+        let staged = content(&world.path(".out.partial"));
+        (world.entries(), content(&world.path("a")), world.read("rec.jsonl"), staged)
+    };
     let before = files();
     let mut told = String::new();
     for (source, arguments) in [
@@ -26,6 +35,8 @@ fn output_that_would_change_the_source_is_refused() {
         ("a/part-00000.parquet", &["-o", "a/"]),
         ("a/", &["-o", "b/", "--record", "a.manifest.json"]),
         ("a/", &["-o", "b/", "--record", "link/b.json"]),
+        ("e/", &["--source-record", "rec.jsonl", "-o", "rec.jsonl"]),
+        (".out.partial/data/p.parquet", &["-o", "out/", "--restart"]),
     ] {
         told += &run(&world, &[&[source, "--overwrite"], arguments].concat()).told(&world);
     }
@@ -50,6 +61,10 @@ fn output_that_would_change_the_source_is_refused() {
     error: the record a.manifest.json of the output would replace the source a/ or its record: give another place
     exit 2
     error: the record link/b.json of the output would replace the source a/ or its record: give another place
+    exit 2
+    error: the output rec.jsonl would replace rec.jsonl, the record of the source e/: give another output
+    exit 2
+    error: the output out/ would delete the source .out.partial/data/p.parquet, which lies in its staging: give another output, and remove the source afterwards
     ");
     assert!(files() == before);
 }

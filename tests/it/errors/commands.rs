@@ -91,6 +91,7 @@ fn json_summary_is_one_object_on_standard_output() {
       "pages": 3,
       "received_bytes": 62954,
       "requests": 3,
+      "rescued_rows": 0,
       "retries": 0,
       "rows": 250,
       "rows_read": 250,
@@ -133,7 +134,7 @@ fn dry_run_requests_one_page_and_writes_nothing() {
 
     $ overmind-export export ID -o parts/ --dry-run --json
     exit 0
-    {"dataset":"ID","output":"parts/","count":250,"rows":250,"rows_per_page":100,"requests":3}
+    {"dataset":"ID","output":"parts/","count":250,"rows":250,"rows_per_page":100,"kept_rows":0,"requests":3}
     "#);
     assert_eq!(world.server.stats().requests, lines.len() as u64);
     assert_eq!(world.entries(), [""; 0]);

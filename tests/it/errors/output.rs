@@ -312,7 +312,7 @@ fn changed_plan_does_not_resume_the_export() {
 
     $ overmind-export export ID -o parts/ --rows-per-file 200
     exit 73
-    error: parts/: an interrupted export to it cannot be resumed: its setting rows_per_file was 100, now it is 200
+    error: parts/: an interrupted export to it cannot be resumed: --rows-per-file was 100, now it is 200
       hint: give --restart to delete its parts and start over
     ");
     world.server.set_faults(Faults::none());

@@ -51,6 +51,7 @@ fn metrics_file_has_every_job_and_its_last_success() {
     overmind_export_last_run_rows{job="gone"} 0
     overmind_export_last_run_bytes{job="good"} BYTES
     overmind_export_last_run_bytes{job="gone"} 0
+    overmind_export_rescued_rows{job="good"} 0
     "#);
 
     // A failure keeps the time of the last success. The jobs that did not run now are still there.

@@ -130,6 +130,32 @@ fn failed_rows_of_a_job_are_told() {
 }
 
 #[test]
+fn duplicates_replacements_and_splits_of_a_job_are_told() {
+    let keys = "dedupe = \".order % 100\"\nmask = \".persona\"\nsplit = \"train=0.5,test=0.5\"\nsplit_by = \".id\"";
+    let nightly = Nightly::one(250, keys);
+    let ran = nightly.snapshot(&[]).ok();
+    let left_out = "  left out, because they equal an earlier row: 150 rows\n";
+    assert!(ran.stderr.contains(left_out), "{}", ran.stderr);
+    let told = &nightly.history("nightly")[0];
+    let own = &told["snapshots"][0];
+    let path = nightly.world.path("snaps/.overmind/nightly/latest.json");
+    let latest: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let rows = |split: &Value| split["rows"].as_u64().unwrap();
+    for found in [told, own, &latest] {
+        assert_eq!((&found["rows"], &found["duplicate_rows"]), (&100.into(), &150.into()));
+        let replaced = found["replaced_rows"][0].as_u64().unwrap();
+        assert!(0 < replaced && replaced <= 100, "{found}");
+    }
+    for found in [own, &latest] {
+        let [train, test] = found["splits"].as_array().unwrap().as_slice() else {
+            panic!("{found}")
+        };
+        assert_eq!((&train["name"], &test["name"]), (&"train".into(), &"test".into()));
+        assert_eq!(rows(train) + rows(test), 100);
+    }
+}
+
+#[test]
 fn job_stores_splits_and_deletes_them() {
     let keys = "split = \"train=0.7,test=0.3\"\nsplit_by = \".id\"\nrows_per_file = 100\n\
                 keep = { last = 2 } # end";

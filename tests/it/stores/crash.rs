@@ -401,7 +401,7 @@ fn damaged_kept_parts_are_fetched_again() {
         let keys = place.store.keys();
         place.store.path(keys.iter().find(|key| key.starts_with(start)).unwrap())
     };
-    let table: [(&str, u64, Damage<'_>); 4] = [
+    let table: [(&str, u64, Damage<'_>); 5] = [
         ("nothing", 6, &|_, _| ()),
         ("a visible part", 10, &|place, _| {
             let record = named(place, "_rows.partial/part-00001");
@@ -410,6 +410,12 @@ fn damaged_kept_parts_are_fetched_again() {
         }),
         ("missing ids", 10, &|place, _| {
             fs::remove_file(named(place, "_rows.partial/ids-00001")).unwrap();
+        }),
+        ("a flipped bit in the ids", 10, &|place, _| {
+            let path = named(place, "_rows.partial/ids-00001");
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[7] ^= 1;
+            fs::write(path, bytes).unwrap();
         }),
         ("a truncated record", 10, &|place, _| {
             fs::write(named(place, "_rows.partial/part-00001"), "{\"half").unwrap();

@@ -13,6 +13,7 @@ mod late;
 mod locks;
 mod messages;
 mod nested;
+mod pinned;
 pub(crate) mod server;
 mod snapshots;
 mod split;

@@ -14,7 +14,7 @@ use crate::{
 const SOON: Duration = Duration::from_secs(30);
 
 /// A store, and a job with its root in the store.
-fn nightly(lines: &str) -> (Store, Nightly) {
+pub(super) fn nightly(lines: &str) -> (Store, Nightly) {
     let store = Store::start();
     let url = store.url();
     let jobs = format!(
@@ -52,7 +52,7 @@ fn staged(store: &Store) -> Vec<String> {
     names
 }
 
-fn json(store: &Store, name: &str) -> Vec<Value> {
+pub(super) fn json(store: &Store, name: &str) -> Vec<Value> {
     let bytes = &store.objects()[&format!("nights/.overmind/nightly/{name}")];
     serde_json::Deserializer::from_slice(bytes).into_iter().map(Result::unwrap).collect()
 }

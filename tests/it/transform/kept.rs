@@ -125,7 +125,10 @@ fn recipe_ran(world: &World, recipe: &str) -> Ran {
 fn recipes_of_the_guide_work() {
     let page = include_str!("../../../src/guide/shaping.md");
     let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let recipes: Vec<&str> = blocks.flat_map(str::lines).collect();
+    // `snapshots::pinned` runs the recipe for jobs.
+    let is_for_jobs = |line: &&str| line.starts_with("overmind-export schema --accept");
+    let recipes: Vec<&str> =
+        blocks.flat_map(str::lines).filter(|line| !is_for_jobs(line)).collect();
     assert!(recipes.len() >= 10);
     assert!(recipes.iter().filter(|it| it.contains(" export ")).count() >= 12);
     let world = world(1000);

@@ -5,6 +5,7 @@ mod columns;
 mod deduped;
 mod failed;
 mod kept;
+mod lists;
 mod mapped;
 mod masked;
 mod preview;

@@ -137,7 +137,77 @@ fn options_are_refused_before_a_request() {
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(why), "{}", ran.stderr);
     }
-    world.export(&["-o", "rows.parquet"]).ok();
-    let ran = Ran::of(world.command().args(["preview", "rows.parquet", "--where", ".id"]));
-    assert_eq!(ran.code, Some(2));
+}
+
+#[test]
+fn exports_are_previewed_like_their_dataset() {
+    let world = world(1000);
+    let billing = r#".tags.topic == "billing""#;
+    let key = world.path("key");
+    std::fs::write(&key, "canary00c0ffee0123456789abcdef0123456789abcdef0123456789abcdef01\n")
+        .unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let options: [&[&str]; 8] = [
+        &[
+            "--where",
+            billing,
+            "-n",
+            "3",
+            "--column",
+            "n:int[]=[.order, null]",
+            "--columns",
+            "order,n",
+        ],
+        &["--where", ".order > 997", "--columns", "order"],
+        &["--sample", "0.1", "--seed", "3", "-n", "7", "--drop", "input"],
+        &["--dedupe", ".tags.topic", "--mask", ".persona, .input.messages[].content"],
+        &["--where", "if .order == 1 then error(\"x\") else true end", "--on-error", "skip"],
+        &["--pseudonymise", ".persona", "--pseudonym-key-file", "key", "-n", "2"],
+        &["--explain", "--where", ".order != 1", "--sample", "0.5", "--dedupe", ".tags.topic"],
+        &["--explain", "--column", "a:int=if .order > 3 then \"a\" else 1 end", "-n", "6"],
+    ];
+    for output in ["rows.parquet", "rows.arrow", "rows.jsonl", "rows.csv.gz", "parts/"] {
+        world
+            .export(
+                &["-o", output, "--rows-per-file", "300"][..if output == "parts/" { 4 } else { 2 }],
+            )
+            .ok();
+        for options in options {
+            for more in [&[][..], &["--json"]] {
+                let options = [options, more].concat();
+                let expected = preview(&world, &options).ok().stdout;
+                let name = output.trim_end_matches('/');
+                let ran = Ran::of(world.command().args(["preview", name]).args(&options)).ok();
+                // Only a file of lines does not say how many rows it has.
+                let expected = expected.replace("the dataset has", "the export has");
+                let known = ran.stdout == expected;
+                let is_lines = output.contains("jsonl") || output.contains("csv");
+                let unknown = expected.replace("; the export has 1,000", "");
+                let unknown = unknown.replace("2 of 1,000 rows", "the first 2 rows");
+                assert!(
+                    known || is_lines && ran.stdout == unknown,
+                    "{output} {options:?}\n{}",
+                    ran.stdout
+                );
+            }
+        }
+    }
+    for (arguments, code, why) in [
+        (&["--where", ".a b"][..], 2, "the expression should end before this"),
+        (&["--where", ".order | error(\"late\")"], 65, "row 1 (id 00000000-"),
+        (&["--mask", ".persna", "-n", "2000"], 65, "matches no value in"),
+        (&["--explain"], 2, "--explain explains a transformation: give --where"),
+        (&["--search", "x"], 2, "filters select a dataset"),
+    ] {
+        let ran = Ran::of(world.command().args(["preview", "rows.parquet"]).args(arguments));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    }
+    let ran =
+        Ran::of(world.command().args(["preview", "rows.jsonl", "--map", "{id}", "-n", "1"])).ok();
+    assert!(ran.stdout.ends_with("the first 1 line\n"), "{}", ran.stdout);
 }

@@ -204,7 +204,7 @@ fn run_with_another_key_is_not_resumed() {
     write_key(&world, "key", &KEY.replace('0', "1"));
     let other = world.export(&arguments);
     assert_eq!(other.code, Some(73), "{}", other.stderr);
-    assert!(other.stderr.contains("its setting transform was "), "{}", other.stderr);
+    assert!(other.stderr.contains("--pseudonym-key-file has another key now"), "{}", other.stderr);
     write_key(&world, "key", KEY);
     let resumed = world.export(&arguments).ok();
     assert!(resumed.stderr.contains("resuming: "), "{}", resumed.stderr);

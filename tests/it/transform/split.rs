@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use overmind_export::{
-    Batches, Location,
+    Batches, Digest, Location,
     arrow_array::{RecordBatch, cast::AsArray},
     demo::{Dataset, Fault, FaultAttempt, Faults, Options},
 };
@@ -170,7 +170,7 @@ fn rows_without_a_key_follow_on_error() {
     let several = split(&[".id, .order"]);
     assert!(several.stderr.contains("it has several outputs"), "{}", several.stderr);
     for (action, rows, hint) in
-        [("skip", 80, "left out"), ("null", 100, "because an expression failed: 20 rows")]
+        [("skip", 80, "left out"), ("null", 100, "kept, although an expression failed: 20 rows")]
     {
         let ran = split(&[".persona | if . == null then error else . end", "--on-error", action]);
         assert!(ran.stderr.contains(hint), "{}", ran.stderr);
@@ -279,7 +279,11 @@ fn interrupted_run_keeps_whole_groups_of_parts() {
     assert_eq!(overwrite("a=0.5,b=0.5").code, Some(69));
     world.server.set_faults(Faults::none());
     let other = overwrite("a=0.5,c=0.5");
-    assert!(other.stderr.contains("its setting transform was "), "{}", other.stderr);
+    assert!(
+        other.stderr.contains(r#"--split was "a=0.5, b=0.5", now it is "a=0.5, c=0.5""#),
+        "{}",
+        other.stderr
+    );
     overwrite("a=0.5,b=0.5").ok();
     assert_eq!(entries(&world.path("rows")), ["a", "b"]);
 }
@@ -353,6 +357,24 @@ fn verify_checks_folders_of_splits() {
     json["splits"][0]["rows"] = 1.into();
     fs::write(path("out.manifest.json"), json.to_string()).unwrap();
     problem(&|| (), "out", "rows of train with the digest");
+    // A record without one of the splits, and with the sums of the other one.
+    json = serde_json::from_str(&text).unwrap();
+    let is_train = |it: &Value| it["split"] == "train" || it["name"] == "train";
+    let (mut digest, mut rows) = (Digest::default(), 0);
+    for part in json["parts"].as_array().unwrap().iter().filter(|part| is_train(part)) {
+        let of_part = part["rows"].as_u64().unwrap();
+        digest.join(part["digest"].as_str().unwrap().parse().unwrap(), of_part);
+        rows += of_part;
+    }
+    json["parts"].as_array_mut().unwrap().retain(is_train);
+    json["splits"].as_array_mut().unwrap().retain(is_train);
+    (json["rows"], json["digest"]) = (rows.into(), digest.to_string().into());
+    fs::write(path("out.manifest.json"), json.to_string()).unwrap();
+    rename("out/test", "gone");
+    let why = r#"its parts are of the splits "train", and its transformation made "train, test""#;
+    problem(&|| (), "out", why);
+    assert!(Batches::open(&Location::from(path("out"))).is_err());
+    verify("out/train").ok();
     assert!(Batches::open(&Location::from(path("out"))).is_err());
 }
 
@@ -409,7 +431,7 @@ fn wrong_splits_send_no_request() {
         (
             &["-o", "a/", "--split", "a=0.5,b=0.5", "--json-columns", "nested"],
             2,
-            "--split cannot be combined with nested JSON columns",
+            "--split needs the types of nested JSON columns: give --schema",
         ),
         (&["-o", "a/", "--seed", "1"], 2, "--seed has no effect without --sample or --split"),
         (

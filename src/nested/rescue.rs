@@ -1,0 +1,239 @@
+//! Takes the values that do not fit the type of their column out of a row. `restore.rs` puts them back.
+//!
+//! ```text
+//!  JSON text of a column ──► text that fits its type, with null instead of other values ──► builder
+//!                       └──► the other values by path, such as {".input.n":"seven"}     ──► column `_rescued`
+//! ```
+//!
+//! A path has the place in each list: `.input.messages[1].content`. The values keep their tokens. Both halves together
+//! are equal to the original text.
+
+use std::collections::HashSet;
+
+use super::{
+    cursor::{JsonCursor, JsonKind, Read},
+    number::{float_of, integer_of},
+    paths::{NestPath, NestStep},
+    restore::{RescuePath, RescueStep},
+    text::write_string,
+    types::{NestedField, NestedType},
+};
+
+/// Name of the column with the values that do not fit.
+pub(crate) const RESCUED: &str = "_rescued";
+/// Most paths that are named in records and messages.
+const NAMED_PATHS: usize = 10;
+/// Longest path that is named, in bytes.
+const NAMED_BYTES: usize = 200;
+
+impl NestedField {
+    /// Returns the column of the values that do not fit.
+    pub(crate) fn rescued() -> Self {
+        let why = "values that do not fit the type of their column".to_owned();
+        Self::new(RESCUED, NestedType::Json { why, row: None })
+    }
+}
+
+/// The paths of values that did not fit: the first ones, with `[]` for every element of a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RescuedPaths(pub(crate) Vec<String>);
+
+impl RescuedPaths {
+    fn add(&mut self, path: &NestPath) {
+        if self.0.len() < NAMED_PATHS {
+            let mut path = path.to_string();
+            if path.len() > NAMED_BYTES {
+                path.truncate(path.floor_char_boundary(NAMED_BYTES));
+                path.push('…');
+            }
+            self.join(&[path]);
+        }
+    }
+
+    /// Adds paths that were found later.
+    pub(crate) fn join(&mut self, later: &[String]) {
+        for path in later {
+            if self.0.len() < NAMED_PATHS && !self.0.contains(path) {
+                self.0.push(path.clone());
+            }
+        }
+    }
+}
+
+/// Takes the values that do not fit out of the rows of a batch.
+#[derive(Debug)]
+pub(crate) struct Rescue {
+    /// The members of the object of each row; empty if everything fits.
+    rows: Vec<String>,
+    pub(crate) paths: RescuedPaths,
+}
+
+impl Rescue {
+    /// `rows` is the number of rows of the batch.
+    pub(crate) fn new(rows: usize) -> Self {
+        Self { rows: vec![String::new(); rows], paths: RescuedPaths::default() }
+    }
+
+    /// Returns the text of a column's value in a row, reduced to what fits its type. `null` is no value. Columns must
+    /// come in their order.
+    ///
+    /// # Errors
+    /// When the text is not JSON.
+    pub(crate) fn fitting(
+        &mut self,
+        (column, kind): (&str, &NestedType),
+        row: usize,
+        text: &str,
+    ) -> Read<String> {
+        let members = self.rows.get_mut(row).map(std::mem::take).unwrap_or_default();
+        let mut split = RowSplit {
+            cursor: JsonCursor::new(text),
+            place: RescuePath::of_column(column).to_string(),
+            path: NestPath::of_column(column),
+            fitting: String::with_capacity(text.len()),
+            members,
+            paths: &mut self.paths,
+        };
+        split.value(kind)?;
+        let RowSplit { cursor, fitting, members, .. } = split;
+        cursor.end()?;
+        if let Some(row) = self.rows.get_mut(row) {
+            *row = members;
+        }
+        Ok(fitting)
+    }
+
+    /// Returns the value of the column of rescued values in each row.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = Option<String>> {
+        self.rows.iter().map(|members| (!members.is_empty()).then(|| format!("{{{members}}}")))
+    }
+}
+
+/// A value that is being split.
+struct RowSplit<'a> {
+    cursor: JsonCursor<'a>,
+    /// The path with places, as text.
+    place: String,
+    /// The path without places.
+    path: NestPath,
+    fitting: String,
+    members: String,
+    paths: &'a mut RescuedPaths,
+}
+
+impl RowSplit<'_> {
+    fn value(&mut self, kind: &NestedType) -> Read<()> {
+        let found = self.cursor.kind()?;
+        if found == JsonKind::Null || matches!(kind, NestedType::Json { .. }) {
+            self.fitting.push_str(self.cursor.skip()?);
+            return Ok(());
+        }
+        let fits = match (kind, found) {
+            (NestedType::String, JsonKind::String) => {
+                self.cursor.clone().string()?.value().is_some()
+            }
+            (NestedType::Int, JsonKind::Number) => {
+                integer_of(self.cursor.clone().scalar()?).is_some()
+            }
+            (NestedType::Float, JsonKind::Number) => {
+                float_of(self.cursor.clone().scalar()?).is_some()
+            }
+            (NestedType::Bool, JsonKind::Bool) => true,
+            (NestedType::List { item }, JsonKind::Array) => return self.list(item),
+            (NestedType::Struct { fields }, JsonKind::Object) if self.has_clear_names()? => {
+                return self.object(fields);
+            }
+            _ => false,
+        };
+        let value = self.cursor.skip()?;
+        if fits {
+            self.fitting.push_str(value);
+        } else {
+            self.rescue(value);
+            self.fitting.push_str("null");
+        }
+        Ok(())
+    }
+
+    fn rescue(&mut self, value: &str) {
+        if !self.members.is_empty() {
+            self.members.push(',');
+        }
+        write_string(&self.place, &mut self.members);
+        self.members.push(':');
+        self.members.push_str(value);
+        self.paths.add(&self.path);
+    }
+
+    fn list(&mut self, item: &NestedType) -> Read<()> {
+        let (length, mut index) = (self.place.len(), 0_usize);
+        self.path.push(NestStep::Elements);
+        self.cursor.enter();
+        self.fitting.push('[');
+        while self.cursor.has_more()? {
+            if index > 0 {
+                self.fitting.push(',');
+            }
+            self.place += &format!("[{index}]");
+            self.value(item)?;
+            self.place.truncate(length);
+            index += 1;
+        }
+        self.fitting.push(']');
+        self.path.pop();
+        Ok(())
+    }
+
+    fn object(&mut self, fields: &[NestedField]) -> Read<()> {
+        let length = self.place.len();
+        let (mut is_first, mut guess) = (true, 0);
+        self.cursor.enter();
+        self.fitting.push('{');
+        while self.cursor.has_more()? {
+            let key = self.cursor.key()?;
+            let name = key.value().unwrap_or_default();
+            let is_it = |field: &&NestedField| field.name == *name;
+            let likely = fields.get(guess).filter(is_it);
+            let field = likely.or_else(|| fields.iter().find(is_it));
+            guess += 1;
+            RescueStep::Member(name.to_string()).append_to(&mut self.place);
+            self.path.push(NestStep::Member(name.into_owned()));
+            match field {
+                Some(field) => {
+                    if !std::mem::take(&mut is_first) {
+                        self.fitting.push(',');
+                    }
+                    self.fitting.push('"');
+                    self.fitting.push_str(key.text);
+                    self.fitting.push_str("\":");
+                    self.value(&field.kind)?;
+                }
+                // Null and a missing member are the same.
+                None if self.cursor.kind()? == JsonKind::Null => drop(self.cursor.skip()?),
+                None => {
+                    let value = self.cursor.skip()?;
+                    self.rescue(value);
+                }
+            }
+            self.path.pop();
+            self.place.truncate(length);
+        }
+        self.fitting.push('}');
+        Ok(())
+    }
+
+    /// Whether each member of the object has a path of its own: no name occurs twice, and each is a text.
+    fn has_clear_names(&self) -> Read<bool> {
+        let mut cursor = self.cursor.clone();
+        let mut names = HashSet::new();
+        cursor.enter();
+        while cursor.has_more()? {
+            let Some(name) = cursor.key()?.value() else { return Ok(false) };
+            if !names.insert(name.into_owned()) {
+                return Ok(false);
+            }
+            cursor.skip()?;
+        }
+        Ok(true)
+    }
+}
