@@ -27,6 +27,7 @@
 //! - A [`Location`] is a local path or the URL of an object store. [`Batches`] reads an export from one.
 //! - [`verify()`] compares an export with the record that was written with it. [`diff()`] lists the
 //!   differences between two exports.
+//! - `Report` (feature `report`) is a page about an export.
 //! - [`run_jobs`] takes the snapshots of a [`Config`], [`list_snapshots`] lists the existing snapshots, and
 //!   [`schedule`] takes snapshots at fixed times.
 //!
@@ -110,6 +111,8 @@ mod paginator;
 mod proof;
 mod readback;
 mod record;
+#[cfg(feature = "report")]
+mod report;
 #[cfg(feature = "snapshots")]
 pub mod schedule;
 mod sink;
@@ -136,7 +139,7 @@ pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
 };
-pub use error::{ApiError, Cause, Error, PageError, Report, Result};
+pub use error::{ApiError, Cause, Error, ErrorReport, PageError, Result};
 pub use export::{
     DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, RowExplanation, Summary,
     TransformPlan, TransformedRows, explain_rows, write_pages, write_transformed,
@@ -152,6 +155,10 @@ pub use record::{
     Completeness, ConvertedFrom, EarlierTransform, Listed, Manifest, Part, SnapshotOf, Stamp, Tool,
     WrittenCard, WrittenRange, WrittenSplit, digest,
 };
+#[cfg(all(feature = "report", feature = "snapshots"))]
+pub use report::{JobNights, SnapshotChange, SnapshotData, snapshot_jobs};
+#[cfg(feature = "report")]
+pub use report::{Report, ReportFile, ReportOptions};
 pub use sink::{
     Compression, Encoding, Format, JsonColumns, Output, ParquetEncoding, Sink, Written,
 };
@@ -160,8 +167,8 @@ pub use snapshots::{
     CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
     RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, StoredSnapshot,
     UnnamedFolder, WidenedSchema, check_job, job_history, latest_snapshots, list_snapshots,
-    newest_snapshots, plan_retention, prune_job, run_jobs, stored_jobs, stored_snapshots,
-    unnamed_folders, widen_schema,
+    newest_snapshots, plan_retention, prune_job, run_jobs, stored_history, stored_jobs,
+    stored_snapshots, unnamed_folders, widen_schema,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use transform::{ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord};

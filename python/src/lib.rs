@@ -17,6 +17,7 @@ mod export;
 mod logs;
 mod options;
 mod producers;
+mod report;
 mod secret;
 mod shaping;
 mod signals;
@@ -36,6 +37,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::Table>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<demo::Server>()?;
+    module.add_class::<report::Page>()?;
     module.add_class::<secret::Secret>()?;
     module.add_class::<watch::Cancellation>()?;
     module.add_function(wrap_pyfunction!(attach::end, module)?)?;
@@ -53,6 +55,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(export::check_location, module)?)?;
     module.add_function(wrap_pyfunction!(check::verify, module)?)?;
     module.add_function(wrap_pyfunction!(check::compare, module)?)?;
+    module.add_function(wrap_pyfunction!(report::report, module)?)?;
     module.add_function(wrap_pyfunction!(export::facts, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_dataset, module)?)?;
     module.add_function(wrap_pyfunction!(producers::stream_export, module)?)?;

@@ -9,7 +9,8 @@ use std::{
 
 use overmind_export::{
     ApiKey, Client, Config, Connection, ConvertOptions, DiffOptions, Error, ExportOptions, Job,
-    Location, Progress, Query, ReadOptions, RunOptions, Stamp, StorageOptions, StreamOptions,
+    Location, Progress, Query, ReadOptions, ReportOptions, RunOptions, Stamp, StorageOptions,
+    StreamOptions,
     chrono::{DateTime, NaiveDate, NaiveDateTime, Utc},
     secrecy::SecretString,
     uuid::Uuid,
@@ -354,6 +355,22 @@ impl<'py> Options<'py> {
             options.max_value_bytes = bytes;
         }
         options.record = self.location("record")?;
+        Ok(options)
+    }
+
+    /// Returns how to make a report.
+    pub(crate) fn reporting(&self) -> PyResult<ReportOptions> {
+        let mut options = ReportOptions::default();
+        if let Some(rows) = self.at_least("rows", 0)? {
+            options.rows = rows;
+        }
+        if let Some(seed) = self.at_least("seed", 0)? {
+            options.seed = seed;
+        }
+        options.mask = self.texts("mask", "a path or a list of paths")?;
+        options.drop = self.texts("drop", "a name or a list of names")?;
+        options.temp_dir = self.path("temp_dir")?;
+        options.read = self.reading()?;
         Ok(options)
     }
 

@@ -13,10 +13,7 @@ use arrow_array::{
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
 
-use super::{
-    lists::{ITEM_BYTES, list_range},
-    timestamp_text,
-};
+use super::{lists::list_range, timestamp_text, values::ITEM_BYTES};
 
 /// The values of a column, of any type that sinks write.
 #[derive(Clone, Copy)]

@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 pub(crate) use self::{
     array_values::{ArrayValue, ColumnValues, json_texts},
-    values::{ComputedValue, ValueBuilder, timestamp_of},
+    lists::ValueBuilder,
+    values::{ComputedValue, timestamp_of},
 };
 pub use self::{
     column::{ColumnType, ListItem, OutputColumn},

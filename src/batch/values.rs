@@ -12,11 +12,11 @@ use arrow_array::{
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
 
-use super::{
-    ColumnType,
-    lists::{ITEM_BYTES, ListValueBuilder},
-};
+use super::{ColumnType, ListItem};
 use crate::error::{Error, Result};
+
+/// Bytes that batches count for each element of a list: a number, or the place of a text.
+pub(super) const ITEM_BYTES: usize = size_of::<i64>();
 
 /// A value of a computed column.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,29 +74,27 @@ impl ComputedValue {
     }
 }
 
-/// Builds the array of a computed column.
+/// Builds the array of values that are no lists.
 #[derive(Debug)]
-pub(crate) enum ValueBuilder {
+pub(crate) enum PlainBuilder {
     Text(StringBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
     Bool(BooleanBuilder),
     Timestamp(TimestampMicrosecondBuilder),
-    List(Box<ListValueBuilder>),
 }
 
-impl ValueBuilder {
-    pub(crate) fn new(column_type: ColumnType) -> Self {
-        match column_type {
-            ColumnType::String | ColumnType::Json => Self::Text(StringBuilder::new()),
-            ColumnType::Int => Self::Int(Int64Builder::new()),
-            ColumnType::Float => Self::Float(Float64Builder::new()),
-            ColumnType::Bool => Self::Bool(BooleanBuilder::new()),
-            ColumnType::Timestamp => {
+impl PlainBuilder {
+    pub(super) fn new(item: ListItem) -> Self {
+        match item {
+            ListItem::String | ListItem::Json => Self::Text(StringBuilder::new()),
+            ListItem::Int => Self::Int(Int64Builder::new()),
+            ListItem::Float => Self::Float(Float64Builder::new()),
+            ListItem::Bool => Self::Bool(BooleanBuilder::new()),
+            ListItem::Timestamp => {
                 let builder = TimestampMicrosecondBuilder::new();
-                Self::Timestamp(builder.with_data_type(column_type.data_type()))
+                Self::Timestamp(builder.with_data_type(item.column_type().data_type()))
             }
-            ColumnType::List(item) => Self::List(Box::new(ListValueBuilder::new(item))),
         }
     }
 
@@ -104,14 +102,13 @@ impl ValueBuilder {
     ///
     /// # Errors
     /// [`Error::Internal`] when the value has another type.
-    pub(crate) fn push(&mut self, value: ComputedValue) -> Result<()> {
+    pub(super) fn push(&mut self, value: ComputedValue) -> Result<()> {
         match (self, value) {
             (Self::Text(builder), ComputedValue::Text(text)) => builder.append_value(text),
             (Self::Int(builder), ComputedValue::Int(int)) => builder.append_value(int),
             (Self::Float(builder), ComputedValue::Float(float)) => builder.append_value(float),
             (Self::Bool(builder), ComputedValue::Bool(value)) => builder.append_value(value),
             (Self::Timestamp(builder), ComputedValue::Timestamp(at)) => builder.append_value(at),
-            (Self::List(builder), ComputedValue::List(items)) => builder.push(items)?,
             (builder, ComputedValue::Null) => builder.push_null(),
             _ => return Err(unexpected()),
         }
@@ -125,33 +122,14 @@ impl ValueBuilder {
             Self::Float(builder) => builder.append_null(),
             Self::Bool(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
-            Self::List(builder) => builder.push_null(),
         }
-    }
-
-    /// Adds a value from its text, as JSON Lines and CSV have it. `json_is_text` says that the JSON elements of a list
-    /// are strings of their text.
-    ///
-    /// # Errors
-    /// What the text is not, as a predicate.
-    pub(crate) fn push_parsed(
-        &mut self,
-        text: &str,
-        column_type: ColumnType,
-        json_is_text: bool,
-    ) -> std::result::Result<(), String> {
-        if let Self::List(builder) = self {
-            return builder.push_json(text, json_is_text);
-        }
-        let value = ComputedValue::parse(text, column_type)?;
-        self.push(value).map_err(|error| error.to_string())
     }
 
     /// Adds a text or null. Returns its size in bytes.
     ///
     /// # Errors
     /// [`Error::Internal`] when the values have another type.
-    pub(crate) fn push_text(&mut self, text: Option<&str>) -> Result<usize> {
+    pub(super) fn push_text(&mut self, text: Option<&str>) -> Result<usize> {
         let Self::Text(builder) = self else { return Err(unexpected()) };
         builder.append_option(text);
         Ok(text.map_or(0, str::len))
@@ -161,7 +139,7 @@ impl ValueBuilder {
     ///
     /// # Errors
     /// [`Error::Internal`] when the array has another type, or fewer values.
-    pub(crate) fn push_from(&mut self, array: &ArrayRef, row: usize) -> Result<usize> {
+    pub(super) fn push_from(&mut self, array: &ArrayRef, row: usize) -> Result<usize> {
         if row >= array.len() {
             return Err(unexpected());
         }
@@ -190,39 +168,29 @@ impl ValueBuilder {
                 let values = array.as_primitive_opt::<TimestampMicrosecondType>();
                 builder.append_value(values.ok_or_else(unexpected)?.value(row));
             }
-            Self::List(builder) => {
-                return Ok(size_of::<i64>() + builder.push_from(array, row)?);
-            }
         }
         Ok(size_of::<i64>())
     }
 
     /// Returns the values like [`finish`](Self::finish). `room` returns the bytes of texts to reserve for the next
     /// values, from the bytes of these.
-    pub(crate) fn finish_with_room(
-        &mut self,
-        room: impl FnOnce(usize) -> usize,
-    ) -> Result<ArrayRef> {
+    pub(super) fn finish_with_room(&mut self, room: impl FnOnce(usize) -> usize) -> ArrayRef {
         let Self::Text(builder) = self else { return self.finish() };
         let (rows, bytes) = (builder.len(), builder.values_slice().len());
         let array = Arc::new(builder.finish());
         *builder = StringBuilder::with_capacity(rows, room(bytes));
-        Ok(array)
+        array
     }
 
     /// Returns the values, and empties the builder.
-    ///
-    /// # Errors
-    /// [`Error::Internal`] for lists that are no Arrow array.
-    pub(crate) fn finish(&mut self) -> Result<ArrayRef> {
-        Ok(match self {
+    pub(super) fn finish(&mut self) -> ArrayRef {
+        match self {
             Self::Text(builder) => Arc::new(builder.finish()),
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Float(builder) => Arc::new(builder.finish()),
             Self::Bool(builder) => Arc::new(builder.finish()),
             Self::Timestamp(builder) => Arc::new(builder.finish()),
-            Self::List(builder) => builder.finish()?,
-        })
+        }
     }
 }
 
@@ -267,7 +235,7 @@ pub(super) fn unexpected() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::ListItem, *};
+    use super::*;
 
     #[test]
     fn texts_of_values_are_read_exactly() {
@@ -307,44 +275,5 @@ mod tests {
                 proptest::prop_assert!(year == 0 && offset > 0 || year == 9999 && offset < 0);
             }
         }
-    }
-
-    #[test]
-    fn arrays_have_the_type_and_copies_the_values() {
-        let table = [
-            (ColumnType::String, ComputedValue::Text("é".to_owned()), 2),
-            (ColumnType::Json, ComputedValue::Text("[1]".to_owned()), 3),
-            (ColumnType::Int, ComputedValue::Int(i64::MIN), 8),
-            (ColumnType::Float, ComputedValue::Float(-0.0), 8),
-            (ColumnType::Bool, ComputedValue::Bool(true), 8),
-            (ColumnType::Timestamp, ComputedValue::Timestamp(-1), 8),
-            (
-                ColumnType::List(ListItem::String),
-                ComputedValue::List(vec![ComputedValue::Text("é".to_owned()), ComputedValue::Null]),
-                26,
-            ),
-            (ColumnType::List(ListItem::Bool), ComputedValue::List(Vec::new()), 8),
-            (
-                ColumnType::List(ListItem::Int),
-                ComputedValue::List(vec![ComputedValue::Null, ComputedValue::Int(1)]),
-                24,
-            ),
-        ];
-        for (kind, value, size) in table {
-            let mut builder = ValueBuilder::new(kind);
-            assert_eq!(value.size(), size);
-            for value in [value, ComputedValue::Null] {
-                builder.push(value).unwrap();
-            }
-            let array = builder.finish().unwrap();
-            assert_eq!(array.data_type(), &kind.data_type());
-            assert_eq!((array.len(), array.null_count()), (2, 1));
-            assert_eq!(builder.push_from(&array, 0).unwrap(), size);
-            builder.push_from(&array, 1).unwrap();
-            assert!(builder.push_from(&array, 2).is_err());
-            assert_eq!(&builder.finish().unwrap(), &array);
-        }
-        let mut text = ValueBuilder::new(ColumnType::String);
-        assert!(text.push(ComputedValue::Int(1)).is_err());
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 use clap::Args;
 
 use super::{
-    export::{failed_rows, missing_rows, replaced_rows, written_rows},
+    export::{failed_rows, missing_rows, replaced_rows, rescued_rows, written_rows},
     global::Global,
     lines::Lines,
     nesting::NestingArguments,
@@ -130,7 +130,8 @@ fn report(summary: &ConvertSummary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
-    failed_rows(lines, summary.failed_rows, summary.transform.as_ref())
+    let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
+    rescued_rows(lines, summary.rescued_rows, &summary.rescued_paths)
 }
 
 fn announce(would: &ConvertDryRun) -> String {

@@ -175,12 +175,17 @@ pub(super) fn report(summary: &Summary) -> Lines {
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
-    match summary.rescued_rows {
+    rescued_rows(lines, summary.rescued_rows, &summary.rescued_paths)
+}
+
+/// Adds a line about values that do not fit the types of their columns, if there are any.
+pub(super) fn rescued_rows(lines: Lines, rescued: u64, paths: &[String]) -> Lines {
+    match rescued {
         0 => lines,
         rescued => lines.and(format_args!(
             "  values that do not fit the schema are in the column _rescued: {}, {}",
             counted(rescued, "row"),
-            super::snapshot::first_paths(&summary.rescued_paths)
+            super::snapshot::first_paths(paths)
         )),
     }
 }

@@ -26,6 +26,7 @@ mod preview;
 mod progress;
 mod prune;
 mod query;
+mod report;
 mod row_table;
 mod schedule;
 mod schema;
@@ -127,6 +128,7 @@ enum Command {
     Schedule(schedule::ScheduleArgs),
     Diff(diff::DiffArgs),
     Schema(Box<schema::SchemaArgs>),
+    Report(Box<report::ReportArgs>),
     Demo(Box<demo::DemoArgs>),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -198,6 +200,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Prune(prune) => prune.run(&global, &screen),
         Command::Check(check) => check.run(&global, &screen),
         Command::Schedule(schedule) => schedule.run(&global),
+        Command::Report(report) => report.run(&global, &screen),
         Command::Demo(demo) => demo.run(&global, &screen),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),

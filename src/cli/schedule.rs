@@ -8,7 +8,8 @@ use crate::{
     Client, Clock, Error, Job, Result, RunOptions, Stop, SystemClock,
     chrono::{DateTime, SecondsFormat, TimeDelta, Utc},
     schedule::{
-        AgendaEntry, Metrics, MetricsServer, Planned, Scheduler, Slot, SnapshotJobs, Timetable,
+        AgendaEntry, Metrics, MetricsServer, NightsPage, Planned, Scheduler, Slot, SnapshotJobs,
+        Timetable,
     },
     tasks::Worker,
     text::grouped,
@@ -68,8 +69,8 @@ pub(super) struct ScheduleArgs {
     /// Number of jobs to run at the same time; they share the requests in flight
     #[arg(long = "jobs", value_name = "N", default_value_t = 4, value_parser = values::positive::<usize>)]
     side_by_side: usize,
-    /// Serve /metrics (for Prometheus) and /healthz on this address; if only a port is given, only this
-    /// machine can reach it
+    /// Serve /metrics (for Prometheus), /healthz, and a page about the runs at /, on this address; if only a
+    /// port is given, only this machine can reach it
     #[arg(long, value_name = "ADDR", value_parser = values::address)]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
@@ -109,8 +110,10 @@ impl ScheduleArgs {
             }
         };
         metrics.follow(&client);
+        let page = Arc::<NightsPage>::default();
+        page.follow(&entries);
         let server = match self.metrics {
-            Some(addr) => Some(serve_metrics(addr, &metrics).await?),
+            Some(addr) => Some(serve_metrics(addr, &metrics, &page).await?),
             None => None,
         };
         let (sender, reloads) = mpsc::unbounded_channel();
@@ -136,6 +139,7 @@ impl ScheduleArgs {
                     match loaded {
                         Ok((entries, client)) => {
                             metrics.follow(&client);
+                            page.follow(&entries);
                             tracing::info!("the configuration file was read again");
                             // Sending fails if the scheduler is already stopping. It then needs no new entries.
                             drop(sender.send(entries));
@@ -305,8 +309,12 @@ impl<'a> Upcoming<'a> {
     }
 }
 
-async fn serve_metrics(addr: SocketAddr, metrics: &Arc<Metrics>) -> Result<MetricsServer> {
-    let server = MetricsServer::start(addr, metrics.clone()).await;
+async fn serve_metrics(
+    addr: SocketAddr,
+    metrics: &Arc<Metrics>,
+    page: &Arc<NightsPage>,
+) -> Result<MetricsServer> {
+    let server = MetricsServer::with_page(addr, metrics.clone(), page.clone()).await;
     let server = server.map_err(|source| Error::Output {
         path: addr.to_string().into(),
         why: "cannot start the metrics server".to_owned(),

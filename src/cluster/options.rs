@@ -29,6 +29,7 @@ pub(super) struct PlannedOptions {
     /// The form of single JSON columns.
     column_forms: Vec<(String, JsonColumns)>,
     schema: Option<Vec<NestedField>>,
+    rescue: bool,
     csv_bom: bool,
     csv_safe: bool,
     columns: Option<Vec<String>>,
@@ -61,6 +62,7 @@ impl PlannedOptions {
             json_columns: options.json_columns,
             column_forms: options.nesting.columns.clone(),
             schema: options.nesting.types.clone(),
+            rescue: options.nesting.rescue,
             csv_bom: options.csv_bom,
             csv_safe: options.csv_safe,
             columns: options.columns.clone(),
@@ -91,6 +93,7 @@ impl PlannedOptions {
         let nesting = NestingOptions {
             columns: planned.column_forms,
             types: planned.schema,
+            rescue: planned.rescue,
             ..NestingOptions::default()
         };
         Ok(ExportOptions {

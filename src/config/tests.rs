@@ -259,7 +259,7 @@ fn invalid_value_is_quoted_with_its_line() {
     line 1: [[job]] "nightly": on_error has no effect without where, column, map, dedupe or split_by
     line 1: [[job]] "nightly": "0s" is not a valid expression timeout: it must be longer than zero
     line 5: column = "topic" in [[job]] "nightly": give a name and an expression, such as topic=.tags.topic
-    line 5: column = "topic:text=.tags" in [[job]] "nightly": the types are string, int, float, bool, timestamp, json
+    line 5: column = "topic:text=.tags" in [[job]] "nightly": the types are string, int, float, bool, timestamp, json, and lists of them, such as string[]
     line 6: column = "a=now" in [[job]] "nightly": now is not allowed: it depends on the time or the machine, at character 3
     line 1: [[job]] "nightly": "topic" is not a valid column: it is computed twice
     line 5: page_size = 0 in [[job]] "nightly": it must be at least 1

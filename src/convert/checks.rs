@@ -58,7 +58,7 @@ pub(super) fn ids(batch: &RecordBatch, place: &Location, first_row: u64) -> Resu
     let id = |(row, text): (usize, Option<&str>)| {
         let row = grouped(first_row + row as u64);
         match text.map(Uuid::try_parse) {
-            Some(Ok(id)) if text == Some(&id.hyphenated().encode_lower(&mut form)) => Ok(id),
+            Some(Ok(id)) if text == Some(id.hyphenated().encode_lower(&mut form)) => Ok(id),
             Some(Ok(id)) => {
                 let text = quoted(text.unwrap_or_default(), SHOWN);
                 Err(damaged(place, format!("row {row}: its id {text} is not written as {id}")))

@@ -157,6 +157,8 @@ pub struct ConvertPlan {
     pub(super) rows: SourcePlan,
     /// How the types of nested JSON columns are chosen; `None` if no column is nested.
     pub(super) nesting: Option<TypeChoice>,
+    /// Whether values that do not fit go to a column of their own.
+    pub(super) rescues: bool,
 }
 
 impl ConvertPlan {
@@ -189,7 +191,8 @@ impl ConvertPlan {
             require_lines(encoding)?;
         }
         output.encoding = encoding;
-        Ok(Self { output, restart: options.restart, rows, nesting })
+        let rescues = nesting.is_some() && options.nesting.rescue;
+        Ok(Self { output, restart: options.restart, rows, nesting, rescues })
     }
 
     /// Returns the output of the conversion.

@@ -32,7 +32,7 @@ use crate::{
         staging::{GRACE, discard, open, probe, publish},
     },
     location::Target,
-    nested::{NestRules, NestedField},
+    nested::{NestRules, NestedField, recorded_types},
     record::manifest::{FORMAT_VERSION, Manifest, Tool},
     sink::{Format, JsonColumns},
     tasks::Worker,
@@ -197,6 +197,7 @@ impl Convert {
                 Some(self.find_types(rules.clone(), stop.as_mut()).await?)
             }
         };
+        let types = types.map(|types| recorded_types(&types, self.plan.rescues));
         let (read, written) = self.write(slot, types.clone(), stop).await?;
         let (digest, expected) = (written.rows.digest.to_string(), read.digest.to_string());
         if self.plan.is_unchanged() && digest != expected {

@@ -32,6 +32,11 @@ pub struct ConvertSummary {
     /// `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
+    /// Number of rows with a value that does not fit the type of its nested column, which is in the column `_rescued`.
+    pub rescued_rows: u64,
+    /// The paths of these values: the first ones, at most 10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rescued_paths: Vec<String>,
     /// How the rows to write were chosen and changed; `None` if all were written as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
@@ -74,6 +79,7 @@ impl ConvertSummary {
         output: String,
         seconds: f64,
     ) -> Self {
+        let (rescued_rows, rescued_paths) = manifest.rescued();
         Self {
             source,
             output,
@@ -84,6 +90,8 @@ impl ConvertSummary {
             failed_rows: manifest.failed_rows(),
             duplicate_rows: manifest.duplicate_rows(),
             replaced_rows: manifest.replaced_rows(),
+            rescued_rows,
+            rescued_paths: rescued_paths.0,
             transform: manifest.transform.clone(),
             files: manifest.parts.len() as u64,
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),

@@ -72,7 +72,13 @@ impl ConvertWriter {
     ) -> Self {
         let output = &plan.output;
         let builder = BatchBuilder::new(&plan.rows.columns, batch_size(output.encoding.format()));
-        let nested = types.map(|types| (NestedEncoder::new(plan.columns(), &types, false), types));
+        let nested = types.map(|types| {
+            let encoder = NestedEncoder::new(plan.columns(), &types, plan.rescues);
+            match plan.nesting {
+                Some(TypeChoice::Found(_)) => (encoder.strict(), types),
+                _ => (encoder, types),
+            }
+        });
         let schema =
             nested.as_ref().map_or_else(|| builder.schema(), |(encoder, _)| encoder.schema());
         let parts = PartsPlan {

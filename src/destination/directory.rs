@@ -313,7 +313,9 @@ impl Directory {
         self.confirm()?;
         let drafts = self.staged()?.drafts()?;
         let path = drafts.path().join(name);
-        let file = drafts.create_anew(name).map_err(Error::io("write", &path))?;
+        let (folder, file) = folder_and_name(name);
+        let folder = drafts.make_below(folder).map_err(Error::io("make", &path))?;
+        let file = folder.create_anew(file).map_err(Error::io("write", &path))?;
         Ok(PartFile::new(&path, file))
     }
 
@@ -321,7 +323,7 @@ impl Directory {
     pub(super) fn draft(&self, name: &str) -> Result<(PathBuf, File)> {
         let drafts = self.staged.as_ref().ok_or_else(disk::not_open)?.drafts()?;
         let path = drafts.path().join(name);
-        let file = drafts.read(name).map_err(Error::io("read", &path))?;
+        let file = drafts.read_below(name).map_err(Error::io("read", &path))?;
         Ok((path, file))
     }
 

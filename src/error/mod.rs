@@ -16,7 +16,7 @@ mod report;
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
 use self::phrases::{listed, of_id, of_page, text_kind};
-pub use self::{api::ApiError, page::PageError, report::Report};
+pub use self::{api::ApiError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, excerpt, harmless, human},

@@ -25,16 +25,16 @@ impl Error {
     /// let error = overmind_export::Error::NoKey;
     /// assert!(error.report().to_string().starts_with("error: no API key\n  hint: set OVERMIND_LAB"));
     /// ```
-    pub fn report(&self) -> Report<'_> {
-        Report(self)
+    pub fn report(&self) -> ErrorReport<'_> {
+        ErrorReport(self)
     }
 }
 
 /// The text of [`Error::report`]: a line `error:`, a line for each cause, and a line with the hint.
 #[derive(Debug)]
-pub struct Report<'a>(&'a Error);
+pub struct ErrorReport<'a>(&'a Error);
 
-impl fmt::Display for Report<'_> {
+impl fmt::Display for ErrorReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "error: {}", harmless(&self.0.to_string()))?;
         for line in excerpt(self.0) {

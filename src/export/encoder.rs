@@ -76,7 +76,7 @@ impl NestedEncoder {
     }
 
     /// Rescues nothing, although there is a column for it: the types hold every value.
-    pub(super) fn strict(self) -> Self {
+    pub(crate) fn strict(self) -> Self {
         Self { is_strict: true, ..self }
     }
 

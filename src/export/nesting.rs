@@ -21,7 +21,7 @@ use crate::{
     batch::ColumnType,
     destination::{Destination, Drafts},
     error::{Error, Result},
-    nested::{NestRules, NestedField, resolve},
+    nested::{NestRules, NestedField, recorded_types, resolve},
     proof::Digest,
     readback,
     record::{facts::digest, manifest::PartRows},
@@ -152,8 +152,7 @@ impl ExportPlan {
 
     /// Returns the types of all columns with JSON, as records have them.
     pub(crate) fn recorded_types(&self, types: &[NestedField]) -> Vec<NestedField> {
-        let rescued = self.rescues().then(NestedField::rescued);
-        types.iter().cloned().chain(rescued).collect()
+        recorded_types(types, self.rescues())
     }
 
     /// Returns the types of the JSON columns, if they were given.

@@ -21,6 +21,7 @@ macro_rules! links {
          [options]: crate::guide::options\n\
          [performance]: crate::guide::performance\n\
          [python]: crate::guide::python\n\
+         [report]: crate::guide::report\n\
          [schedule]: crate::guide::schedule\n\
          [shaping]: crate::guide::shaping\n\
          [snapshots]: crate::guide::snapshots\n\n"
@@ -70,6 +71,10 @@ pub mod schedule {}
 #[doc = links!()]
 #[doc = include_str!("diff_and_verify.md")]
 pub mod diff_and_verify {}
+
+#[doc = links!()]
+#[doc = include_str!("report.md")]
+pub mod report {}
 
 #[doc = links!()]
 #[doc = include_str!("options.md")]

@@ -11,11 +11,11 @@ use memchr::memchr2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MalformedJson;
 
-pub(super) type Read<T> = Result<T, MalformedJson>;
+pub(crate) type Read<T> = Result<T, MalformedJson>;
 
 /// The kind of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JsonKind {
+pub(crate) enum JsonKind {
     Null,
     Bool,
     Number,
@@ -26,14 +26,14 @@ pub(super) enum JsonKind {
 
 /// A string between its quotes, as the text has it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RawString<'a> {
-    pub(super) text: &'a str,
-    pub(super) has_escapes: bool,
+pub(crate) struct RawString<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) has_escapes: bool,
 }
 
 impl<'a> RawString<'a> {
     /// Returns the value; `None` if an escape is half of a surrogate pair, which no text can hold.
-    pub(super) fn value(self) -> Option<Cow<'a, str>> {
+    pub(crate) fn value(self) -> Option<Cow<'a, str>> {
         if !self.has_escapes {
             return Some(Cow::Borrowed(self.text));
         }
@@ -43,23 +43,23 @@ impl<'a> RawString<'a> {
 
 /// A position in a JSON text.
 #[derive(Debug, Clone)]
-pub(super) struct JsonCursor<'a> {
+pub(crate) struct JsonCursor<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> JsonCursor<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
     /// Returns the position, in bytes from the begin of the text.
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.at
     }
 
     /// Checks that nothing follows the value.
-    pub(super) fn end(mut self) -> Read<()> {
+    pub(crate) fn end(mut self) -> Read<()> {
         if self.peek().is_none() { Ok(()) } else { Err(MalformedJson) }
     }
 
@@ -75,7 +75,7 @@ impl<'a> JsonCursor<'a> {
 
     /// Returns the kind of the next value, from its first byte.
     #[inline]
-    pub(super) fn kind(&mut self) -> Read<JsonKind> {
+    pub(crate) fn kind(&mut self) -> Read<JsonKind> {
         Ok(match self.peek().ok_or(MalformedJson)? {
             b'"' => JsonKind::String,
             b'{' => JsonKind::Object,
@@ -89,7 +89,7 @@ impl<'a> JsonCursor<'a> {
 
     /// Reads a string.
     #[inline]
-    pub(super) fn string(&mut self) -> Read<RawString<'a>> {
+    pub(crate) fn string(&mut self) -> Read<RawString<'a>> {
         if self.peek() != Some(b'"') {
             return Err(MalformedJson);
         }
@@ -102,7 +102,7 @@ impl<'a> JsonCursor<'a> {
 
     /// Reads a number or a word.
     #[inline]
-    pub(super) fn scalar(&mut self) -> Read<&'a str> {
+    pub(crate) fn scalar(&mut self) -> Read<&'a str> {
         self.peek();
         let start = self.at;
         let rest = self.text.get(start..).ok_or(MalformedJson)?;
@@ -116,7 +116,7 @@ impl<'a> JsonCursor<'a> {
     }
 
     /// Reads `true` or `false`.
-    pub(super) fn bool(&mut self) -> Read<bool> {
+    pub(crate) fn bool(&mut self) -> Read<bool> {
         match self.scalar()? {
             "true" => Ok(true),
             "false" => Ok(false),
@@ -125,14 +125,14 @@ impl<'a> JsonCursor<'a> {
     }
 
     /// Passes the bracket that opens an array or an object.
-    pub(super) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         self.peek();
         self.at += 1;
     }
 
     /// Whether another element follows. Passes the comma before it, or the bracket that ends the elements.
     #[inline]
-    pub(super) fn has_more(&mut self) -> Read<bool> {
+    pub(crate) fn has_more(&mut self) -> Read<bool> {
         match self.peek().ok_or(MalformedJson)? {
             b',' => {
                 self.at += 1;
@@ -148,7 +148,7 @@ impl<'a> JsonCursor<'a> {
 
     /// Reads the name of a member and its colon.
     #[inline]
-    pub(super) fn key(&mut self) -> Read<RawString<'a>> {
+    pub(crate) fn key(&mut self) -> Read<RawString<'a>> {
         let key = self.string()?;
         if self.peek() != Some(b':') {
             return Err(MalformedJson);
@@ -158,7 +158,7 @@ impl<'a> JsonCursor<'a> {
     }
 
     /// Passes a value of any depth. Returns its text.
-    pub(super) fn skip(&mut self) -> Read<&'a str> {
+    pub(crate) fn skip(&mut self) -> Read<&'a str> {
         match self.kind()? {
             JsonKind::String => {
                 let start = self.at;

@@ -30,9 +30,10 @@ mod widen;
 
 pub(crate) use self::{
     build::{Misfit, NestedBuilder},
+    cursor::{JsonCursor, JsonKind, MalformedJson, RawString},
     infer::InferredColumn,
     paths::NestPath,
-    rescue::{RESCUED, Rescue, RescuedPaths},
+    rescue::{RESCUED, Rescue, RescuedPaths, recorded_types},
     resolve::{NestRules, resolve},
     restore::{RescuedRow, WrongRescue},
     text::{NestedValues, TextTooLong},

@@ -34,6 +34,12 @@ impl NestedField {
     }
 }
 
+/// Returns the types of all columns with JSON, as records have them. `rescues` says whether the files have a column for
+/// values that do not fit.
+pub(crate) fn recorded_types(types: &[NestedField], rescues: bool) -> Vec<NestedField> {
+    types.iter().cloned().chain(rescues.then(NestedField::rescued)).collect()
+}
+
 /// The paths of values that did not fit: the first ones, with `[]` for every element of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RescuedPaths(pub(crate) Vec<String>);

@@ -91,10 +91,10 @@ fn collect_rules(kind: &NestedType, path: NestPath, rules: &mut NestRules) {
 /// A node that was JSON text keeps its reason, unless it had no values.
 fn keep_reasons(before: &NestedType, now: &mut NestedType) {
     match (before, now) {
-        (NestedType::Json { .. }, now @ NestedType::Json { .. }) => {
-            if !before.is_unknown() || now.is_unknown() {
-                *now = before.clone();
-            }
+        (NestedType::Json { .. }, now @ NestedType::Json { .. })
+            if !before.is_unknown() || now.is_unknown() =>
+        {
+            *now = before.clone();
         }
         (NestedType::List { item: before }, NestedType::List { item: now }) => {
             keep_reasons(before, now);

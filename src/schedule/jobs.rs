@@ -30,6 +30,16 @@ pub struct Planned {
 }
 
 impl Planned {
+    #[cfg(feature = "report")]
+    pub(super) fn job(&self) -> &Job {
+        &self.job
+    }
+
+    #[cfg(feature = "report")]
+    pub(super) fn storage(&self) -> &StorageOptions {
+        &self.storage
+    }
+
     /// Returns the scheduled jobs with these names. Without names, returns all jobs that have a schedule.
     ///
     /// The jobs share the client's request slots. They access the object stores of their roots with the

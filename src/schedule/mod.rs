@@ -7,7 +7,7 @@
 //! timetable ─► agenda ─► loop ────► runner ──► on_result
 //! next run     jobs      timer,     runs       the user's
 //! in a zone    due now   reload     a job      program
-//!                           └─────► metrics ──► /metrics, /healthz
+//!                           └─────► metrics ──► /metrics, /healthz, and a page at /
 //! ```
 
 mod agenda;
@@ -17,6 +17,8 @@ mod jobs;
 mod metrics;
 #[cfg(unix)]
 mod orphans;
+#[cfg(feature = "report")]
+mod page;
 mod run;
 mod serve;
 mod textfile;
@@ -24,6 +26,8 @@ mod timetable;
 
 #[cfg(unix)]
 pub use self::orphans::reap_orphans;
+#[cfg(feature = "report")]
+pub use self::page::NightsPage;
 pub use self::{
     agenda::AgendaEntry,
     health::{FailedRun, JobHealth, job_health},

@@ -1,4 +1,5 @@
-//! Serves `/metrics` and `/healthz` over HTTP. Other paths get status 404. No answer contains a secret.
+//! Serves `/metrics`, `/healthz` and a page at `/` over HTTP. Other paths get status 404. No answer contains a secret,
+//! and no request changes anything.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,6 +17,8 @@ use tokio::{
 };
 
 use super::metrics::Metrics;
+#[cfg(feature = "report")]
+use super::page::NightsPage;
 use crate::{
     clock,
     net::connections::{Busy, Connections},
@@ -44,10 +47,27 @@ impl MetricsServer {
     /// # Errors
     /// The system's error if it cannot listen on this address.
     pub async fn start(addr: SocketAddr, metrics: Arc<Metrics>) -> io::Result<Self> {
+        Self::serving(addr, Served { metrics, ..Served::default() }).await
+    }
+
+    /// Does the same as [`start`](Self::start), with a page about the jobs at `/`.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    #[cfg(feature = "report")]
+    pub async fn with_page(
+        addr: SocketAddr,
+        metrics: Arc<Metrics>,
+        page: Arc<NightsPage>,
+    ) -> io::Result<Self> {
+        Self::serving(addr, Served { metrics, page: Some(page) }).await
+    }
+
+    async fn serving(addr: SocketAddr, served: Served) -> io::Result<Self> {
         clock::check_for_server()?;
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        Ok(Self { addr, accepting: tokio::spawn(accept(listener, metrics)) })
+        Ok(Self { addr, accepting: tokio::spawn(accept(listener, served)) })
     }
 
     /// Returns the listening address. If port 0 was requested, it contains the actual port.
@@ -56,38 +76,82 @@ impl MetricsServer {
     }
 }
 
+/// What the server answers with.
+#[derive(Debug, Clone, Default)]
+struct Served {
+    metrics: Arc<Metrics>,
+    #[cfg(feature = "report")]
+    page: Option<Arc<NightsPage>>,
+}
+
 impl Drop for MetricsServer {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-async fn accept(listener: TcpListener, metrics: Arc<Metrics>) {
+async fn accept(listener: TcpListener, served: Served) {
     let mut connections = Connections::new(CONNECTIONS);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let metrics = metrics.clone();
+        let served = served.clone();
         connections.admit(async move |busy| {
             // Ignore the result: the client was too slow or has disconnected.
-            drop(timeout(TIME, serve(stream, &metrics, &busy)).await);
+            drop(timeout(TIME, serve(stream, &served, &busy)).await);
         });
     }
 }
 
-async fn serve(stream: TcpStream, metrics: &Metrics, busy: &Busy) {
+async fn serve(stream: TcpStream, served: &Served, busy: &Busy) {
     let service = service_fn(async |request| {
         busy.set(true);
-        Ok::<_, Infallible>(answer(&request, metrics))
+        #[cfg(feature = "report")]
+        if let Some(page) = &served.page
+            && request.uri().path() == "/"
+        {
+            return Ok::<_, Infallible>(page_answer(&request, page).await);
+        }
+        Ok::<_, Infallible>(answer(&request, served))
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
     drop(http.serve_connection(TokioIo::new(stream), service).await);
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
+/// Answers with the page. The header repeats its policy, and forbids frames.
+#[cfg(feature = "report")]
+async fn page_answer(request: &Request<Incoming>, page: &NightsPage) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
+    }
+    let html = match page.html().await {
+        Ok(html) => html,
+        Err(error) => {
+            let text = error.one_line() + "\n";
+            return plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text);
+        }
+    };
+    let mut response = plain(StatusCode::OK, "text/html; charset=utf-8", html.as_ref().to_owned());
+    let headers = response.headers_mut();
+    let policy = crate::report::policy() + "; frame-ancestors 'none'";
+    if let Ok(policy) = header::HeaderValue::try_from(policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn answer(request: &Request<Incoming>, served: &Served) -> Response<Full<Bytes>> {
+    let metrics = &served.metrics;
     let (status, kind, body) = match (request.uri().path(), request.method()) {
         ("/metrics" | "/healthz", method) if !matches!(*method, Method::GET | Method::HEAD) => {
             (StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned())
@@ -99,6 +163,10 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
         }
         _ => (StatusCode::NOT_FOUND, "text/plain", "use /metrics or /healthz\n".to_owned()),
     };
+    plain(status, kind, body)
+}
+
+fn plain(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

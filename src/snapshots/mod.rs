@@ -47,7 +47,7 @@ pub use self::{
     result::{Failure, JobResult, SnapshotResult, Status},
     schema::{WidenedSchema, widen_schema},
     stop::Stop,
-    stored::{StoredSnapshot, newest_snapshots, stored_jobs, stored_snapshots},
+    stored::{StoredSnapshot, newest_snapshots, stored_history, stored_jobs, stored_snapshots},
 };
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{latest::Latest, schema::PinnedSchema};

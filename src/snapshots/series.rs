@@ -28,7 +28,7 @@ use crate::{
 /// Whether a path is that of a folder in which a run keeps its staged files.
 fn is_staged(path: &str) -> bool {
     let mut names = path.split('/');
-    names.next().is_some_and(|name| ["data", "ids", "old"].contains(&name))
+    names.next().is_some_and(|name| ["data", "drafts", "ids", "old"].contains(&name))
         && names.all(is_folder_name)
 }
 

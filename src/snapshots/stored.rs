@@ -3,7 +3,10 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::series::{Series, SeriesState, bytes_of};
+use super::{
+    JobResult, history,
+    series::{Series, SeriesState, bytes_of},
+};
 use crate::{
     error::Result,
     location::Location,
@@ -43,6 +46,15 @@ pub fn stored_jobs(root: &Location) -> Result<Vec<String>> {
         }
     }
     Ok(names)
+}
+
+/// Returns the results of a job's runs below a root, from its history, oldest first; none if it has no history. Blocks.
+/// [`job_history`](super::job_history) does the same with a configured job.
+///
+/// # Errors
+/// The same as for [`stored_jobs`].
+pub fn stored_history(root: &Location, job: &str) -> Result<Vec<JobResult>> {
+    history::read(&root.child(HIDDEN).child(job))
 }
 
 /// Returns the complete snapshots of a job below a root, oldest first. Blocks.

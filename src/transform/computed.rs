@@ -310,7 +310,10 @@ mod tests {
             expression: expression.to_owned(),
         };
         let columns = ComputedColumn::compile_all(&[request]).unwrap();
-        columns[0].value(&ROW, &AtomicBool::new(false)).map_err(|failure| format!("{failure:?}"))
+        columns[0].value(&ROW, &AtomicBool::new(false)).map_err(|failure| match failure {
+            EvaluationFailure::Row(why) => why,
+            other => format!("{other:?}"),
+        })
     }
 
     #[test]
@@ -420,7 +423,7 @@ mod tests {
             (ColumnType::Timestamp, "\"0000-01-01T00:00:00+12:00\"", "years 0000 to 9999"),
             (ColumnType::Timestamp, "\"2016-12-31T23:59:60Z\"", "a leap second"),
             (ColumnType::Timestamp, "0", "is a number, not a string with a time"),
-            (ColumnType::String, ".id | error", "Row"),
+            (ColumnType::String, ".id | error", "00000000-0000-0000-0000-000000000000"),
         ] {
             let found = value(kind, expression).unwrap_err();
             assert!(found.contains(why), "{kind} {expression}: {found}");

@@ -7,7 +7,7 @@ use super::{
     columns::FieldsRead,
     computed::{ComputedColumn, LineMap},
     dedupe::{HashKey, NOT_COMPARED, RowKey},
-    edits::{EditedRow, RowEditor},
+    edits::{EditedRow, NotJson, RowEditor},
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     paths::ValuePath,
@@ -246,6 +246,15 @@ impl Shaper {
     /// Returns the number of paths whose values are replaced.
     pub(super) fn replaced_paths(&self) -> usize {
         self.editor.as_ref().map_or(0, RowEditor::len)
+    }
+
+    /// Returns a row with its replacements, without evaluating an expression; `None` if no path leads to a value.
+    ///
+    /// # Errors
+    /// A field is not JSON, so a value could stay in it.
+    pub(crate) fn replace_in(&self, row: &Row<'_>) -> Result<Option<Box<EditedRow>>, NotJson> {
+        let edited = self.editor.as_ref().map(|editor| editor.edited(row)).transpose();
+        Ok(edited.map_err(|_| NotJson)?.flatten())
     }
 
     /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and

@@ -10,7 +10,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, File, Item, Lit, UseTree, visit::Visit};
 
 /// Crates that only some modules may use.
-const RESERVED: [(&[&str], &[&str]); 5] = [
+const RESERVED: [(&[&str], &[&str]); 6] = [
     (&["jaq_core", "jaq_json", "jaq_std", "regex"], &["transform"]),
     (
         &["clap", "clap_complete", "clap_mangen", "indicatif", "console", "anstream", "anstyle"],
@@ -30,6 +30,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
             "export",
             "convert",
             "diff",
+            "report",
             "cli",
             "fuzzing",
             "lib",
@@ -40,6 +41,7 @@ const RESERVED: [(&[&str], &[&str]); 5] = [
         &["client", "net", "error", "location", "demo", "schedule"],
     ),
     (&["object_store"], &["location", "destination"]),
+    (&["maud", "datasketches", "hdrhistogram", "similar"], &["report"]),
 ];
 
 /// Modules that a module must not use.
@@ -57,14 +59,16 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert", "cluster"]),
     ("cluster", &["config", "snapshots", "schedule", "cli", "demo", "convert", "batch"]),
     ("convert", &["config", "snapshots", "schedule", "cli", "demo", "net"]),
+    ("report", &["cli", "demo", "net", "paginator", "export", "convert"]),
 ];
 
 /// Modules that only these modules may use.
-const USERS: [(&str, &[&str]); 6] = [
+const USERS: [(&str, &[&str]); 7] = [
     ("cli", &["cli"]),
+    ("report", &["cli", "schedule"]),
     ("schedule", &["cli", "fuzzing"]),
     ("demo", &["cli"]),
-    ("snapshots", &["cli", "config", "schedule", "fuzzing"]),
+    ("snapshots", &["cli", "config", "schedule", "report", "fuzzing"]),
     ("config", &["cli", "snapshots", "schedule", "fuzzing"]),
     ("fuzzing", &[]),
 ];

@@ -43,6 +43,7 @@ mod publish;
 mod read;
 mod readme;
 mod records;
+mod report;
 mod resume;
 mod rows;
 #[cfg(unix)]

@@ -508,6 +508,17 @@ fn values_that_do_not_fit_can_be_rescued() {
     // A conversion has the values in their columns.
     let ran = run(&world, &["convert", "rows", "-o", "back.jsonl", "--json"]).ok();
     assert!(!String::from_utf8(world.read("back.jsonl")).unwrap().contains("_rescued"), "{ran:?}");
+    // A conversion can rescue values, too: of the text form, and again of a nested one.
+    for source in ["text", "rows"] {
+        let output = format!("again_{source}/");
+        let convert = ["convert", source, "-o", &output, "--rows-per-file", "200", "--json"];
+        let ran = run(&world, &[&convert[..], &given].concat()).ok();
+        let done: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(done["rescued_paths"][0], ".input.messages[].score", "{done}");
+        let output = output.trim_end_matches('/');
+        run(&world, &["verify", output]).ok();
+        run(&world, &["diff", output, "rows"]).ok();
+    }
     let told = world.export(&[&["-o", "told/"], &given[..]].concat()).ok();
     let line = "  values that do not fit the schema are in the column _rescued: ";
     assert!(told.stderr.contains(line), "{}", told.stderr);

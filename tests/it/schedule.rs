@@ -336,7 +336,7 @@ fn only_metrics_and_health_are_served_read_only() {
     assert_eq!(status("GET /healthz"), "HTTP/1.1 200 OK");
     assert_eq!(status("HEAD /metrics"), "HTTP/1.1 200 OK");
     assert_eq!(status("POST /metrics"), "HTTP/1.1 405 Method Not Allowed");
-    for other in ["GET /", "GET /metrics/", "GET /healthz2", "POST /", "GET /../etc/passwd"] {
+    for other in ["GET /metrics/", "GET /healthz2", "GET /../etc/passwd"] {
         assert_eq!(status(other), "HTTP/1.1 404 Not Found", "{other}");
     }
     assert!(service.get("GET /healthz").ends_with("\r\n\r\nok\n"));
@@ -344,6 +344,39 @@ fn only_metrics_and_health_are_served_read_only() {
     assert!(metrics.to_lowercase().contains("content-type: application/openmetrics-text"));
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(!metrics.contains(KEY));
+    service.stop();
+}
+
+#[test]
+fn page_shows_runs_and_changes_nothing() {
+    let world = overdue(Options::default(), ROWS, "");
+    let service = Service::start(&world, &[]);
+    service.says("stored");
+    let answer = service.get("GET /");
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    let policy = page.split("http-equiv=\"Content-Security-Policy\" content=\"").nth(1).unwrap();
+    let policy = policy.split('"').next().unwrap();
+    for header in [
+        "content-type: text/html; charset=utf-8",
+        &format!("content-security-policy: {policy}; frame-ancestors 'none'"),
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+    ] {
+        assert!(head.contains(header), "{header}: {head}");
+    }
+    // The run of the history and the one that was missed, and the runs to come.
+    for text in
+        ["nightly", "2026-01-01 02:00:00 UTC", "<dt>Next runs</dt>", "1 snapshot kept", "500"]
+    {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert!(!page.contains(KEY) && !page.contains("<form"));
+    assert!(service.get("HEAD /").starts_with("HTTP/1.1 200 OK"));
+    for request in ["POST /", "PUT /", "DELETE /"] {
+        assert!(service.get(request).starts_with("HTTP/1.1 405 Method Not Allowed"), "{request}");
+    }
     service.stop();
 }
 

@@ -47,12 +47,14 @@ if TYPE_CHECKING:
         JobOptions,
         OpenOptions,
         OutputOptions,
+        ReportOptions,
         RowOptions,
         SnapshotOptions,
         StoreOptions,
         TransformOptions,
     )
     from ._progress import Progress
+    from ._reports import Report, report
     from ._snapshots import JobResult, Snapshot, SnapshotResult, open_snapshot, snapshot, snapshots
     from ._summary import Summary
     from ._tables import Batch, Rows, Stream
@@ -68,9 +70,10 @@ _NAMES = {
     "_exports": "Export convert open",
     "_native": "__version__",
     "_options": "ClientOptions ConnectionOptions ConvertOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions "
-    "OutputOptions RowOptions "
+    "OutputOptions ReportOptions RowOptions "
     "SnapshotOptions StoreOptions TransformOptions",
     "_progress": "Progress",
+    "_reports": "Report report",
     "_snapshots": "JobResult Snapshot SnapshotResult open_snapshot snapshot snapshots",
     "_summary": "Summary",
     "_tables": "Batch Rows Stream",
@@ -108,6 +111,8 @@ __all__ = [  # noqa: F822
     "OutputOptions",
     "Progress",
     "ReadWriteError",
+    "Report",
+    "ReportOptions",
     "RowOptions",
     "Rows",
     "Snapshot",
@@ -131,6 +136,7 @@ __all__ = [  # noqa: F822
     "open",
     "open_snapshot",
     "read",
+    "report",
     "scan",
     "snapshot",
     "snapshots",

@@ -265,6 +265,16 @@ class DiffOptions(TypedDict, total=False):
     storage_options: Mapping[str, str] | None
 
 
+class ReportOptions(OpenOptions, total=False):
+    """What a report shows."""
+
+    rows: int | None
+    seed: int | None
+    mask: str | Iterable[str] | None
+    drop: str | Iterable[str] | None
+    temp_dir: Path | None
+
+
 def names_of(options: type[Any]) -> set[str]:
     """Returns the names of options, also of the inherited ones."""
     return set(options.__annotations__)

@@ -95,14 +95,14 @@ fn stage_is_bounded_by_blocks_and_by_bytes() {
 #[test]
 fn first_failed_row_is_named() {
     let transform = Transform::new().keep_where(".tags.topic");
-    let bad = Row { tags: Some("[1]"), ..EMPTY };
+    let bad = Row { id: Uuid::from_u128(1), tags: Some("[1]"), ..EMPTY };
     let mut failing = stage(&transform, 4);
     failing.submit(Rows(3, vec![EMPTY, bad]));
     failing.submit(Rows(4, vec![bad]));
     let error = taken(&mut failing).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "page 3, row 2 (id 00000000-0000-0000-0000-000000000000): `where` \".tags.topic\" failed: cannot index [1] \
+        "page 3, row 2 (id 00000000-0000-0000-0000-000000000001): `where` \".tags.topic\" failed: cannot index [1] \
          with \"topic\""
     );
     assert_eq!(error.exit_code(), 65);

@@ -10,6 +10,7 @@ mod messages;
 mod metrics_file;
 pub(crate) mod nights;
 mod outputs;
+mod pages;
 mod pinned;
 mod prune;
 mod retention;

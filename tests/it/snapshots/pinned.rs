@@ -105,9 +105,12 @@ fn texts(snapshot: &Path, columns: &[&str]) -> Vec<Vec<Option<String>>> {
     found
 }
 
-/// A value whose text has no number that this crate's parser does not know.
+/// Parses a text with a number that this crate's parser does not know.
 fn parsed(text: &str) -> Value {
-    let mut value: Value = serde_json::from_str(&text.replace("1e400", "\"1e400\"")).unwrap();
+    serde_json::from_str(&text.replace("1e400", "\"1e400\"")).unwrap()
+}
+
+fn plain_value(mut value: Value) -> Value {
     // Null and a missing member are the same.
     if let Some(Value::Object(member)) = value.pointer_mut("/messages/1") {
         member.retain(|_, value| !value.is_null());
@@ -155,9 +158,9 @@ fn first_snapshot_pins_the_types_of_all_nights() {
     // Without the column, its values are where they were.
     let inputs = texts(&nights[1], &["input", "tags"]);
     for (index, row) in odd_rows(61).iter().enumerate() {
-        let row: Value = serde_json::from_str(&row.replace("1e400", "\"1e400\"")).unwrap();
+        let row = parsed(row);
         let [Some(input), Some(tags)] = &inputs[index][..] else { panic!("{inputs:?}") };
-        assert_eq!(parsed(input), parsed(&row["input"].to_string()), "{index}");
+        assert_eq!(plain_value(parsed(input)), plain_value(row["input"].clone()), "{index}");
         assert_eq!(parsed(tags), row["tags"]);
     }
 }
@@ -303,7 +306,7 @@ fn unusable_schema_files_end_the_run() {
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
         let ran = nightly.snapshot(&[]);
         assert_eq!(ran.code, Some(73), "{ran:?}");
-        assert!(ran.stderr.contains("is a symbolic link, not a regular file"), "{ran:?}");
+        assert!(ran.stderr.contains("is a link, not a regular file"), "{ran:?}");
         fs::remove_file(&path).unwrap();
     }
     assert_eq!(nightly.datapoints(), requests);

@@ -1,0 +1,45 @@
+"""`report`: the page in a notebook and in a file."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+import pytest
+
+import overmind_export as oe
+from conftest import ROWS
+
+
+def test_report_is_shown_in_a_frame_and_saved(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    out = tmp_path / "rows.parquet"
+    exported = client.export(demo.dataset, out)
+    page = oe.report(out)
+    assert page.rows == exported.rows == ROWS
+    assert "5,000 of 5,000 rows, proven" in page.html
+    assert repr(page) == "<Report: 5,000 rows>"
+    frame = page._repr_html_()
+    # The document is an attribute, and runs without the origin of the notebook.
+    assert frame.count("<") == 2 and 'sandbox="allow-scripts"' in frame
+    assert html.unescape(frame.split('srcdoc="')[1].split('"')[0]) == page.html
+    saved = tmp_path / "page.html"
+    assert page.save(saved) == len(page.html.encode())
+    assert saved.read_text(encoding="utf-8") == page.html
+    with pytest.raises(oe.OutputError):
+        page.save(saved)
+    page.save(saved, overwrite=True)
+    with pytest.raises(oe.UsageError, match="ends in .html"):
+        page.save(tmp_path / "page.txt")
+
+
+def test_report_masks_drops_and_compares(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "a.parquet", limit=990)
+    client.export(demo.dataset, tmp_path / "b", limit=1000)
+    page = oe.report(tmp_path / "b", tmp_path / "a.parquet", mask=[".persona"], drop=["tags"], rows=9, seed=7)
+    assert "What changed" in page.html and "Masked in this report" in page.html
+    assert 'id="column-tags"' not in page.html
+    assert 'id="rows"' not in oe.report(tmp_path / "b", rows=0).html
+    with pytest.raises(oe.DataError, match=".input.missing"):
+        oe.report(tmp_path / "b", mask=".input.missing")
+    with pytest.raises(TypeError, match="Did you mean 'rows'"):
+        oe.report(tmp_path / "b", row=1)  # type: ignore[call-arg]

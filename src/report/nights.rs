@@ -1,0 +1,133 @@
+//! What a report shows of the runs of jobs: their histories, their snapshots, and the runs to come.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::{Report, ReportOptions, SnapshotData, page};
+use crate::{
+    error::{Error, Result},
+    location::{Location, StorageOptions},
+    record::place::HIDDEN,
+    snapshots::{
+        JobResult, RetentionDecision, StoredSnapshot, stored_history, stored_jobs, stored_snapshots,
+    },
+};
+
+/// The runs of a job.
+///
+/// ```no_run
+/// use overmind_export::{JobNights, Location, Report};
+///
+/// let root = Location::from("/data/snapshots");
+/// let nights = JobNights::read(&root, "triage-eval")?;
+/// let page = Report::of_nights("snapshots", &[nights]);
+/// assert!(page.as_html().contains("triage-eval"));
+/// # Ok::<(), overmind_export::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct JobNights {
+    /// The job's name.
+    pub job: String,
+    /// The runs in its history, oldest first.
+    pub runs: Vec<JobResult>,
+    /// Its complete snapshots, oldest first.
+    pub snapshots: Vec<StoredSnapshot>,
+    /// What retention decides about its snapshots, with reasons; empty if the job's configuration is not known.
+    pub retention: Vec<RetentionDecision>,
+    /// The next runs; empty if they are not known.
+    pub next: Vec<DateTime<Utc>>,
+    /// What the last snapshots hold, oldest first; empty if their rows were not read.
+    pub data: Vec<SnapshotData>,
+    /// Why the runs could not be read, for a page that shows other jobs, too.
+    pub problem: Option<String>,
+}
+
+impl JobNights {
+    /// Returns the runs of a job. Snapshots, retention and next runs can be added.
+    pub fn new(job: impl Into<String>, runs: Vec<JobResult>) -> Self {
+        let (snapshots, retention, next) = (Vec::new(), Vec::new(), Vec::new());
+        let data = Vec::new();
+        Self { job: job.into(), runs, snapshots, retention, next, data, problem: None }
+    }
+
+    /// Reads the history and the records of the snapshots of a job below a root. Needs no configuration. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Store`] when a folder or the history cannot be read.
+    pub fn read(root: &Location, job: &str) -> Result<Self> {
+        let mut nights = Self::new(job, stored_history(root, job)?);
+        nights.snapshots = stored_snapshots(root, job)?;
+        Ok(nights)
+    }
+
+    /// Reads the rows of the last `most` snapshots, and compares each with the one before. Of a job with several datasets,
+    /// only snapshots of the dataset of the newest one count. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`SnapshotData::read`].
+    pub fn read_data(
+        &mut self,
+        most: usize,
+        storage: &StorageOptions,
+        options: &ReportOptions,
+    ) -> Result<()> {
+        let dataset = self.snapshots.last().map(|newest| newest.dataset);
+        let own = self.snapshots.iter().filter(|it| Some(it.dataset) == dataset);
+        let own: Vec<&StoredSnapshot> = own.collect();
+        let mut before = None;
+        self.data.clear();
+        for snapshot in own.into_iter().rev().take(most).rev() {
+            let place = Location::of(&snapshot.location, storage)?;
+            let taken = (snapshot.stamp.time(), &place);
+            self.data.push(SnapshotData::read(taken, before.as_ref(), options)?);
+            before = Some(place);
+        }
+        Ok(())
+    }
+
+    /// Returns the day of a run; `None` if its time is not one.
+    pub(super) fn day(run: &JobResult) -> Option<NaiveDate> {
+        let time = DateTime::parse_from_rfc3339(&run.started_at).ok()?;
+        Some(time.to_utc().date_naive())
+    }
+}
+
+/// Finds the root of snapshots and the jobs that a path means: all jobs of a root, or the job of a folder in it. `None`
+/// if the path is neither.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Store`] when a folder cannot be read.
+pub fn snapshot_jobs(place: &Location) -> Result<Option<(Location, Vec<String>)>> {
+    if place.as_local().is_some_and(|path| !path.is_dir()) {
+        return Ok(None);
+    }
+    let jobs = stored_jobs(place)?;
+    if !jobs.is_empty() {
+        return Ok(Some((place.clone(), jobs)));
+    }
+    let (Some(root), name) = (place.parent(), place.name()) else { return Ok(None) };
+    let is_job = !name.is_empty() && stored_jobs(&root)?.contains(&name);
+    Ok(is_job.then(|| (root, vec![name])))
+}
+
+impl Report {
+    /// Reads the histories of all jobs below a root of snapshots, or of the job of a folder in it, and makes a report of
+    /// their runs. Needs no configuration. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the place is no root of snapshots, and the errors of [`JobNights::read`].
+    pub fn nights(place: &Location) -> Result<Self> {
+        let Some((root, jobs)) = snapshot_jobs(place)? else {
+            let why = format!("it is no root of snapshots: it has no folder {HIDDEN}");
+            return Err(Error::invalid("root of snapshots", place.to_string(), why));
+        };
+        let nights =
+            jobs.iter().map(|job| JobNights::read(&root, job)).collect::<Result<Vec<_>>>()?;
+        Ok(Self::of_nights(&place.name(), &nights))
+    }
+
+    /// Makes a report of the runs of jobs. Reads nothing.
+    pub fn of_nights(title: &str, jobs: &[JobNights]) -> Self {
+        Self { html: page::nights::render(title, jobs).into_string(), rows: 0 }
+    }
+}

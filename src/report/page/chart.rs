@@ -1,0 +1,123 @@
+//! Charts as plain SVG, without text in them: it would be stretched. The text is in HTML, where readers find it.
+
+use maud::{Markup, html};
+
+use super::text::share;
+use crate::{
+    report::profile::figures::LengthBar,
+    text::{counted, grouped},
+};
+
+/// Height of a histogram, in its own units.
+const HEIGHT: f64 = 40.0;
+/// Width of a bar with the space after it, in its own units.
+const STEP: f64 = 10.0;
+/// Width of a bar.
+const BAR: f64 = 8.5;
+
+/// A histogram of lengths. `unit` is what is counted, in the singular.
+pub(super) fn histogram(bars: &[LengthBar], unit: &str, label: &str) -> Markup {
+    let most = bars.iter().map(|bar| bar.rows).max().unwrap_or(0).max(1);
+    let width = STEP * bars.len() as f64;
+    html! {
+        svg.histogram role="img" aria-label=(label) viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
+            @for (place, bar) in bars.iter().enumerate() {
+                @let height = bar.rows as f64 / most as f64 * HEIGHT;
+                // A bar that is not empty can be seen.
+                @let height = if bar.rows > 0 { height.max(0.75) } else { 0.0 };
+                rect x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
+                    height=(format!("{height:.2}")) data-rows=(bar.rows) { title { (explained(bar, unit)) } }
+            }
+        }
+    }
+}
+
+/// The class of a figure: few bars are not as wide as many.
+pub(super) fn figure_class(bars: &[LengthBar]) -> &'static str {
+    match bars.len() {
+        ..4 => "few",
+        4..10 => "some",
+        _ => "many",
+    }
+}
+
+fn explained(bar: &LengthBar, unit: &str) -> String {
+    let rows = counted(bar.rows, "row");
+    match bar.low == bar.high {
+        true => format!("{}: {rows}", counted(bar.low, unit)),
+        false => format!("{} to {}: {rows}", grouped(bar.low), counted(bar.high, unit)),
+    }
+}
+
+/// A bar for a share, next to a number that says the same.
+pub(super) fn share_bar(part: u64, whole: u64) -> Markup {
+    let width = if whole == 0 { 0.0 } else { part as f64 / whole as f64 * 100.0 };
+    html! {
+        svg.share aria-hidden="true" viewBox="0 0 100 6" preserveAspectRatio="none" {
+            rect.track width="100" height="6" {}
+            rect width=(format!("{:.2}", width.min(100.0))) height="6" {}
+        }
+        span.percent { (share(part, whole)) }
+    }
+}
+
+/// A bar of a chart over runs.
+pub(super) struct Night {
+    pub(super) value: f64,
+    /// The status of the run.
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+/// A chart with one bar for each run.
+pub(super) fn night_bars(nights: &[Night], label: &str) -> Markup {
+    let most = nights.iter().map(|night| night.value).fold(0.0, f64::max);
+    // A month of nights, so that a few bars are not as wide as many.
+    let width = STEP * nights.len().max(30) as f64;
+    html! {
+        svg.histogram role="img" aria-label=(format!("{label} of {}", counted(nights.len() as u64, "run")))
+            viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
+            @for (place, night) in nights.iter().enumerate() {
+                @let height = if most > 0.0 { night.value / most * HEIGHT } else { 0.0 };
+                // A run that failed has a mark, even without a value.
+                @let least = if night.value > 0.0 || night.class == "failed" { 0.75 } else { 0.0 };
+                @let height = height.max(least);
+                rect class=(night.class) x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
+                    height=(format!("{height:.2}")) data-value=(night.value) { title { (night.text) } }
+            }
+        }
+    }
+}
+
+/// A calendar with a column for each week. A cell is its week, its day from Monday, its class and its text.
+pub(super) fn calendar(cells: &[(u64, u64, &str, String)], label: &str) -> Markup {
+    const CELL: u64 = 12;
+    let weeks = cells.iter().map(|(week, ..)| week + 1).max().unwrap_or(1);
+    let (width, height) = (weeks * CELL, 7 * CELL);
+    html! {
+        svg.days role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) width=(width) height=(height) {
+            @for week in 0..weeks {
+                @for day in 0..7 {
+                    rect.none x=(week * CELL) y=(day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" {}
+                }
+            }
+            @for (week, day, class, text) in cells {
+                rect class=(class) x=(week * CELL) y=(day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" { title { (text) } }
+            }
+        }
+    }
+}
+
+/// A chart of shares over snapshots, one bar each, up to the whole. The bar of a jump has a color of its own.
+pub(super) fn share_line(shares: &[f64], jump: Option<usize>) -> Markup {
+    let width = STEP * shares.len().max(30) as f64;
+    html! {
+        svg.line aria-hidden="true" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
+            @for (place, share) in shares.iter().enumerate() {
+                @let height = if *share > 0.0 { (share.min(1.0) * HEIGHT).max(1.0) } else { 0.0 };
+                rect class=(if jump == Some(place) { "jump" } else { "" }) x=(STEP * place as f64)
+                    y=(format!("{:.2}", HEIGHT - height)) width=(BAR) height=(format!("{height:.2}")) data-share=(format!("{share:.4}")) {}
+            }
+        }
+    }
+}

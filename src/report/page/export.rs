@@ -1,0 +1,178 @@
+//! The section about the export itself: what it states, and whether it is complete.
+
+use maud::{Markup, html};
+
+use super::text::{Outside, bytes, time};
+use crate::{
+    record::manifest::Completeness,
+    report::{ExportFacts, ExportReport},
+    text::{counted, grouped},
+};
+
+/// Longest record that is shown, in bytes.
+const LONGEST_RECORD: usize = 100_000;
+
+/// Whether the export is complete, in one sentence.
+pub(super) struct CompletenessVerdict {
+    pub(super) class: &'static str,
+    pub(super) word: &'static str,
+    pub(super) sentence: String,
+}
+
+/// Decides what can be said about the completeness of an export.
+pub(super) fn verdict(report: &ExportReport) -> CompletenessVerdict {
+    let (facts, rows) = (&report.facts, grouped(report.rows()));
+    let says = |class, word, sentence| CompletenessVerdict { class, word, sentence };
+    match (facts.completeness, facts.count) {
+        (Some(Completeness::Proven), Some(count)) => {
+            let count = grouped(count);
+            let is_whole = facts.transform.is_none() && facts.earlier.is_empty();
+            let sentence = match is_whole {
+                true => format!("{rows} of {count} rows, proven"),
+                false => format!(
+                    "made of all {count} rows of the dataset, proven; a transformation kept {rows}"
+                ),
+            };
+            says("good", "Complete", sentence)
+        }
+        (_, Some(count)) if facts.is_recorded => {
+            let read = facts.rows_read.map_or(rows, grouped);
+            let sentence = format!("{read} of {} rows were read for it", grouped(count));
+            says("warn", "Partial", sentence)
+        }
+        (_, None) if facts.is_recorded => {
+            let sentence =
+                "it was converted from a file that does not say where its rows come from";
+            says("warn", "Unknown", sentence.to_owned())
+        }
+        _ => {
+            let sentence = "the file has no record, so nothing says whether rows are missing";
+            says("warn", "Unknown", sentence.to_owned())
+        }
+    }
+}
+
+/// The section.
+pub(super) fn section(report: &ExportReport) -> Markup {
+    let facts = &report.facts;
+    let checked = match report.seen.is_checked {
+        true => "every row was read, and equals the recorded digest",
+        false => "every row was read; there is no recorded digest to compare with",
+    };
+    html! {
+        section #export aria-labelledby="export-title" {
+            h2 #export-title { "The export" }
+            dl.facts {
+                (fact("Rows", html! { (grouped(report.rows())) }))
+                (fact("Checked now", html! { (checked) }))
+                @if let Some(dataset) = facts.dataset { (fact("Dataset", copyable(&dataset.to_string()))) }
+                @if let Some(query) = &facts.query { (fact("Filters", filters(&query.to_string()))) }
+                @if let Some(url) = &facts.base_url { (fact("API", copyable(url))) }
+                @if let Some(snapshot) = &facts.snapshot {
+                    (fact("Snapshot", html! { "job " (Outside(&snapshot.job)) ", " (time(&crate::clock::text(snapshot.stamp.time()))) }))
+                    @if let Some(listed) = &snapshot.listed {
+                        @if let Some(name) = &listed.name { (fact("Name of the dataset", html! { (Outside(name)) })) }
+                        @if let Some(version) = listed.version { (fact("Version of the dataset", html! { (version) })) }
+                    }
+                }
+                @if let Some(at) = &facts.started_at { (fact("Export started", time(at))) }
+                @if let Some(at) = &facts.finished_at { (fact("Last row written", time(at))) }
+                @if let Some(format) = &facts.format { (fact("Format", html! { (Outside(format)) })) }
+                (fact("Size", html! { (bytes(facts.bytes)) " in " (counted(facts.files, "file")) }))
+                @if let Some(tool) = &facts.tool { (fact("Written by", html! { (Outside(tool)) })) }
+                @if let Some(converted) = &facts.converted_from {
+                    (fact("Converted from", html! { (Outside(converted.format.as_str())) ", " (counted(converted.rows, "row")) }))
+                }
+            }
+            dl.facts.wide {
+                @if let Some(digest) = &facts.digest { (fact("Digest of the rows", copyable(digest))) }
+                @if report.seen.digest_differs(facts) {
+                    (fact("Digest as read", copyable(&report.seen.digest.to_string())))
+                }
+            }
+            (transformations(facts))
+            (report_options(report))
+            (files(facts))
+            (record(facts))
+        }
+    }
+}
+
+fn fact(name: &str, value: Markup) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+/// A value that one click selects as a whole.
+fn copyable(text: &str) -> Markup {
+    html! { code.copyable { (Outside(text)) } }
+}
+
+fn filters(query: &str) -> Markup {
+    html! { @if query.is_empty() { "none" } @else { (copyable(query)) } }
+}
+
+/// What was done to the rows before this report.
+fn transformations(facts: &ExportFacts) -> Markup {
+    let own = facts.transform.as_ref().and_then(|it| serde_json::to_string_pretty(it).ok());
+    let earlier = facts.earlier.iter();
+    let earlier = earlier.filter_map(|it| serde_json::to_string_pretty(&it.transform).ok());
+    let all: Vec<String> = earlier.chain(own).collect();
+    html! {
+        @if !all.is_empty() {
+            h3 { (if all.len() == 1 { "Transformation of the rows" } else { "Transformations of the rows, in order" }) }
+            @for text in &all { pre.json tabindex="0" dir="ltr" { code { (Outside(text)) } } }
+        }
+    }
+}
+
+/// What this report leaves out.
+fn report_options(report: &ExportReport) -> Markup {
+    html! {
+        @if !report.mask.is_empty() {
+            p.note { "Masked in this report: " @for path in &report.mask { code { (Outside(path)) } " " } }
+        }
+        @if !report.drop.is_empty() {
+            p.note { "Left out of this report: " @for name in &report.drop { code { (Outside(name)) } " " } }
+        }
+    }
+}
+
+fn files(facts: &ExportFacts) -> Markup {
+    let more = facts.files.saturating_sub(facts.parts.len() as u64);
+    html! {
+        @if facts.is_recorded && !facts.parts.is_empty() {
+            details {
+                summary { (counted(facts.files, "file")) }
+                div.scroll tabindex="0" role="region" aria-label="Files" {
+                    table {
+                        thead { tr { th scope="col" { "File" } th.number scope="col" { "Rows" } th.number scope="col" { "Bytes" } th scope="col" { "SHA-256" } } }
+                        tbody {
+                            @for part in &facts.parts {
+                                tr {
+                                    th scope="row" { code { (Outside(&part.path)) } }
+                                    td.number { @if let Some(rows) = part.rows { (grouped(rows)) } }
+                                    td.number { (grouped(part.bytes)) }
+                                    td { @if let Some(sha256) = &part.sha256 { (copyable(sha256)) } }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if more > 0 { p.note { "and " (counted(more, "more file")) } }
+            }
+        }
+    }
+}
+
+fn record(facts: &ExportFacts) -> Markup {
+    html! {
+        @if let Some(record) = &facts.record {
+            @let shown = record.get(..record.floor_char_boundary(LONGEST_RECORD)).unwrap_or(record);
+            details {
+                summary { "Record, as JSON" }
+                pre.json.copyable tabindex="0" dir="ltr" { code { (Outside(shown.trim_end())) } }
+                @if shown.len() < record.len() { p.note { "The record is longer. Its file has all of it." } }
+            }
+        }
+    }
+}

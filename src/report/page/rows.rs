@@ -1,0 +1,354 @@
+//! The rows of a report: conversations with their turns, and the expected output beside them.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+use uuid::Uuid;
+
+use super::{
+    json::JsonView,
+    text::{Outside, prose},
+};
+use crate::{
+    batch::{Column, ColumnType, OutputColumn},
+    report::{
+        ExportReport,
+        profile::labels::labels,
+        sample::{ShownCell, ShownRow, ShownWhy},
+    },
+    text::{counted, grouped, line, plural},
+};
+
+/// Most choices of a filter.
+const MOST_CHOICES: usize = 100;
+/// Most labels of a row that are shown.
+const MOST_LABELS: usize = 24;
+/// A value with more lines is closed at first.
+const OPEN_LINES: usize = 14;
+
+/// The section with the rows.
+pub(super) fn section(report: &ExportReport) -> Markup {
+    let seen = &report.seen;
+    let columns: Vec<_> = seen.profile.columns.iter().map(|it| it.column.clone()).collect();
+    let rows: Vec<PageRow<'_>> = seen.rows.iter().map(|row| PageRow::new(row, &columns)).collect();
+    let (all, shown) = (seen.profile.rows, rows.len() as u64);
+    html! {
+        section #rows aria-labelledby="rows-title" {
+            h2 #rows-title { "The rows" }
+            @if all == 0 {
+                p.empty { "The export has no rows." }
+            } @else if shown == all {
+                p.intro { (match all { 1 => "The only row.".to_owned(), _ => format!("All {} rows.", grouped(all)) }) }
+            } @else {
+                @let has_duplicates = seen.rows.iter().any(|row| row.why.contains(&ShownWhy::Duplicate));
+                p.intro {
+                    (counted(shown, "row")) " of " (grouped(all)) ": the first ones, some at random (seed " (report.seed) "), "
+                    @if has_duplicates { "the longest, and some whose input equals that of an earlier row." }
+                    @else { "and the longest." }
+                }
+            }
+            @if !rows.is_empty() {
+                (controls(&rows))
+                div.rows {
+                    @for row in &rows { (row.article()) }
+                }
+                p #no-rows.empty hidden { "No row fits this search." }
+            }
+        }
+    }
+}
+
+/// The search and the filters. They are hidden without the script.
+fn controls(rows: &[PageRow<'_>]) -> Markup {
+    let choices = |values: &mut dyn Iterator<Item = String>| {
+        let mut counts = BTreeMap::<String, usize>::new();
+        values.for_each(|value| *counts.entry(value).or_default() += 1);
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        counts.truncate(MOST_CHOICES);
+        counts
+    };
+    let personas = choices(&mut rows.iter().filter_map(|row| row.persona.clone()));
+    let labels = choices(&mut rows.iter().flat_map(|row| row.labels.clone()));
+    let whys =
+        choices(&mut rows.iter().flat_map(|row| row.row.why.iter().map(|it| it.name().to_owned())));
+    let select = |id: &str, name: &str, any: &str, choices: &[(String, usize)]| {
+        html! {
+            @if !choices.is_empty() {
+                div.field {
+                    label for=(id) { (name) }
+                    select id=(id) {
+                        option value="" { (any) }
+                        @for (value, count) in choices {
+                            option value=(value) { (value) " (" (count) ")" }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        form #controls.controls role="search" aria-label="Rows" hidden {
+            div.field.wide {
+                label for="search" { "Search" }
+                input #search type="search" autocomplete="off" spellcheck="false";
+            }
+            (select("filter-label", "Label", "any", &labels))
+            (select("filter-persona", "Persona", "any", &personas))
+            (select("filter-why", "Chosen as", "any", &whys))
+            p #found.found role="status" {}
+        }
+    }
+}
+
+/// Returns the name of a row in links.
+pub(super) fn anchor(row: &ShownRow) -> String {
+    match row.id.parse::<Uuid>() {
+        Ok(id) => format!("row-{id}"),
+        Err(_) => format!("row-{}", row.number),
+    }
+}
+
+/// A row with its values by column.
+struct PageRow<'a> {
+    row: &'a ShownRow,
+    cells: Vec<(&'a OutputColumn, &'a ShownCell)>,
+    persona: Option<String>,
+    labels: Vec<String>,
+}
+
+impl<'a> PageRow<'a> {
+    fn new(row: &'a ShownRow, columns: &'a [OutputColumn]) -> Self {
+        let cells: Vec<_> = columns.iter().zip(&row.cells).collect();
+        let of = |field: Column| {
+            let cell = cells.iter().find(|(column, _)| column.of_api() == Some(field));
+            cell.and_then(|(_, cell)| cell.text.as_deref())
+        };
+        let (persona, mut found) = (of(Column::Persona).map(line), Vec::new());
+        if let Some(tags) = of(Column::Tags) {
+            // The labels before a cut, or before text that is not JSON, are labels, too.
+            let _ = labels(tags, &mut |label| found.push(line(label)));
+        }
+        found.dedup();
+        Self { row, cells, persona, labels: found }
+    }
+
+    fn cell(&self, field: Column) -> Option<&'a ShownCell> {
+        let cell = self.cells.iter().find(|(column, _)| column.of_api() == Some(field));
+        cell.map(|(_, cell)| *cell)
+    }
+
+    fn article(&self) -> Markup {
+        let anchor = anchor(self.row);
+        let number = grouped(self.row.number);
+        let order = self.cell(Column::Order).and_then(|cell| cell.text.as_deref());
+        html! {
+            article.row id=(anchor) aria-label=(format!("Row {number}")) {
+                header {
+                    h3 { a href=(format!("#{anchor}")) { "Row " (number) } }
+                    @if !self.row.id.is_empty() { code.id { (Outside(&self.row.id)) } }
+                    @if let Some(order) = order { span.order { "order " (order) } }
+                    ul.chips {
+                        @for why in &self.row.why {
+                            li { span class=(match why { ShownWhy::Duplicate => "why odd", _ => "why" }) { (why.name()) } }
+                        }
+                        @if let Some(persona) = &self.persona { li { span.persona dir="auto" { (persona) } } }
+                        @for label in self.labels.iter().take(MOST_LABELS) {
+                            li { span.label dir="auto" { (label) } }
+                        }
+                        @if self.labels.len() > MOST_LABELS {
+                            li { "and " (self.labels.len() - MOST_LABELS) " more" }
+                        }
+                    }
+                }
+                div.sides {
+                    @for (field, name) in [(Column::Input, "Input"), (Column::ExpectedOutput, "Expected output")] {
+                        @if let Some(cell) = self.cell(field) {
+                            div.side { h4 { (name) } (json_cell(cell)) }
+                        }
+                    }
+                }
+                (self.others())
+            }
+        }
+    }
+
+    /// The columns that have no place of their own.
+    fn others(&self) -> Markup {
+        let own = [
+            Column::Id,
+            Column::Order,
+            Column::Input,
+            Column::ExpectedOutput,
+            Column::Persona,
+            Column::Tags,
+        ];
+        let is_other =
+            |column: &OutputColumn| column.of_api().is_none_or(|api| !own.contains(&api));
+        let others = self.cells.iter();
+        let others = others.filter(|(column, cell)| is_other(column) && cell.text.is_some());
+        let others: Vec<_> = others.collect();
+        html! {
+            @if !others.is_empty() {
+                details.more {
+                    summary {
+                        (counted(others.len() as u64, "other column")) ": "
+                        (others.iter().map(|(column, _)| line(column.name())).collect::<Vec<_>>().join(", "))
+                    }
+                    @for (column, cell) in others {
+                        h4 { (Outside(column.name())) }
+                        @if matches!(column.column_type(), ColumnType::Json | ColumnType::List(_)) { (json_cell(cell)) } @else { (text_cell(cell)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn text_cell(cell: &ShownCell) -> Markup {
+    html! {
+        @if let Some(text) = &cell.text { (prose(text)) } @else { p.null { "null" } }
+        (left_out(cell))
+    }
+}
+
+fn json_cell(cell: &ShownCell) -> Markup {
+    html! {
+        @if let Some(text) = &cell.text { (value(&JsonView::of(text))) } @else { p.null { "null" } }
+        (left_out(cell))
+    }
+}
+
+fn left_out(cell: &ShownCell) -> Markup {
+    html! {
+        @if cell.left_out > 0 {
+            p.cut { "The last " (grouped(cell.left_out as u64)) " " (plural(cell.left_out as u64, "byte")) " are not shown." }
+        }
+    }
+}
+
+/// A value: a conversation, text, or members with their names.
+fn value(view: &JsonView<'_>) -> Markup {
+    if let Some(turns) = turns(view) {
+        return conversation(&turns);
+    }
+    match view {
+        JsonView::Text(text) if text.trim().is_empty() => html! { p.null { "empty text" } },
+        JsonView::Text(text) => prose(text),
+        JsonView::Token("null") => html! { p.null { "null" } },
+        JsonView::Token(token) => html! { p { code { (Outside(token)) } } },
+        JsonView::Object(members) if !members.is_empty() => members_of(members),
+        JsonView::Array(_) | JsonView::Object(_) => code(view),
+    }
+}
+
+/// Members: short ones in a line, and the others below their names.
+fn members_of(members: &[(std::borrow::Cow<'_, str>, JsonView<'_>)]) -> Markup {
+    html! {
+        dl.members {
+            @for (key, member) in members {
+                div {
+                    dt { (Outside(key)) }
+                    dd {
+                        @match member {
+                            JsonView::Object(inner) if !inner.is_empty() && turns(member).is_none() => (folded(member)),
+                            JsonView::Array(_) if turns(member).is_none() => (folded(member)),
+                            _ => (value(member)),
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// JSON text, closed at first if it is long.
+fn folded(view: &JsonView<'_>) -> Markup {
+    let text = view.laid_out();
+    let lines = text.lines().count();
+    let what = match view {
+        JsonView::Array(items) => counted(items.len() as u64, "element"),
+        JsonView::Object(members) => counted(members.len() as u64, "key"),
+        _ => counted(lines as u64, "line"),
+    };
+    html! {
+        @if lines <= OPEN_LINES {
+            pre.json tabindex="0" dir="ltr" { code { (Outside(&text)) } }
+        } @else {
+            details {
+                summary { (what) }
+                pre.json tabindex="0" dir="ltr" { code { (Outside(&text)) } }
+            }
+        }
+    }
+}
+
+fn code(view: &JsonView<'_>) -> Markup {
+    html! { pre.json tabindex="0" dir="ltr" { code { (Outside(&view.laid_out())) } } }
+}
+
+/// Returns the turns of a conversation: an array of objects with roles, also in arrays.
+fn turns<'v>(view: &'v JsonView<'_>) -> Option<Vec<&'v JsonView<'v>>> {
+    let JsonView::Array(items) = view else { return None };
+    let mut found = Vec::new();
+    for item in items {
+        match item {
+            JsonView::Object(_)
+                if item.get("role").is_some_and(|role| role.as_text().is_some()) =>
+            {
+                found.push(item);
+            }
+            JsonView::Array(_) => found.extend(turns(item)?),
+            _ => return None,
+        }
+    }
+    (!found.is_empty()).then_some(found)
+}
+
+fn conversation(turns: &[&JsonView<'_>]) -> Markup {
+    html! {
+        ol.conversation {
+            @for turn in turns { (self::turn(turn)) }
+        }
+    }
+}
+
+fn turn(turn: &JsonView<'_>) -> Markup {
+    let role = turn.get("role").and_then(JsonView::as_text).unwrap_or_default();
+    // Only known roles have a style of their own.
+    let class = match role {
+        "system" | "developer" => "turn system",
+        "user" | "human" => "turn user",
+        "assistant" | "model" | "ai" => "turn assistant",
+        "tool" | "function" => "turn tool",
+        _ => "turn",
+    };
+    let JsonView::Object(members) = turn else { return html! {} };
+    let others =
+        members.iter().filter(|(key, _)| key != "role" && key != "content" && key != "name");
+    let others: Vec<_> = others.filter(|(_, it)| *it != JsonView::Token("null")).cloned().collect();
+    html! {
+        li class=(class) {
+            p.role {
+                (Outside(role))
+                @if let Some(name) = turn.get("name").and_then(JsonView::as_text) { " " span.name { (Outside(name)) } }
+            }
+            div.content {
+                @match turn.get("content") {
+                    Some(JsonView::Array(parts)) => { @for part in parts { (content_part(part)) } }
+                    Some(JsonView::Token("null")) | None => {}
+                    Some(content) => (value(content)),
+                }
+                @if !others.is_empty() { (members_of(&others)) }
+            }
+        }
+    }
+}
+
+/// A part of a content: text, or something else as JSON.
+fn content_part(part: &JsonView<'_>) -> Markup {
+    match part.get("text").and_then(JsonView::as_text).or(part.as_text()) {
+        Some(text) => prose(text),
+        None => folded(part),
+    }
+}

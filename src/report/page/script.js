@@ -1,0 +1,41 @@
+"use strict";
+// Search and filters of the rows. It reads only what the page shows.
+(() => {
+  const form = document.getElementById("controls");
+  if (!form) return;
+  const rows = [...document.querySelectorAll("article.row")];
+  const texts = new Map();
+  const textOf = (row) => {
+    if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
+    return texts.get(row);
+  };
+  const filters = [["filter-label", ".label"], ["filter-persona", ".persona"], ["filter-why", ".why"]]
+    .map(([id, chips]) => [document.getElementById(id), chips])
+    .filter(([select]) => select);
+  const search = document.getElementById("search");
+  const apply = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const row of rows) {
+      const has = ([select, chips]) =>
+        !select.value || [...row.querySelectorAll(chips)].some((chip) => chip.textContent === select.value);
+      row.hidden = !(filters.every(has) && words.every((word) => textOf(row).includes(word)));
+      shown += row.hidden ? 0 : 1;
+    }
+    document.getElementById("found").textContent = `${shown} of ${rows.length} rows`;
+    document.getElementById("no-rows").hidden = shown > 0;
+  };
+  form.hidden = false;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", apply);
+  apply();
+  // A link to a row shows it, whatever the filters are.
+  addEventListener("hashchange", () => {
+    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (row && row.hidden) {
+      form.reset();
+      apply();
+      row.scrollIntoView();
+    }
+  });
+})();

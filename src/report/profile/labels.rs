@@ -1,0 +1,66 @@
+//! The labels in a value of `tags`.
+
+use crate::nested::{JsonCursor, JsonKind, MalformedJson};
+
+/// Calls `visit` with each label of a value of tags: the elements of an array, and the members of objects as
+/// `key=value`. Arrays and objects below them are no labels.
+pub(crate) fn labels(text: &str, visit: &mut dyn FnMut(&str)) -> Result<(), MalformedJson> {
+    let mut cursor = JsonCursor::new(text);
+    match cursor.kind()? {
+        JsonKind::Array => {
+            cursor.enter();
+            while cursor.has_more()? {
+                match cursor.kind()? {
+                    JsonKind::Object => members(&mut cursor, visit)?,
+                    _ => label(&mut cursor, None, visit)?,
+                }
+            }
+            Ok(())
+        }
+        JsonKind::Object => members(&mut cursor, visit),
+        _ => label(&mut cursor, None, visit),
+    }
+}
+
+fn members(cursor: &mut JsonCursor<'_>, visit: &mut dyn FnMut(&str)) -> Result<(), MalformedJson> {
+    cursor.enter();
+    while cursor.has_more()? {
+        let key = cursor.key()?;
+        let key = key.value().unwrap_or(key.text.into());
+        label(cursor, Some(&key), visit)?;
+    }
+    Ok(())
+}
+
+fn label(
+    cursor: &mut JsonCursor<'_>,
+    key: Option<&str>,
+    visit: &mut dyn FnMut(&str),
+) -> Result<(), MalformedJson> {
+    let value = match cursor.kind()? {
+        JsonKind::Array | JsonKind::Object | JsonKind::Null => return cursor.skip().map(drop),
+        JsonKind::String => {
+            let string = cursor.string()?;
+            string.value().unwrap_or(string.text.into())
+        }
+        JsonKind::Bool | JsonKind::Number => cursor.scalar()?.into(),
+    };
+    match key {
+        Some(key) => visit(&format!("{key}={value}")),
+        None => visit(&value),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_elements_and_members() {
+        let mut found = Vec::new();
+        let text = r#"["a",7,{"k":"v","n":null,"x":[1]},["no"],null,{"b":true}]"#;
+        labels(text, &mut |label| found.push(label.to_owned())).unwrap();
+        assert_eq!(found, ["a", "7", "k=v", "b=true"]);
+    }
+}

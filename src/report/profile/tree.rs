@@ -1,0 +1,460 @@
+//! The tree of the keys of a JSON column: in how many rows each key occurs, and with which types. It also finds the turns
+//! of conversations.
+//!
+//! A node counts values and rows. Trees of different rows join to the tree of all rows, in any order. An object with more
+//! than 512 different keys, or with a key of more than 64 bytes, is used as a map: what is below it is dropped.
+
+use std::collections::HashMap;
+
+use crate::nested::{JsonCursor, JsonKind, MalformedJson, RawString};
+
+/// Most keys of an object that are counted one by one.
+const MOST_KEYS: usize = 512;
+/// Most nodes of a tree. Bounds memory and the page, when objects in objects are used as maps.
+const MOST_NODES: usize = 1 << 14;
+/// From this number of keys on, an index finds them.
+const INDEXED: usize = 16;
+/// A longer key is data, in bytes.
+const LONGEST_KEY: usize = 64;
+/// Deepest level that is looked at.
+const DEPTH: usize = 48;
+/// Members that make an object with a role a turn of a conversation.
+const CONTENTS: [&str; 4] = ["content", "tool_calls", "parts", "text"];
+
+/// The type of a JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ValueKind {
+    Null,
+    Boolean,
+    Integer,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl ValueKind {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Null,
+        Self::Boolean,
+        Self::Integer,
+        Self::Number,
+        Self::String,
+        Self::Array,
+        Self::Object,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::String => "string",
+            Self::Array => "array",
+            Self::Object => "object",
+        }
+    }
+}
+
+/// What the values at one path are.
+#[derive(Debug, Default)]
+pub(crate) struct TreeNode {
+    /// Number of values.
+    pub(crate) values: u64,
+    /// Number of rows with a value.
+    pub(crate) rows: u64,
+    /// The last row with a value, from 1.
+    last_row: u64,
+    kinds: [u64; ValueKind::ALL.len()],
+    pub(crate) members: Vec<TreeMember>,
+    /// Places of the members by name, once there are many.
+    index: HashMap<Box<str>, usize>,
+    /// Whether objects have too many different keys to count them.
+    pub(crate) is_map: bool,
+    /// The elements of arrays.
+    pub(crate) item: Option<Box<TreeNode>>,
+}
+
+/// A member of objects.
+#[derive(Debug)]
+pub(crate) struct TreeMember {
+    pub(crate) name: Box<str>,
+    /// Its first row, and its place there. It orders the members.
+    first: (u64, usize),
+    pub(crate) node: TreeNode,
+}
+
+/// The tree of a column.
+#[derive(Debug, Default)]
+pub(crate) struct JsonTree {
+    pub(crate) root: TreeNode,
+    nodes: usize,
+    /// Whether there were too many nodes. Then only the values of the column are counted.
+    pub(crate) is_overfull: bool,
+}
+
+/// What a value of a row has in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RowContent {
+    /// Number of turns of conversations.
+    pub(crate) turns: u64,
+    /// Bytes of strings without white space around them.
+    pub(crate) bytes: usize,
+    /// Whether there is a number or a boolean, or something that was not looked at.
+    pub(crate) has_others: bool,
+}
+
+struct TreeScan<'a, 'r> {
+    cursor: JsonCursor<'a>,
+    row: u64,
+    content: RowContent,
+    /// Number of nodes that were added.
+    added: usize,
+    on_role: &'r mut dyn FnMut(&str),
+}
+
+impl TreeScan<'_, '_> {
+    /// Passes a value that is not looked at. Nothing but brackets and white space is no content.
+    fn skip(&mut self) -> Result<(), MalformedJson> {
+        let text = self.cursor.skip()?;
+        self.content.has_others |= text.bytes().any(|byte| byte.is_ascii_alphanumeric());
+        Ok(())
+    }
+}
+
+impl JsonTree {
+    /// Adds the value of a row, whose number is from 1. `on_role` is called with the role of each turn.
+    pub(crate) fn add(
+        &mut self,
+        text: &str,
+        row: u64,
+        on_role: &mut dyn FnMut(&str),
+    ) -> Result<RowContent, MalformedJson> {
+        let content = RowContent::default();
+        let mut scan = TreeScan { cursor: JsonCursor::new(text), row, content, added: 0, on_role };
+        // A full tree still counts the values of the column itself.
+        let depth = if self.is_overfull { DEPTH } else { 0 };
+        self.root.add(&mut scan, depth)?;
+        let TreeScan { cursor, content, added, .. } = scan;
+        cursor.end()?;
+        self.nodes += added;
+        self.bound();
+        Ok(content)
+    }
+
+    pub(crate) fn join(&mut self, other: Self) {
+        self.is_overfull |= other.is_overfull;
+        self.root.join(other.root);
+        self.nodes = self.root.count();
+        self.bound();
+    }
+
+    fn bound(&mut self) {
+        if self.nodes > MOST_NODES {
+            // Maps drop what is below them.
+            self.nodes = self.root.count();
+        }
+        if self.is_overfull || self.nodes > MOST_NODES {
+            self.is_overfull = true;
+            self.root.clear();
+            self.root.item = None;
+            self.nodes = 0;
+        }
+    }
+}
+
+impl TreeNode {
+    /// Returns how many values have each type, without the types that do not occur.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (ValueKind, u64)> {
+        let all = ValueKind::ALL.into_iter().zip(self.kinds);
+        all.filter(|(_, values)| *values > 0)
+    }
+
+    fn see(&mut self, kind: ValueKind) {
+        self.kinds[kind as usize] += 1;
+    }
+
+    fn add(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
+        self.values += 1;
+        if self.last_row != scan.row {
+            (self.last_row, self.rows) = (scan.row, self.rows + 1);
+        }
+        match scan.cursor.kind()? {
+            JsonKind::Null => {
+                scan.cursor.scalar()?;
+                self.see(ValueKind::Null);
+            }
+            JsonKind::Bool => {
+                scan.cursor.scalar()?;
+                scan.content.has_others = true;
+                self.see(ValueKind::Boolean);
+            }
+            JsonKind::Number => {
+                let token = scan.cursor.scalar()?;
+                scan.content.has_others = true;
+                let is_integer = token.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+                self.see(if is_integer { ValueKind::Integer } else { ValueKind::Number });
+            }
+            JsonKind::String => {
+                scan.content.bytes += content_of(scan.cursor.string()?);
+                self.see(ValueKind::String);
+            }
+            kind @ (JsonKind::Array | JsonKind::Object) => {
+                let is_array = kind == JsonKind::Array;
+                self.see(if is_array { ValueKind::Array } else { ValueKind::Object });
+                if depth >= DEPTH {
+                    scan.skip()?;
+                    return Ok(());
+                }
+                scan.cursor.enter();
+                if is_array {
+                    return self.elements(scan, depth);
+                }
+                self.object(scan, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn elements(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
+        while scan.cursor.has_more()? {
+            if self.item.is_none() {
+                scan.added += 1;
+            }
+            self.item.get_or_insert_default().add(scan, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
+        let (mut role, mut has_content, mut place) = (None, false, 0);
+        while scan.cursor.has_more()? {
+            let key = scan.cursor.key()?;
+            if key.text == "role" && scan.cursor.kind()? == JsonKind::String {
+                role = Some(scan.cursor.clone().string()?);
+            }
+            has_content |= CONTENTS.contains(&key.text);
+            match self.member(key, scan, place) {
+                Some(member) => member.node.add(scan, depth + 1)?,
+                None => scan.skip()?,
+            }
+            place += 1;
+        }
+        if let Some(role) = role.filter(|_| has_content) {
+            scan.content.turns += 1;
+            (scan.on_role)(&role.value().unwrap_or(role.text.into()));
+        }
+        Ok(())
+    }
+
+    /// Returns the member with this key; `None` for a map. `place` is that of the key in its object, where other objects
+    /// have it, too.
+    fn member(
+        &mut self,
+        key: RawString<'_>,
+        scan: &mut TreeScan<'_, '_>,
+        place: usize,
+    ) -> Option<&mut TreeMember> {
+        if self.is_map {
+            return None;
+        }
+        let name = key.value().unwrap_or(key.text.into());
+        let found = match self.members.get(place) {
+            Some(member) if *member.name == *name => Some(place),
+            _ => self.find(&name),
+        };
+        if let Some(found) = found {
+            return self.members.get_mut(found);
+        }
+        if name.len() > LONGEST_KEY || self.members.len() >= MOST_KEYS {
+            self.clear();
+            self.is_map = true;
+            return None;
+        }
+        scan.added += 1;
+        let first = (scan.row, place);
+        self.push(TreeMember { name: (*name).into(), first, node: Self::default() });
+        self.members.last_mut()
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        match self.members.len() < INDEXED {
+            true => self.members.iter().position(|member| *member.name == *name),
+            false => self.index.get(name).copied(),
+        }
+    }
+
+    fn push(&mut self, member: TreeMember) {
+        let place = self.members.len();
+        self.members.push(member);
+        if place + 1 == INDEXED {
+            let names = self.members.iter().enumerate();
+            self.index = names.map(|(place, member)| (member.name.clone(), place)).collect();
+        } else if let Some(member) = self.members.last().filter(|_| place + 1 > INDEXED) {
+            self.index.insert(member.name.clone(), place);
+        }
+    }
+
+    fn clear(&mut self) {
+        (self.members, self.index) = (Vec::new(), HashMap::new());
+    }
+
+    fn count(&self) -> usize {
+        let members = self.members.iter().map(|member| 1 + member.node.count()).sum::<usize>();
+        members + self.item.as_ref().map_or(0, |item| 1 + item.count())
+    }
+
+    /// Adds the node of other rows.
+    fn join(&mut self, other: Self) {
+        self.values += other.values;
+        self.rows += other.rows;
+        self.kinds.iter_mut().zip(other.kinds).for_each(|(own, other)| *own += other);
+        match (&mut self.item, other.item) {
+            (Some(item), Some(other)) => item.join(*other),
+            (item, other) => *item = item.take().or(other),
+        }
+        self.is_map |= other.is_map;
+        if self.is_map {
+            self.clear();
+            return;
+        }
+        for member in other.members {
+            match self.find(&member.name) {
+                Some(place) => {
+                    let own = &mut self.members[place];
+                    own.first = own.first.min(member.first);
+                    own.node.join(member.node);
+                }
+                None => self.push(member),
+            }
+        }
+        if self.members.len() > MOST_KEYS {
+            self.clear();
+            self.is_map = true;
+        }
+    }
+
+    /// Puts the members in the order in which they first occurred.
+    pub(crate) fn sort(&mut self) {
+        self.members.sort_by_key(|member| member.first);
+        self.index = HashMap::new();
+        self.members.iter_mut().for_each(|member| member.node.sort());
+        self.item.iter_mut().for_each(|item| item.sort());
+    }
+}
+
+/// Returns the bytes of a string without white space around it.
+fn content_of(string: RawString<'_>) -> usize {
+    match string.has_escapes {
+        true => string.value().map_or(string.text.len(), |value| value.trim().len()),
+        false => string.text.trim().len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(rows: &[&str], first: u64) -> JsonTree {
+        let mut tree = JsonTree::default();
+        for (row, text) in (first..).zip(rows) {
+            tree.add(text, row, &mut |_| ()).unwrap();
+        }
+        tree
+    }
+
+    fn lines(node: &TreeNode, path: &str, out: &mut Vec<String>) {
+        let kinds: Vec<_> =
+            node.kinds().map(|(kind, it)| format!("{} {it}", kind.name())).collect();
+        let map = if node.is_map { " map" } else { "" };
+        out.push(format!("{path} {}/{} {}{map}", node.rows, node.values, kinds.join(", ")));
+        for member in &node.members {
+            lines(&member.node, &format!("{path}.{}", member.name), out);
+        }
+        if let Some(item) = &node.item {
+            lines(item, &format!("{path}[]"), out);
+        }
+    }
+
+    fn shown(tree: &JsonTree) -> Vec<String> {
+        let mut out = Vec::new();
+        lines(&tree.root, "", &mut out);
+        out
+    }
+
+    const ROWS: [&str; 4] = [
+        r#"{"a":1,"b":[{"c":"x"},{"c":null}]}"#,
+        r#"{"b":[],"a":1.5,"\u0064":true}"#,
+        r#""text""#,
+        r#"{"b":[{"c":"y","e":{}}]}"#,
+    ];
+
+    #[test]
+    fn keys_are_counted_by_row_and_type() {
+        let expected = [
+            " 4/4 string 1, object 3",
+            ".a 2/2 integer 1, number 1",
+            ".b 3/3 array 3",
+            ".b[] 2/3 object 3",
+            ".b[].c 2/3 null 1, string 2",
+            ".b[].e 1/1 object 1",
+            ".d 1/1 boolean 1",
+        ];
+        assert_eq!(shown(&tree(&ROWS, 1)), expected);
+        // Joined in any order.
+        let (mut first, last) = (tree(&ROWS[..2], 1), tree(&ROWS[2..], 3));
+        let mut joined = tree(&ROWS[2..], 3);
+        joined.join(tree(&ROWS[..2], 1));
+        first.join(last);
+        for mut tree in [first, joined] {
+            tree.root.sort();
+            assert_eq!(shown(&tree), expected);
+        }
+    }
+
+    #[test]
+    fn maps_and_large_trees_are_bounded() {
+        let map = |row: usize| format!(r#"{{"k{row}":{{"x":{row}}}}}"#);
+        let rows: Vec<String> = (0..600).map(map).collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        assert_eq!(shown(&tree(&rows, 1)), [" 600/600 object 600 map"]);
+        let mut halves = tree(&rows[..300], 1);
+        halves.join(tree(&rows[300..], 301));
+        assert_eq!(shown(&halves), [" 600/600 object 600 map"]);
+        let wide = |row: usize| {
+            let inner: Vec<_> = (0..500).map(|it| format!(r#""m{it}":{it}"#)).collect();
+            format!(r#"{{"k{row}":{{{}}}}}"#, inner.join(","))
+        };
+        let rows: Vec<String> = (0..100).map(wide).collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let full = tree(&rows, 1);
+        assert!(full.is_overfull);
+        assert_eq!(shown(&full), [" 100/100 object 100"]);
+    }
+
+    #[test]
+    fn turns_need_a_role_and_a_content() {
+        let mut roles = Vec::new();
+        let text = r#"{"messages":[[{"role":"user","content":"hi"},{"role":"a\u0062","tool_calls":[]}]],
+            "role":"none","n":[{"role":7,"content":""}]}"#;
+        let mut tree = JsonTree::default();
+        let content = tree.add(text, 1, &mut |role| roles.push(role.to_owned())).unwrap();
+        assert_eq!((content.turns, roles), (2, vec!["user".to_owned(), "ab".to_owned()]));
+    }
+
+    #[test]
+    fn empty_values_have_no_content() {
+        for (text, bytes, has_others) in [
+            ("null", 0, false),
+            (r#"" \n ""#, 0, false),
+            (r#"{"a":[null,"",{}]}"#, 0, false),
+            ("[false]", 0, true),
+            (r#"{"a":" x ","n":7}"#, 1, true),
+        ] {
+            let content = JsonTree::default().add(text, 1, &mut |_| ()).unwrap();
+            assert_eq!((content.bytes, content.has_others), (bytes, has_others), "{text}");
+        }
+        assert_eq!(JsonTree::default().add("[1", 1, &mut |_| ()), Err(MalformedJson));
+    }
+}

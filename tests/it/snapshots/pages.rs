@@ -1,0 +1,164 @@
+//! `report` of a root of snapshots: thirty nights, with their charts and failures.
+
+use overmind_export::{JobNights, Location, Report, demo::Dataset, job_history};
+
+use super::Nightly;
+use crate::support::{ID, Ran};
+
+/// The `data-value`s of the chart below a caption.
+fn points(page: &str, caption: &str) -> Vec<f64> {
+    let chart = page.split(&format!("<figcaption>{caption}, at most ")).nth(1).unwrap();
+    let chart = chart.split("</svg>").next().unwrap();
+    let points = chart.split("data-value=\"").skip(1);
+    points.map(|it| it.split('"').next().unwrap().parse().unwrap()).collect()
+}
+
+fn thirty_nights() -> Nightly {
+    let nightly = Nightly::one(50, "schedule = \"0 2 * * *\"\nkeep = { last = 3, weekly = 2 }");
+    for night in 1..=30_u64 {
+        // The dataset grows in every third night, and is gone in two nights.
+        let rows = 50 + night / 3 * 10;
+        let dataset = Dataset::generated(rows, 7).with_id(ID).with_version(1 + night as i64 / 3);
+        let is_gone = [11, 12].contains(&night);
+        nightly.world.server.replace(if is_gone { Vec::new() } else { vec![dataset] });
+        nightly.at(&format!("2026-09-{night:02}T02:00:00Z"));
+    }
+    nightly
+}
+
+fn page(nightly: &Nightly, arguments: &[&str]) -> String {
+    nightly.run(&[&["report", "-q", "-o", "-"], arguments].concat()).ok().stdout
+}
+
+#[test]
+fn charts_show_the_history_of_thirty_nights() {
+    let nightly = thirty_nights();
+    let page = page(&nightly, &["snaps"]);
+    let config = nightly.config();
+    let runs = job_history(&config.jobs[0], &Default::default()).unwrap();
+    assert_eq!(runs.len(), 30);
+    let values = |value: &dyn Fn(&overmind_export::JobResult) -> f64| {
+        runs.iter().map(value).collect::<Vec<_>>()
+    };
+    let rows = values(&|run| run.snapshots.iter().map(|it| it.rows).sum::<u64>() as f64);
+    assert_eq!((rows[0], rows[10], rows[29]), (50.0, 0.0, 150.0));
+    assert_eq!(points(&page, "Rows of the data"), rows);
+    assert_eq!(points(&page, "Bytes stored"), values(&|run| run.bytes as f64));
+    assert_eq!(points(&page, "Requests"), values(&|run| run.requests as f64));
+    assert_eq!(points(&page, "Seconds"), values(&|run| run.seconds));
+    // Both failures, with their message.
+    let failures =
+        page.split("Failures, the newest first").nth(1).unwrap().split("</ul>").next().unwrap();
+    assert_eq!(failures.matches("<li>").count(), 2);
+    assert!(
+        failures.contains("2026-09-12 02:00:00 UTC") && failures.contains(&ID.to_string()),
+        "{failures}"
+    );
+    // The calendar has a cell for each night, in the color of its result.
+    let calendar =
+        page.split("<svg class=\"days\"").nth(1).unwrap().split("</svg>").next().unwrap();
+    for (class, status) in [("stored", "stored"), ("unchanged", "unchanged"), ("failed", "failed")]
+    {
+        let nights =
+            runs.iter().filter(|run| serde_json::to_value(run.status).unwrap() == status).count();
+        assert_eq!(calendar.matches(&format!("class=\"{class}\"")).count(), nights, "{class}");
+    }
+    assert!(calendar.contains("<title>2026-09-11: failed</title>"), "{calendar}");
+    // Retention says why it keeps what it keeps, and the schedule when the next run is.
+    let kept = nightly.run(&["snapshots", "--json"]).ok().stdout.lines().count();
+    assert!(page.contains(&format!("{kept} snapshots kept")), "{kept}");
+    assert!(
+        page.contains("<th scope=\"col\">Retention</th>") && page.contains("<dt>Next runs</dt>")
+    );
+    assert!(page.contains("<strong>All well</strong>: 1 job."));
+    // The data of the snapshots that are kept: each has 10 rows more than the one before, or a multiple.
+    let stored =
+        overmind_export::stored_snapshots(&Location::from(nightly.world.path("snaps")), "nightly")
+            .unwrap();
+    let grown = stored.windows(2).map(|pair| (pair[1].rows - pair[0].rows) as f64);
+    assert_eq!(points(&page, "Rows added"), [0.0].into_iter().chain(grown).collect::<Vec<_>>());
+    assert!(points(&page, "Rows removed").iter().all(|rows| *rows == 0.0));
+    assert!(page.contains("Types of input") && page.contains("Personas"));
+    let unread = self::page(&nightly, &["snaps", "--snapshots", "0"]);
+    assert!(!unread.contains("Rows added") && !unread.contains("Personas"));
+    let private = self::page(&nightly, &["snaps", "--no-rows"]);
+    assert!(private.contains("Types of input") && !private.contains("Personas"));
+    // Without the configuration, and of the job's folder.
+    let world = &nightly.world;
+    let plain =
+        Ran::of(world.command().args(["report", "snaps/nightly", "-q", "-o", "-"])).ok().stdout;
+    assert_eq!(points(&plain, "Rows of the data"), rows);
+    assert!(!plain.contains("<dt>Next runs</dt>"));
+}
+
+#[test]
+fn report_of_a_snapshot_is_that_of_an_export() {
+    let nightly = Nightly::one(40, "");
+    nightly.at("2026-09-01T02:00:00Z");
+    let stdout = nightly.run(&["latest", "nightly"]).ok().stdout;
+    let page = page(&nightly, &[stdout.trim()]);
+    assert!(
+        page.contains("<strong>Complete</strong>: 40 of 40 rows, proven.")
+            && page.contains("job nightly")
+    );
+    let ran = nightly.run(&["report", "snaps", "--record", "x", "-o", "-"]);
+    insta::assert_snapshot!(ran.told(&nightly.world), @r"
+    exit 2
+    error: --record is for an export: leave it out for the runs of jobs
+    ");
+}
+
+#[test]
+fn text_of_failures_is_only_text() {
+    let nightly = Nightly::one(10, "");
+    nightly.at("2026-09-01T02:00:00Z");
+    let root = Location::from(nightly.world.path("snaps"));
+    let mut nights = JobNights::read(&root, "nightly").unwrap();
+    let hostile = "</style><script>window.ran=1</script>\u{202E}";
+    nights.job = hostile.to_owned();
+    let mut line = serde_json::to_value(&nights.runs[0]).unwrap();
+    line["status"] = "failed".into();
+    line["started_at"] = hostile.into();
+    line["error"] = serde_json::json!({
+        "message": hostile, "excerpt": [hostile], "causes": [hostile], "hint": hostile, "exit_code": 65,
+    });
+    nights.runs.push(serde_json::from_value(line).unwrap());
+    let page = Report::of_nights(hostile, &[nights]);
+    let page = page.as_html();
+    for (part, count) in [("<script", 1), ("</style", 1), ("\u{202E}", 0)] {
+        assert_eq!(page.matches(part).count(), count, "{part}");
+    }
+    assert!(page.contains("<strong>Failing</strong>"));
+}
+
+#[test]
+fn shares_that_jump_are_named() {
+    let nightly = Nightly::one(1, "unchanged = \"content\"");
+    let rows = |night: u64| -> Vec<String> {
+        let row = |number: u64| {
+            let persona = if number % 10 < night { "angry <b>" } else { "calm" };
+            serde_json::json!({"id": crate::rows::id(number), "input": number, "persona": persona})
+                .to_string()
+        };
+        (0..100).map(row).collect()
+    };
+    for (night, share) in [(1, 1), (2, 1), (3, 4)] {
+        // A new version each night, of which one row differs.
+        let mut rows = rows(share);
+        rows[99] = rows[99].replace("99,", &format!("{},", 99 + night));
+        let dataset = Dataset::from_rows("rows", rows).with_id(ID);
+        nightly.world.server.replace(vec![dataset]);
+        nightly.at(&format!("2026-09-0{night}T02:00:00Z"));
+    }
+    let page = page(&nightly, &["snaps"]);
+    let remarks =
+        page.split("<ul class=\"remarks\">").nth(1).unwrap().split("</ul>").next().unwrap();
+    for (value, verb) in [("angry &lt;b&gt;", "rose"), ("calm", "fell")] {
+        let text = format!(
+            "Personas: the share of <strong dir=\"auto\">{value}</strong> {verb} by 30.0 points on 2026-09-03."
+        );
+        assert!(remarks.contains(&text), "{text}: {remarks}");
+    }
+    assert_eq!(remarks.matches("<li>").count(), 2, "{remarks}");
+    assert_eq!(points(&page, "Rows changed"), [0.0, 1.0, 31.0]);
+}
