@@ -45,7 +45,7 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     (
         "nested",
         &["paginator", "transform", "batch", "sink", "destination", "record", "export", "files"],
