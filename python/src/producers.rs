@@ -162,7 +162,8 @@ pub(crate) fn stream_export<'py>(
     let producing = produce("overmind-open", move |sender, stop| {
         let started = Instant::now();
         if transform != Transform::new() || !drop_columns.is_empty() {
-            let reading = ReadOptions { stop: stop.flag(), ..reading };
+            let mut reading = reading;
+            reading.stop = stop.flag();
             let batches = TransformedBatches::open(&location, &reading, &transform, &drop_columns);
             return send_transformed(batches, sender, &opened, (&rows, started));
         }
@@ -249,7 +250,8 @@ fn send_transformed(
         transform: batches.record().cloned(),
         duplicate_rows: Some(read.duplicate_rows),
         replaced_rows: Some(read.replaced_rows.clone()),
-        count: batches.count(),
+        // `batches` is an iterator, too, which counts its items.
+        count: TransformedBatches::count(&batches),
         completeness: batches.dataset().map(|_| batches.completeness()),
         digest: Some(totals.digest.to_string()),
         seconds: started.elapsed().as_secs_f64(),

@@ -23,6 +23,7 @@ from overmind_export import (
     _logs,
     _options,
     _progress,
+    _reports,
     _signals,
     _snapshots,
     _summary,
@@ -32,8 +33,8 @@ from overmind_export import (
 )
 
 MODULES = [
-    overmind_export, _async, _checks, _client, cluster, _demo, _errors, _exports, _html, _logs, _options, _progress, _signals,
-    _snapshots, _summary, _tables, _text,
+    overmind_export, _async, _checks, _client, cluster, _demo, _errors, _exports, _html, _logs, _options, _progress, _reports,
+    _signals, _snapshots, _summary, _tables, _text,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 

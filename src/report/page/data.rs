@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     batch::{Column, timestamp_text},
+    record::manifest::Completeness,
     report::{
         ExportReport,
         profile::{
             ColumnProfile, NumberRange, ValueProfile,
-            figures::{CommonValues, DistinctValues, ExtremeRow, Lengths},
+            figures::{CommonValues, ExtremeRow, Lengths},
             tree::{JsonTree, TreeNode},
         },
     },
@@ -117,7 +118,7 @@ fn overview(report: &ExportReport) -> Markup {
                             }
                             td { (column.column.column_type()) }
                             td.number { (grouped(column.nulls)) }
-                            td.number { (distinct(&column.distinct)) }
+                            td.number { (distinct(report, column)) }
                             td.number { @if let Some(it) = &lengths.shortest { (grouped(it.length)) } }
                             td.number { @if lengths.count() > 0 { (median(lengths)) } }
                             td.number { @if let Some(it) = &lengths.longest { (grouped(it.length)) } }
@@ -129,10 +130,17 @@ fn overview(report: &ExportReport) -> Markup {
     }
 }
 
-fn distinct(values: &DistinctValues) -> String {
-    match values.count() {
-        (count, true) => grouped(count),
-        (count, false) => format!("≈ {}", grouped(count)),
+/// The number of distinct values of a column. What is known exactly from elsewhere is no estimate.
+fn distinct(report: &ExportReport, profile: &ColumnProfile) -> String {
+    let (seen, values) = (&report.seen, report.rows() - profile.nulls);
+    let is_proven = seen.is_checked && report.facts.completeness == Some(Completeness::Proven);
+    match (profile.distinct.count(), profile.api) {
+        ((count, true), _) => grouped(count),
+        // Only a complete export proves that its ids differ.
+        (_, Some(Column::Id)) if is_proven => grouped(values),
+        (_, Some(Column::Order)) if seen.orders.falls == 0 => grouped(values),
+        (_, Some(Column::Input)) => grouped(values.saturating_sub(seen.duplicates.rows)),
+        ((count, false), _) => format!("≈ {}", grouped(count.min(values))),
     }
 }
 
@@ -172,14 +180,19 @@ fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
                     @else if values == 0 { "always null" }
                     @else { "null in " (counted(profile.nulls, "row")) " (" (share(profile.nulls, rows)) ")" }
                 }
-                @if values > 0 { span.soft { (distinct(&profile.distinct)) " distinct" } }
+                @if values > 0 { span.soft { (distinct(report, profile)) " distinct" } }
             }
             div.halves {
                 (lengths(report, profile))
                 @match &profile.values {
                     ValueProfile::Text(common) => (common_values(report, common, values, "value")),
                     ValueProfile::Tags(_, common) => (common_values(report, common, values, "label")),
-                    ValueProfile::Number(range) => (number_range(report, *range)),
+                    ValueProfile::Number(range) => {
+                        div {
+                            (number_range(report, *range))
+                            @if profile.api == Some(Column::Order) { (order(report)) }
+                        }
+                    }
                     ValueProfile::Bool { yes } => {
                         p { "true in " (counted(*yes, "row")) ", false in " (counted(values - yes, "row")) "." }
                     }
@@ -188,7 +201,6 @@ fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
                     }
                     _ => {}
                 }
-                @if profile.api == Some(Column::Order) { (order(report)) }
                 @if profile.api == Some(Column::Input) { (conversations(report)) }
             }
             @match &profile.values {
