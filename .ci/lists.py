@@ -15,7 +15,7 @@ import pyarrow.json
 import pyarrow.parquet
 from expected import Columns, Different, Source
 from libraries import Export, ipc_table
-from nested import duckdb_columns, plain
+from nested import plain
 
 COLUMNS = {
     "said:string[]": '[.input.messages[].content, null, ""]',
@@ -56,6 +56,11 @@ def expected(source: Source) -> Columns:
 
 def pandas_columns(frame: pd.DataFrame) -> Columns:
     return {name: [plain(value) for value in frame[name]] for name in frame}
+
+
+def duckdb_columns(relation: duckdb.DuckDBPyRelation) -> Columns:
+    # As Arrow: without the package pytz, DuckDB returns no times with a zone to Python.
+    return pa.table(relation).to_pydict()
 
 
 def lines(export: Export) -> Columns:

@@ -7,24 +7,16 @@ use arrow_array::{Array, RecordBatch};
 use super::{
     block::BatchBlock,
     checks::{DistinctIds, RowChecks, damaged, ids, with_json},
-    source::ConvertSource,
+    source::{ConvertSource, SourceRows},
 };
 use crate::{
     batch::{Column, OutputColumn},
     error::Result,
     location::Location,
-    proof::Digest,
     readback::ReadOptions,
     record::facts::digest,
     text::grouped,
 };
-
-/// The rows of the source.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct SourceRows {
-    pub(super) rows: u64,
-    pub(super) digest: Digest,
-}
 
 /// Reads the rows of a source.
 pub(super) struct SourceReader {

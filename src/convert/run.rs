@@ -17,7 +17,8 @@ use tokio::{select, time::timeout};
 use super::{
     nesting::types_of,
     plan::ConvertPlan,
-    reader::{SourceReader, SourceRows},
+    reader::SourceReader,
+    source::SourceRows,
     summary::{ConvertDryRun, ConvertSummary},
     writer::{ConvertWriter, Converted, ReadMessage},
 };

@@ -5,13 +5,14 @@ use std::{path::Path, sync::Arc};
 use arrow_schema::Schema;
 use uuid::Uuid;
 
-use super::{checks::damaged, reader::SourceRows};
+use super::checks::damaged;
 use crate::{
     batch::{Column, OutputColumn},
     client::Query,
     error::{Error, Result},
     location::Location,
     nested::NestedField,
+    proof::Digest,
     readback::{
         self, ReadOptions, Reader,
         checked_files::{ExportFile, RecordedRows},
@@ -25,6 +26,13 @@ use crate::{
     },
     sink::{Encoding, Format},
 };
+
+/// The rows of the source that were read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SourceRows {
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
+}
 
 /// An export, or a file with the columns of an export.
 #[derive(Debug)]

@@ -514,7 +514,8 @@ fn values_that_do_not_fit_can_be_rescued() {
         let convert = ["convert", source, "-o", &output, "--rows-per-file", "200", "--json"];
         let ran = run(&world, &[&convert[..], &given].concat()).ok();
         let done: Value = serde_json::from_str(&ran.stdout).unwrap();
-        assert_eq!(done["rescued_paths"][0], ".input.messages[].score", "{done}");
+        let paths = done["rescued_paths"].as_array().unwrap();
+        assert!(paths.contains(&".input.messages[].score".into()), "{done}");
         let output = output.trim_end_matches('/');
         run(&world, &["verify", output]).ok();
         run(&world, &["diff", output, "rows"]).ok();

@@ -79,7 +79,7 @@ fn dropped_conversion_ends_its_threads() {
     });
     // The lock of the output is free again, long before all rows are through.
     wait_until(|| {
-        let ran = run(&world, &["source.parquet", "-o", "out.jsonl"]);
+        let ran = run(&world, &["source.parquet", "-o", "out.jsonl", "--manifest"]);
         assert!(matches!(ran.code, Some(0 | 75)), "{ran:?}");
         ran.code == Some(0)
     });

@@ -222,7 +222,7 @@ fn invalid_files_are_refused_by_name() {
     exit 65
     error: no-json.jsonl: it cannot be read: expected value at line 1 column 1
     exit 65
-    error: no-number.jsonl: it cannot be read: "1" is not a whole number
+    error: no-number.jsonl: it cannot be read: "\"1\"" is not a whole number
     "#);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "nowhere"]), @"
     exit 74

@@ -255,7 +255,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o out/ --text .tags
     exit 2
-    error: --nest, --text and --max-columns are for nested columns: give --json-columns nested
+    error: --nest, --text, --max-columns and --rescue are for nested columns: give --json-columns nested
 
     $ overmind-export export ID -o out/ --json-columns nested --nest tags
     exit 2
@@ -348,7 +348,7 @@ fn unknown_command_or_option_is_refused() {
     exit 2
     error: unrecognized subcommand 'exprot'
 
-      tip: a similar subcommand exists: 'export'
+      tip: some similar subcommands exist: 'report', 'export'
 
     Usage: overmind-export [OPTIONS] <COMMAND>
 

@@ -41,6 +41,9 @@ fn snapshot_holds_only_data_and_record_is_hidden() {
             "dataset": ID,
             "rows": 250,
             "rows_read": 250,
+            "failed_rows": 0,
+            "duplicate_rows": 0,
+            "rescued_rows": 0,
             "bytes": bytes,
             "digest": manifest.digest,
         })
