@@ -88,6 +88,7 @@ mod batch;
 pub mod cli;
 mod client;
 mod clock;
+pub mod cluster;
 #[cfg(feature = "snapshots")]
 mod config;
 mod convert;

@@ -88,6 +88,22 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {}", grouped(number), plural(number, noun))
 }
 
+/// Lists ranges of pages as options have them: `3/16, 5/16`. Neighbours are joined: `3/16 to 5/16`.
+pub(crate) fn ranges(numbers: &[u32], of: u32) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for &number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    let run = |&(first, last): &(u32, u32)| match first == last {
+        true => format!("{first}/{of}"),
+        false => format!("{first}/{of} to {last}/{of}"),
+    };
+    runs.iter().map(run).collect::<Vec<_>>().join(", ")
+}
+
 /// Serializes a path. JSON is UTF-8, so other bytes become replacement characters.
 pub(crate) fn lossy_path<S: serde::Serializer>(
     path: &std::path::Path,

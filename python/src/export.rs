@@ -63,7 +63,8 @@ pub(crate) fn export<'py>(
     arguments(py, &summary)
 }
 
-fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyDict>> {
+/// Returns the arguments of the class `Summary`.
+pub(crate) fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("dataset", summary.dataset.to_string())?;
     dict.set_item("output", &summary.output)?;

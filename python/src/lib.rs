@@ -9,6 +9,7 @@
 mod attach;
 mod batch;
 mod check;
+mod cluster;
 mod command;
 mod demo;
 mod errors;
@@ -41,6 +42,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<watch::Cancellation>()?;
     module.add_function(wrap_pyfunction!(attach::end, module)?)?;
     module.add_function(wrap_pyfunction!(shaping::column_types, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster::cluster_begin, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster::cluster_part, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster::cluster_commit, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster::cluster_status, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster::cluster_abort, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;

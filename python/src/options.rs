@@ -82,7 +82,7 @@ impl<'py> Options<'py> {
     }
 
     /// Returns a path, or the text of a URL.
-    fn path(&self, name: &str) -> PyResult<Option<PathBuf>> {
+    pub(crate) fn path(&self, name: &str) -> PyResult<Option<PathBuf>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
         value.extract().map(Some).map_err(|_| wrong_type(name, "a path", &value))
     }
@@ -106,7 +106,11 @@ impl<'py> Options<'py> {
         Ok(Some(value.extract().unwrap_or(end)))
     }
 
-    fn at_least<T: TryFrom<i64>>(&self, name: &'static str, least: i64) -> PyResult<Option<T>> {
+    pub(crate) fn at_least<T: TryFrom<i64>>(
+        &self,
+        name: &'static str,
+        least: i64,
+    ) -> PyResult<Option<T>> {
         let Some(number) = self.whole(name)? else { return Ok(None) };
         let why = if least == 0 { "it must not be negative" } else { "it must be at least 1" };
         if number < least {
@@ -158,7 +162,7 @@ impl<'py> Options<'py> {
     }
 
     /// Returns the given settings of the connection.
-    fn connection(&self) -> PyResult<Connection> {
+    pub(crate) fn connection(&self) -> PyResult<Connection> {
         let mut given = Connection::default();
         given.base_url = self.text("base_url")?;
         given.api_key = match (self.text("api_key")?, self.path("api_key_file")?) {

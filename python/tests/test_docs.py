@@ -29,10 +29,11 @@ from overmind_export import (
     _summary,
     _tables,
     _text,
+    cluster,
 )
 
 MODULES = [
-    overmind_export, _async, _checks, _client, _demo, _errors, _exports, _html, _logs, _options, _progress, _reports,
+    overmind_export, _async, _checks, _client, cluster, _demo, _errors, _exports, _html, _logs, _options, _progress, _reports,
     _signals, _snapshots, _summary, _tables, _text,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")

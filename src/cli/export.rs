@@ -146,7 +146,7 @@ impl From<ExportArgs> for ExportOptions {
     }
 }
 
-fn report(summary: &Summary) -> Lines {
+pub(super) fn report(summary: &Summary) -> Lines {
     use crate::Completeness;
     let seconds = summary.seconds.max(0.001);
     let claim = match summary.completeness {

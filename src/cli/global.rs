@@ -127,6 +127,24 @@ impl Global {
         self.connection().or(Connection::from_env()).or(file).client()
     }
 
+    /// Creates a client that keeps to its share of the rate limit, which this number of workers divide.
+    pub(super) fn client_sharing(
+        &self,
+        config: Option<&Config>,
+        share: Option<u32>,
+    ) -> Result<Client> {
+        let file = config.map(|config| config.api.clone()).unwrap_or_default();
+        let mut connection = self.connection().or(Connection::from_env()).or(file);
+        if let Some(workers) = share {
+            let rate = connection.rate_limit.ok_or_else(|| {
+                let why = "--share divides a rate among workers: give --rate-limit, such as 20/s";
+                Error::Usage(why.to_owned())
+            })?;
+            connection.rate_limit = Some(rate.divided(workers));
+        }
+        connection.client()
+    }
+
     /// The connection settings from the flags alone.
     pub(super) fn connection(&self) -> Connection {
         let origin = |path: &PathBuf| format!("the file {} (--api-key-file)", path.display());

@@ -1,7 +1,10 @@
 //! The command line, with one file per subcommand. It passes the typed arguments to the library and makes no
 //! decisions of its own.
 
+mod abort;
+mod begin;
 mod check;
+mod commit;
 mod completions;
 mod convert;
 mod datasets;
@@ -17,6 +20,8 @@ mod lines;
 mod man;
 mod nesting;
 mod output;
+mod part;
+mod planned;
 mod preview;
 mod progress;
 mod prune;
@@ -28,6 +33,7 @@ mod schema;
 mod signals;
 mod snapshot;
 mod snapshots;
+mod status;
 mod storage;
 mod table;
 mod transform;
@@ -104,6 +110,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(Box<export::ExportArgs>),
+    Begin(Box<begin::BeginArgs>),
+    Part(Box<part::PartArgs>),
+    Commit(commit::CommitArgs),
+    Status(status::StatusArgs),
+    Abort(abort::AbortArgs),
     Convert(Box<convert::ConvertArgs>),
     Datasets(datasets::DatasetsArgs),
     Preview(Box<preview::PreviewArgs>),
@@ -174,6 +185,11 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Schema(schema) => return schema.run(&global),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
+        Command::Begin(begin) => begin.run(&global),
+        Command::Part(part) => part.run(&global, &screen),
+        Command::Commit(commit) => commit.run(&global, &screen),
+        Command::Status(status) => status.run(&global),
+        Command::Abort(abort) => abort.run(&global),
         Command::Convert(convert) => convert.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),

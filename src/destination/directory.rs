@@ -27,7 +27,9 @@ use super::{
     journal::{Contents, Journal},
     ownership::{self, FileOwner},
     parent, path_links,
+    plan_folder::{GatheredPart, PLAN},
     preflight::{self, PreflightKind},
+    range_record::is_planned,
     record_file::RecordFile,
     resumable::not_resumed,
     staged::{StagedDirectory, WrittenPart},
@@ -52,12 +54,14 @@ pub(crate) struct Directory {
     pub(super) record: RecordFile,
     pub(super) overwrite: bool,
     pub(super) success_file: bool,
-    layout: PartLayout,
+    pub(super) layout: PartLayout,
     /// Whether the parts are written from drafts.
     in_drafts: bool,
     /// `None` in a dry run.
     pub(super) maker: Option<FileOwner>,
     pub(super) staged: Option<StagedDirectory>,
+    /// The parts of the workers, if this is a commit. Then the staging stays when this run fails.
+    pub(super) gathered: Option<Vec<GatheredPart>>,
 }
 
 /// Reads the journal of an interrupted run, without checking its owner. `home` is the folder of the staging.
@@ -110,7 +114,7 @@ impl Directory {
     pub(super) fn probe(given: &Path, wanted: &OutputRequest, dry_run: bool) -> Result<Self> {
         let mut directory = Self::at(given, wanted)?;
         let staging = disk::staging_name(&directory.name);
-        let finished = !dry_run && directory.finish_announced()?;
+        let finished = !dry_run && directory.finish_announced()?.is_some();
         let replaces = match directory.check_target() {
             Err(Error::Output { path, .. }) if finished && !directory.overwrite => {
                 return Err(finished_now(path));
@@ -119,6 +123,9 @@ impl Directory {
         };
         if let Ok(root) = directory.home.open_folder(&staging) {
             disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
+            if !wanted.may_have_plan && root.find(PLAN).is_ok_and(|found| found.is_some()) {
+                return Err(is_planned(directory.given));
+            }
         }
         if !dry_run {
             directory.preflight(replaces, staging)?;
@@ -154,6 +161,7 @@ impl Directory {
             in_drafts: wanted.in_drafts,
             maker: None,
             staged: None,
+            gathered: None,
         })
     }
 
@@ -260,7 +268,7 @@ impl Directory {
     }
 
     /// Takes the lock of the staging folder, and makes the folder if it is missing.
-    fn take_staged(&mut self) -> Result<StagedDirectory> {
+    pub(super) fn take_staged(&mut self) -> Result<StagedDirectory> {
         if let Some(staged) = self.staged.take() {
             return Ok(staged);
         }
@@ -356,6 +364,10 @@ impl Directory {
     }
 
     pub(super) fn abandon(mut self) -> usize {
+        if self.gathered.is_some() {
+            // The lock ends here. The plan and the parts of the workers stay.
+            return 0;
+        }
         let ours = self.confirm().is_ok();
         let Some(staged) = self.staged.take() else { return 0 };
         if !ours {
@@ -370,6 +382,9 @@ impl Directory {
     }
 
     pub(super) fn forget(&mut self) -> Result<()> {
+        if self.gathered.is_some() {
+            return Ok(());
+        }
         if let Some(staged) = &mut self.staged {
             // The journal goes first: without it no file counts as a finished part.
             let path = staged.root.path().join(Journal::NAME);

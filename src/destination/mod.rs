@@ -15,12 +15,16 @@ mod file;
 mod fs;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod gathering;
 mod journal;
 mod ownership;
 mod part;
 mod path_links;
+mod plan_folder;
 mod preflight;
 mod publication;
+mod range_record;
+mod ranges;
 mod record_file;
 #[cfg(feature = "clouds")]
 mod remote;
@@ -50,6 +54,8 @@ pub(crate) use self::{
     part::{PartFile, examine},
     path_links::check_path_links,
     preflight::is_preflight,
+    range_record::{FoundRange, MOST_RANGES, PlanStart, RangeRecord, WantedRange},
+    ranges::{BegunOutput, RangeAttempt, RangeStart, abort_plan, finish_begun},
     resumable::{Resumable, resumable},
 };
 use crate::{
@@ -82,6 +88,8 @@ pub(crate) struct OutputRequest {
     pub(crate) layout: PartLayout,
     /// Whether the parts are written from [`Drafts`], which a later run keeps instead of the parts.
     pub(crate) in_drafts: bool,
+    /// Whether the output may have a plan for many workers. Otherwise an output with a plan is refused.
+    pub(crate) may_have_plan: bool,
     /// The folder for lists that do not fit in memory.
     #[cfg_attr(
         not(feature = "clouds"),
@@ -97,6 +105,8 @@ pub(crate) enum Destination {
     Directory(Box<Directory>),
     Object(remote::Object),
     Prefix(remote::Prefix),
+    /// The parts of one worker, of a directory or prefix.
+    Range(Box<RangeAttempt>),
     Stdout,
 }
 
@@ -159,6 +169,7 @@ impl Destination {
         match self {
             Self::File(file) => file.free_bytes(),
             Self::Directory(directory) => directory.free_bytes(),
+            Self::Range(attempt) => attempt.free_bytes(),
             Self::Object(_) | Self::Prefix(_) | Self::Stdout => None,
         }
     }
@@ -169,6 +180,7 @@ impl Destination {
             watch: match self {
                 Self::Object(object) => object.watch(),
                 Self::Prefix(prefix) => prefix.watch(),
+                Self::Range(attempt) => attempt.watch(),
                 Self::File(_) | Self::Directory(_) | Self::Stdout => None,
             },
         }
@@ -179,7 +191,7 @@ impl Destination {
         match self {
             Self::Directory(directory) => directory.is_fresh(),
             Self::Prefix(_) => false,
-            Self::File(_) | Self::Object(_) | Self::Stdout => true,
+            Self::File(_) | Self::Object(_) | Self::Range(_) | Self::Stdout => true,
         }
     }
 
@@ -199,7 +211,7 @@ impl Destination {
             Self::Directory(directory) => directory.open(header),
             Self::Object(object) => object.open(),
             Self::Prefix(prefix) => prefix.open(header),
-            Self::Stdout => Ok(()),
+            Self::Range(_) | Self::Stdout => Ok(()),
         }
     }
 
@@ -210,6 +222,7 @@ impl Destination {
             Self::Directory(directory) => directory.create(index, extension),
             Self::Object(object) => object.create(),
             Self::Prefix(prefix) => prefix.create(index, extension),
+            Self::Range(attempt) => attempt.create(index, extension),
             Self::Stdout => Ok(PartFile::stdout()),
         }
     }
@@ -222,6 +235,7 @@ impl Destination {
             Self::Directory(directory) => directory.part_name(index, extension),
             Self::Object(object) => object.name(),
             Self::Prefix(prefix) => prefix.part_name(index, extension),
+            Self::Range(attempt) => attempt.part_name(index, extension),
             Self::Stdout => "-".to_owned(),
         }
     }
@@ -232,6 +246,7 @@ impl Destination {
         match self {
             Self::Directory(directory) => directory.create_ids(index).map(Some),
             Self::Prefix(prefix) => prefix.create_ids(index, extension).map(Some),
+            Self::Range(attempt) => attempt.create_ids(index, extension).map(Some),
             _ => Ok(None),
         }
     }
@@ -242,6 +257,7 @@ impl Destination {
         match self {
             Self::Directory(directory) => directory.keep(&kept),
             Self::Prefix(prefix) => prefix.keep(kept),
+            Self::Range(attempt) => attempt.keep(kept),
             _ => Ok(()),
         }
     }
@@ -266,6 +282,7 @@ impl Destination {
             Self::Directory(directory) => directory.publish(manifest),
             Self::Object(object) => object.publish(sidecar.then_some(manifest)),
             Self::Prefix(prefix) => prefix.publish(manifest),
+            Self::Range(_) => Err(Error::Internal("a worker publishes nothing".to_owned())),
             Self::Stdout => Ok(()),
         }
     }
@@ -283,6 +300,10 @@ impl Destination {
                 0
             }
             Self::Prefix(prefix) => prefix.abandon(),
+            Self::Range(attempt) => {
+                attempt.discard();
+                0
+            }
             Self::Stdout => 0,
         }
     }
@@ -335,6 +356,7 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
+        may_have_plan: true,
         temp_dir: PathBuf::new(),
     };
     Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)

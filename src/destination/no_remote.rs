@@ -3,11 +3,17 @@
 
 use std::io::{self, Write};
 
-use super::{Header, Interrupted, KeptPart, OutputRequest, PartFile, Resumable};
+use super::{
+    FoundRange, Header, Interrupted, KeptPart, OutputRequest, PartFile, PlanStart, RangeRecord,
+    Resumable, WantedRange,
+};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote},
-    record::manifest::{Manifest, Part},
+    record::{
+        layout::PartLayout,
+        manifest::{Manifest, Part},
+    },
 };
 
 /// A type without values. So the types that contain it have no values either.
@@ -67,6 +73,93 @@ pub(super) fn discard(
     _staging: Option<&Location>,
 ) -> Result<()> {
     target.absurd()
+}
+
+#[derive(Debug)]
+pub(crate) struct PlanPrefix(Never);
+
+#[derive(Debug)]
+pub(crate) struct RangeUploads(Never);
+
+pub(super) fn finish_begun(
+    _location: &Location,
+    target: &Remote,
+    _wanted: &OutputRequest,
+) -> Result<Option<Manifest>> {
+    target.absurd()
+}
+
+pub(super) fn abort_plan(
+    _location: &Location,
+    target: &Remote,
+    _wanted: &OutputRequest,
+) -> Result<bool> {
+    target.absurd()
+}
+
+impl PlanPrefix {
+    pub(super) fn find(_location: &Location, target: &Remote) -> Result<Option<Self>> {
+        target.absurd()
+    }
+
+    pub(super) fn plan(&self) -> &[u8] {
+        match self.0 {}
+    }
+
+    pub(super) fn records(&self, _layout: &PartLayout) -> Result<Vec<FoundRange>> {
+        match self.0 {}
+    }
+
+    pub(super) fn attempt(
+        self,
+        _wanted: &WantedRange,
+        _attempt: u32,
+        _token: String,
+    ) -> RangeUploads {
+        match self.0 {}
+    }
+
+    pub(super) fn announce(&self, _token: &str) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn withdraw(&self, _token: &str) -> Result<()> {
+        match self.0 {}
+    }
+}
+
+impl RangeUploads {
+    pub(super) fn finish(self, _pages: (u64, u64), _first_order: Option<i64>) -> Result<bool> {
+        match self.0 {}
+    }
+
+    pub(super) fn parts(&self) -> &[KeptPart] {
+        match self.0 {}
+    }
+
+    pub(super) fn part_name(&self, _index: usize, _extension: &str) -> String {
+        match self.0 {}
+    }
+
+    pub(super) fn create(&mut self, _index: usize, _extension: &str) -> Result<PartFile> {
+        match self.0 {}
+    }
+
+    pub(super) fn create_ids(&mut self, _index: usize, _extension: &str) -> Result<PartFile> {
+        match self.0 {}
+    }
+
+    pub(super) fn keep(&mut self, _kept: KeptPart) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn discard(self) {
+        match self.0 {}
+    }
+
+    pub(super) fn watch(&self) -> LeaseWatch {
+        match self.0 {}
+    }
 }
 
 impl Lock {
@@ -188,6 +281,22 @@ impl Prefix {
     }
 
     pub(super) fn watch(&self) -> Option<LeaseWatch> {
+        match self.0 {}
+    }
+
+    pub(super) fn begin_plan(self, _plan: &[u8], _start: &PlanStart<'_>) -> Result<Vec<u8>> {
+        match self.0 {}
+    }
+
+    pub(super) fn gather(&mut self, _plan: &[u8]) -> Result<Vec<FoundRange>> {
+        match self.0 {}
+    }
+
+    pub(super) fn take_range(&mut self, _record: &mut RangeRecord) -> Result<Option<String>> {
+        match self.0 {}
+    }
+
+    pub(super) fn settle(&mut self) -> Result<()> {
         match self.0 {}
     }
 }

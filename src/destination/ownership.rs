@@ -85,7 +85,12 @@ pub(super) fn check_staging(
 /// Refuses a staging folder that holds anything but regular files of this user. Checks every folder level
 /// that a run creates.
 pub(super) fn check_staged(root: &Folder, maker: FileOwner, given: &Path) -> Result<()> {
-    check_staged_in(root, &|name| ["data", "ids", "drafts", "old"].contains(&name), maker, given)
+    check_staged_in(
+        root,
+        &|name| ["data", "ids", "drafts", "old", "ranges"].contains(&name),
+        maker,
+        given,
+    )
 }
 
 /// Checks a folder of the staging. `is_ours` says which names can be folders.

@@ -18,6 +18,7 @@ use super::{
     journal::{Announced, Announcement, Journal},
     ownership, parent,
     part::{PartChecksum, examine},
+    plan_folder::end_plan,
     preflight,
     record_file::{RECORD, RecordFile, RecordState},
     staged::StagedDirectory,
@@ -164,6 +165,9 @@ impl Directory {
         self.publish_record(&staged.root, announcement)?;
         let synced = synced.and(disk::sync_published(&self.record.folder, &self.given));
         step()?;
+        // Workers notice the end of their plan. Until the journal is gone, the next run comes here again.
+        drop(end_plan(&staged.root));
+        step()?;
         // The journal goes first: if the rest cannot be removed, it must not look like an interrupted run.
         drop(staged.root.remove(Journal::NAME));
         step()?;
@@ -183,31 +187,31 @@ impl Directory {
         published.map_err(|error| self.unrecorded(root, error))
     }
 
-    /// Finishes a publication that an ended run announced, if there is one. Sends no request. Returns whether it
+    /// Finishes a publication that an ended run announced, if there is one. Sends no request. Returns the record if it
     /// did.
     ///
     /// Does nothing if the staging or the target have changed since: then the staging is that of an
     /// interrupted run.
-    pub(super) fn finish_announced(&mut self) -> Result<bool> {
+    pub(super) fn finish_announced(&mut self) -> Result<Option<Manifest>> {
         let name = disk::staging_name(&self.name);
         let announced = |root: &Folder| Journal::read(root).and_then(|it| it.publishing);
         if self.home.open_folder(&name).ok().as_ref().and_then(announced).is_none() {
-            return Ok(false);
+            return Ok(None);
         }
         let maker = preflight::maker(&self.home);
         let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
         let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
-        let Some(mut staged) = taken else { return Ok(false) };
+        let Some(mut staged) = taken else { return Ok(None) };
         // Read again: another run may have finished it before this one took the lock.
-        let Some(announcement) = announced(&staged.root) else { return Ok(false) };
+        let Some(announcement) = announced(&staged.root) else { return Ok(None) };
         let place = self.announced_place(&announcement)?;
         let wanted = place.map(|place| std::mem::replace(&mut self.record, place));
         let finished = self.finish(&mut staged, &announcement);
         let finished = finished.and_then(|replaced| match replaced {
             Some((manifest, replaced)) => {
-                self.conclude(staged, &announcement, &manifest, replaced).map(|()| true)
+                self.conclude(staged, &announcement, &manifest, replaced).map(|()| Some(manifest))
             }
-            None => self.restore(&staged).map(|_| false),
+            None => self.restore(&staged).map(|_| None),
         });
         if let Some(wanted) = wanted {
             self.record = wanted;
@@ -398,11 +402,11 @@ fn is_not_empty(error: &io::Error) -> bool {
 }
 
 /// A point where a test ends the publication as a crash would.
-fn step() -> Result<()> {
+pub(super) fn step() -> Result<()> {
     #[cfg(test)]
     tests::crash_in_turn()?;
     Ok(())
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

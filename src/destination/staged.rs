@@ -21,7 +21,7 @@ use crate::{
     proof::Digest,
     record::{
         layout::{PartLayout, folder_and_name, folders_of, with_parents},
-        manifest::{Manifest, is_desktop_file},
+        manifest::{Manifest, Part, is_desktop_file},
     },
     text::grouped,
 };
@@ -141,12 +141,12 @@ impl StagedDirectory {
         else {
             return Vec::new();
         };
-        let mut whole = Vec::new();
+        let mut whole: Vec<KeptPart> = Vec::new();
         for (index, mut kept) in parts.into_iter().enumerate() {
             let part = &kept.part;
             let (group, folder) = layout.place(index);
             let name = group.to_string();
-            if folder_and_name(&part.path).0 != folder {
+            if !is_in_turn(part, (group, folder), whole.last(), index % layout.width() == 0) {
                 break;
             }
             // Compare sizes first: reading a large part takes seconds.
@@ -310,8 +310,25 @@ pub(super) fn check_unchanged(folder: &Folder, name: &OsStr, closed: &Closed) ->
     }
 }
 
+/// Whether a part of the journal is the one of this group and folder, and its pages follow those of the part before. Another
+/// program may have changed the order of the lines.
+fn is_in_turn(
+    part: &Part,
+    (group, folder): (usize, &str),
+    before: Option<&KeptPart>,
+    begins_group: bool,
+) -> bool {
+    let (own, name) = folder_and_name(&part.path);
+    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+    let follows = before.is_none_or(|KeptPart { part: before, .. }| match begins_group {
+        true => before.last_page.checked_add(1) == Some(part.first_page),
+        false => (before.first_page, before.last_page) == (part.first_page, part.last_page),
+    });
+    own == folder && stem == format!("part-{group:05}") && follows
+}
+
 /// Opens a directory, creates it if it is missing, and removes everything that does not have one of these paths.
-fn cleared(root: &Folder, name: &str, keep: &BTreeSet<&str>) -> Result<Folder> {
+pub(super) fn cleared(root: &Folder, name: &str, keep: &BTreeSet<&str>) -> Result<Folder> {
     let path = root.path().join(name);
     match root.make(name) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

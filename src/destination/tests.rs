@@ -88,6 +88,7 @@ pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
+        may_have_plan: false,
         temp_dir: std::env::temp_dir(),
     }
 }

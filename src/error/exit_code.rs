@@ -31,7 +31,7 @@ impl Error {
     /// | 70 | a bug in this program |
     /// | 73 | the output exists or cannot be created |
     /// | 74 | reading or writing failed, or a limit of the machine was reached |
-    /// | 75 | another run holds the lock, or took it |
+    /// | 75 | another run holds the lock, or took it; no plan for many workers is there |
     /// | 77 | no key, or the API refused it |
     /// | 78 | wrong configuration |
     /// | 130, 143 | interrupted |
@@ -69,6 +69,7 @@ impl Error {
             | Self::ChangedCells { .. }
             | Self::PartChanged { .. }
             | Self::ValueTooLarge { .. }
+            | Self::MissingRanges { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. }
@@ -78,7 +79,10 @@ impl Error {
             | Self::NotDurable { .. }
             | Self::Sink { .. }
             | Self::Unread { .. } => 74,
-            Self::Locked { .. } | Self::LockLost { .. } | Self::Replaced { .. } => 75,
+            Self::Locked { .. }
+            | Self::LockLost { .. }
+            | Self::PlanEnded { .. }
+            | Self::Replaced { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,
             Self::Encode { .. } | Self::Internal(_) => 70,

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, io};
 
 use super::{Error, limits};
+use crate::text;
 
 impl Error {
     /// Returns the next step for the user, if there is one.
@@ -141,6 +142,16 @@ impl Error {
             Self::Locked { .. } => "wait for the other run to end, or write somewhere else",
             Self::LockLost { .. } => {
                 "nothing was published: run the same command again when no other run is active"
+            }
+            Self::PlanEnded { .. } => {
+                "it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step"
+            }
+            Self::MissingRanges { ranges, of, .. } => {
+                return Some(Cow::Owned(format!(
+                    "nothing was published, and all other ranges are kept: run `overmind-export part` again for {}, then \
+                     commit",
+                    text::ranges(ranges, *of)
+                )));
             }
             Self::Replaced { hint, .. } => hint,
             Self::Internal(_) | Self::Encode { .. } => {

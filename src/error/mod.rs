@@ -4,15 +4,18 @@
 //! This module prints nothing and never holds a key: URLs are stored without credentials.
 
 mod api;
+mod constructors;
 mod exit_code;
 mod hint;
 pub(crate) mod limits;
 mod page;
 pub(crate) mod panics;
+mod phrases;
 mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
+use self::phrases::{listed, of_id, of_page, text_kind};
 pub use self::{api::ApiError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
@@ -400,6 +403,25 @@ pub enum Error {
         /// The reason for the loss.
         why: String,
     },
+    /// The plan of an export by many workers is not there: it was committed or aborted, or never begun.
+    #[error("{}: no plan for many workers is there", path.display())]
+    PlanEnded {
+        /// The output, as given.
+        path: PathBuf,
+    },
+    /// Ranges of pages of an export by many workers are missing or cannot be used. Nothing was published, and the other
+    /// ranges are kept.
+    #[error("{}: the export is not complete: {}", path.display(), listed(problems))]
+    MissingRanges {
+        /// The output, as given.
+        path: PathBuf,
+        /// The problem with each of these ranges.
+        problems: Vec<String>,
+        /// Numbers of the ranges to write again, from 1, in order.
+        ranges: Vec<u32>,
+        /// Number of ranges of the plan.
+        of: u32,
+    },
     /// Another program wrote the output during the run, or the run lost its lock while it published. Perhaps only
     /// a part of the output is from this run.
     #[error("{} {why}", path.display())]
@@ -434,65 +456,4 @@ pub enum Error {
     /// A bug in this crate.
     #[error("internal error: {0}")]
     Internal(String),
-}
-
-/// What the text of an option is: most options take an expression.
-fn text_kind(option: &str) -> &'static str {
-    if matches!(option, "mask" | "pseudonymise") { "path" } else { "expression" }
-}
-
-impl Error {
-    pub(crate) fn invalid(
-        what: &'static str,
-        value: impl Into<String>,
-        why: impl Into<String>,
-    ) -> Self {
-        Self::Invalid { what, value: value.into(), why: why.into() }
-    }
-
-    /// Replaces the origin of the key in [`Error::ApiKey`] with `better`. Other errors stay as they are.
-    pub(crate) fn with_key_origin(mut self, better: Option<&str>) -> Self {
-        if let (Self::ApiKey { origin, .. }, Some(better)) = (&mut self, better) {
-            *origin = Some(better.to_owned());
-        }
-        self
-    }
-
-    /// Wraps an error of your own [`Sink`](crate::Sink).
-    ///
-    /// ```
-    /// let error = overmind_export::Error::sink("the table is read-only");
-    /// assert_eq!(error.one_line(), "the sink failed: the table is read-only");
-    /// assert_eq!(error.exit_code(), 74);
-    /// ```
-    pub fn sink(cause: impl Into<Cause>) -> Self {
-        Self::Sink { source: cause.into() }
-    }
-
-    pub(crate) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io { action, path, source }
-    }
-}
-
-/// Names a page before one of its rows, if the row is of a page.
-fn of_page(page: u64) -> String {
-    if page == 0 { String::new() } else { format!("page {page}, ") }
-}
-
-fn of_id(id: uuid::Uuid) -> String {
-    if id.is_nil() { String::new() } else { format!(" (id {id})") }
-}
-
-/// Allows `?` in your own [`Sink`](crate::Sink). The error becomes [`Error::Sink`].
-// Within this crate, `?` on an I/O error would lose the action and the path. The unit tests are built without
-// this implementation, so that such a `?` does not compile.
-#[cfg(not(test))]
-impl From<io::Error> for Error {
-    fn from(source: io::Error) -> Self {
-        Self::sink(source)
-    }
 }

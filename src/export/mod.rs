@@ -9,6 +9,7 @@
 //! succeeds. This module does not depend on command-line arguments or terminals.
 
 pub(crate) mod columns;
+pub(crate) mod described;
 mod disk_space;
 pub(crate) mod duplicates;
 pub(crate) mod encoder;
@@ -20,15 +21,17 @@ pub(crate) mod lanes;
 mod nesting;
 pub(crate) mod nesting_options;
 pub(crate) mod output_plan;
+pub(crate) mod part_grid;
 pub(crate) mod parts;
 mod pass;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod range;
 mod shaping;
 pub(crate) mod slot;
 pub(crate) mod splits;
 pub(crate) mod staging;
-mod summary;
+pub(crate) mod summary;
 mod transformed;
 mod writer;
 
@@ -75,9 +78,9 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Export {
-    client: Client,
-    plan: ExportPlan,
-    progress: Arc<Progress>,
+    pub(crate) client: Client,
+    pub(crate) plan: ExportPlan,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Export {
@@ -137,7 +140,7 @@ impl Export {
         blocking(move || destination::resumable(&wanted, &header)).await
     }
 
-    async fn first_page(&self) -> Result<Page> {
+    pub(crate) async fn first_page(&self) -> Result<Page> {
         let options = &self.plan.options;
         let page = options.pages.first();
         self.client.first_page(options.dataset, &options.query, page, options.page_size).await
@@ -212,7 +215,7 @@ impl Export {
         let passes = if to_stdout { 1 } else { self.plan.options.max_passes };
         for pass in 1.. {
             let error = match self.pass(&mut slot, &started_at, stop.as_mut()).await {
-                Ok((manifest, bytes)) => {
+                Ok(manifest) => {
                     let destination = slot.take()?;
                     let is_known = known(&manifest.digest);
                     if is_known {
@@ -224,7 +227,7 @@ impl Export {
                             return Err(self.stopped(error, manifest.parts.len()));
                         }
                     }
-                    return Ok((self.summary(&manifest, bytes, begun.elapsed()), is_known));
+                    return Ok((self.summary(&manifest, begun.elapsed()), is_known));
                 }
                 Err(error) => error,
             };

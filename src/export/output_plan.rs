@@ -170,6 +170,7 @@ impl OutputPlan {
             success_file: self.success_file,
             layout: PartLayout::default(),
             in_drafts: false,
+            may_have_plan: false,
             temp_dir: self.temp_dir.clone(),
         }
     }

@@ -90,11 +90,7 @@ impl PartsWriter {
         kept: Vec<Part>,
         progress: Arc<Progress>,
     ) -> Self {
-        let mut rows = PartRows::default();
-        for group in kept.chunks(plan.width()) {
-            let of_parts = group.iter().map(PartRows::from).collect::<Vec<_>>();
-            add_group(&mut rows, &of_parts);
-        }
+        let rows = rows_of_groups(&kept, plan.width());
         Self { plan, destination, drafts: None, open: Vec::new(), parts: kept, rows, progress }
     }
 
@@ -115,15 +111,8 @@ impl PartsWriter {
     /// Returns the finished parts and their rows. All parts of a split come before those of the next one, so that the
     /// digest does not depend on the sizes of the parts.
     pub(crate) fn finished(&mut self) -> (Vec<Part>, PartRows) {
-        let (parts, width) = (std::mem::take(&mut self.parts), self.plan.width());
-        let of_split = |split| parts.iter().skip(split).step_by(width).cloned();
-        let parts: Vec<Part> = (0..width).flat_map(of_split).collect();
-        let mut rows = std::mem::take(&mut self.rows);
-        for part in &parts {
-            let PartRows { written, digest, .. } = PartRows::from(part);
-            rows.digest.join(digest, written);
-        }
-        (parts, rows)
+        let parts = std::mem::take(&mut self.parts);
+        in_order_of_record(&parts, self.plan.width(), std::mem::take(&mut self.rows))
     }
 
     /// Returns the number of finished parts.
@@ -273,6 +262,31 @@ impl PartsWriter {
         }
         failure
     }
+}
+
+/// Returns the finished parts like [`PartsWriter::finished`], from groups of this many parts.
+pub(crate) fn listed_parts(parts: &[Part], width: usize) -> (Vec<Part>, PartRows) {
+    in_order_of_record(parts, width, rows_of_groups(parts, width))
+}
+
+/// Returns the rows of groups of this many parts. They have no digest.
+fn rows_of_groups(parts: &[Part], width: usize) -> PartRows {
+    let mut rows = PartRows::default();
+    for group in parts.chunks(width) {
+        let of_parts = group.iter().map(PartRows::from).collect::<Vec<_>>();
+        add_group(&mut rows, &of_parts);
+    }
+    rows
+}
+
+fn in_order_of_record(parts: &[Part], width: usize, mut rows: PartRows) -> (Vec<Part>, PartRows) {
+    let of_split = |split| parts.iter().skip(split).step_by(width).cloned();
+    let parts: Vec<Part> = (0..width).flat_map(of_split).collect();
+    for part in &parts {
+        let PartRows { written, digest, .. } = PartRows::from(part);
+        rows.digest.join(digest, written);
+    }
+    (parts, rows)
 }
 
 /// Adds the rows of the parts of a group, for which the same rows were read.

@@ -1,33 +1,31 @@
 //! One pass: reads the whole dataset once, stages it, and describes it in a manifest. Never publishes.
 
-use std::pin::Pin;
+use std::{collections::BTreeMap, pin::Pin};
 
 use tokio::{select, sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Export,
+    described::ReadExport,
     handover::{QUEUED_BATCHES, forward},
     nesting::{NestedOutput, Nesting},
     nesting_options::TypeChoice,
-    now,
     plan::ExportPlan,
     shaping::{InterruptOnDrop, WriterInterrupt},
     slot::DestinationSlot,
     staging::{GRACE, open},
-    writer::{Finished, Writer},
+    writer::{Finished, Writer, WriterScope},
 };
 use crate::{
-    destination::{Drafts, Header, KeptPart, examine},
+    destination::{Drafts, Header, KeptPart},
     error::{Error, Result},
     nested::NestRules,
     paginator::{Begin, First, Ids, KeptPages, Pages, StreamOptions, full_page},
     proof::{DEFAULT_LIMIT_BYTES, PageFacts},
     record::{
-        card,
-        manifest::{FORMAT_VERSION, Manifest, Part, Tool},
-        splits::written_splits,
-        written::{WrittenCard, WrittenRange},
+        manifest::{Manifest, Part},
+        written::WrittenRange,
     },
     tasks::{Worker, stopped},
 };
@@ -39,7 +37,7 @@ impl Export {
         slot: &mut DestinationSlot,
         started_at: &str,
         mut stop: Pin<&mut impl Future<Output = Error>>,
-    ) -> Result<(Manifest, u64)> {
+    ) -> Result<Manifest> {
         let options = &self.plan.options;
         let (stream, fresh) = (self.stream_options(), slot.get()?.is_fresh());
         let first = self.client.first_of(options.dataset, &options.query, &stream, fresh);
@@ -58,9 +56,11 @@ impl Export {
         let stream = stream.covering(first.page());
         let plan = self.plan.reading(&stream);
         let completeness = plan.completeness();
-        let pages = self.pages(first, &kept, stream);
+        let pages = self.pages(first, &kept, &BTreeMap::new(), stream);
+        let grid = self.plan.part_grid(rows_per_page);
+        let scope = WriterScope { count, first_row: 0, grid, is_whole: true };
         let (finished, drafts) =
-            self.write(slot, plan.clone(), count, pages, kept, stop.as_mut()).await?;
+            self.write(slot, plan.clone(), scope, pages, kept, stop.as_mut()).await?;
         let (finished, nested) = match drafts {
             Some(drafts) => {
                 let nested = self.nest(slot, (plan, count), finished, drafts, stop).await?;
@@ -71,55 +71,26 @@ impl Export {
                 (finished, types.map(|types| self.plan.recorded_types(types)))
             }
         };
-        let bytes = finished.parts.iter().map(|part| part.bytes).sum();
-        let mut manifest = Manifest {
-            format_version: FORMAT_VERSION,
-            tool: Tool::this(),
-            base_url: Some(self.client.base_url().to_owned()),
-            dataset: Some(options.dataset),
-            query: Some(options.query.clone()),
+        let ranges = ranges(&finished);
+        self.describe(ReadExport {
             started_at: header.started_at,
-            finished_at: now(),
             completeness,
-            count: Some(count),
-            pages: finished.pages,
+            count,
             rows_per_page,
-            rows_read: finished.rows.read,
-            rows: finished.rows.written,
-            transform: self.plan.transform_record().cloned(),
-            earlier: Vec::new(),
-            converted_from: None,
-            columns: self.plan.columns().cloned().collect(),
-            format: self.plan.encoding.format(),
-            compression: self.plan.encoding.compression().to_string(),
-            parquet_encoding: self.plan.encoding.parquet_encoding(),
-            json_columns: self.plan.encoding.json_columns(),
-            nested,
-            csv_bom: self.plan.encoding.csv_bom(),
-            csv_safe: self.plan.encoding.csv_safe(),
-            digest: finished.rows.digest.to_string(),
-            snapshot: self.plan.snapshot.clone(),
-            ranges: ranges(&finished),
-            card: None,
-            splits: written_splits(&finished.parts),
+            pages: finished.pages,
+            rows: finished.rows,
             parts: finished.parts,
-            is_of_folder: false,
-        };
-        if options.dataset_card {
-            let text = card::text(&manifest);
-            let examined = examine(&mut text.as_bytes());
-            let examined = examined.map_err(|error| Error::Internal(format!("card: {error}")))?;
-            manifest.card = Some(WrittenCard { bytes: examined.bytes, sha256: examined.sha256 });
-        }
-        Ok((manifest, bytes))
+            nested,
+            ranges,
+        })
     }
 
     /// Writes all pages on a thread of its own, while this task waits for them.
-    async fn write(
+    pub(super) async fn write(
         &self,
         slot: &mut DestinationSlot,
         plan: ExportPlan,
-        count: u64,
+        scope: WriterScope,
         mut pages: Pages,
         kept: Vec<KeptPart>,
         stop: Pin<&mut impl Future<Output = Error>>,
@@ -127,7 +98,7 @@ impl Export {
         let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
         let staged = slot.take()?;
         let stopper = staged.stopper();
-        let mut writer = Writer::new(plan, count, staged, kept, self.progress.clone());
+        let mut writer = Writer::new(plan, scope, staged, kept, self.progress.clone());
         let interrupt = writer.interrupt();
         let _interrupt_on_drop = InterruptOnDrop(interrupt.clone());
         let mut writing = Worker::start("writer", "the writer", move || {
@@ -214,7 +185,7 @@ impl Export {
         error.map_or(output, Err)
     }
 
-    fn stream_options(&self) -> StreamOptions {
+    pub(super) fn stream_options(&self) -> StreamOptions {
         let options = &self.plan.options;
         StreamOptions {
             page_size: options.page_size,
@@ -225,7 +196,15 @@ impl Export {
         }
     }
 
-    fn pages(&self, first: First, kept: &[KeptPart], stream: StreamOptions) -> Pages {
+    /// Returns the pages that were not kept. `orders` has the `order` of the first rows of some kept parts, by their first
+    /// pages.
+    pub(super) fn pages(
+        &self,
+        first: First,
+        kept: &[KeptPart],
+        orders: &BTreeMap<u64, Option<i64>>,
+        stream: StreamOptions,
+    ) -> Pages {
         let options = &self.plan.options;
         // The parts of all splits that have the same pages have the same ids.
         let kept = kept
@@ -238,6 +217,7 @@ impl Export {
                     has_next: kept.has_next,
                 },
                 rows: kept.part.rows_read,
+                first_order: orders.get(&kept.part.first_page).copied(),
                 last_order: kept.last_order,
                 entry_bytes: kept.entry_bytes,
                 ids: kept.ids.clone(),

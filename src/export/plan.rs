@@ -18,6 +18,7 @@ use crate::{
         duplicates::{HASH_ENTRY, ID_ENTRY},
         nesting_options::{NestingOptions, TypeChoice, chosen_form},
         output_plan::{OutputChoice, OutputPlan},
+        part_grid::PartGrid,
         splits::{check_splits, layout_of, splits_of},
     },
     location::{Location, StorageOptions, Target},
@@ -257,6 +258,18 @@ impl ExportPlan {
         plan
     }
 
+    /// Returns where parts end in any case, if pages have this many rows: at the rows of a full part, or with a
+    /// transformation that leaves out rows, at four times as many. Otherwise, a run whose transformation keeps few rows
+    /// would finish no part for a later run to keep.
+    pub(crate) fn part_grid(&self, rows_per_page: u64) -> PartGrid {
+        const READ_FOR_A_PART: u64 = 4;
+        let leaves_out = self.transform_record().is_some_and(TransformRecord::leaves_out_rows);
+        let times = if leaves_out { READ_FOR_A_PART } else { 1 };
+        let rows = self.rows_per_file.saturating_mul(times);
+        let pages = rows.div_ceil(rows_per_page.max(1)).max(1);
+        PartGrid { first_page: self.options.pages.first(), pages }
+    }
+
     /// Returns the completeness that the export can claim after every page has come.
     pub(crate) fn completeness(&self) -> Completeness {
         let whole = self.options.pages == PageRange::ALL && self.options.limit.is_none();
@@ -331,6 +344,7 @@ impl ExportPlan {
             success_file: self.options.success_file,
             layout: layout_of(self.shaper.as_deref(), self.options.dataset_card),
             in_drafts: self.has_drafts(),
+            may_have_plan: false,
             temp_dir: self.temp_dir(),
         }
     }

@@ -121,12 +121,25 @@ impl Export {
         }
     }
 
-    pub(super) fn summary(&self, manifest: &Manifest, bytes: u64, elapsed: Duration) -> Summary {
-        let meter = self.client.meter();
+    pub(super) fn summary(&self, manifest: &Manifest, elapsed: Duration) -> Summary {
+        let (output, kept) = (self.plan.target.to_string(), self.progress.kept());
+        Summary::of(manifest, output, self.client.meter(), kept, elapsed)
+    }
+}
+
+impl Summary {
+    /// Summarizes the export that a manifest describes. `kept` is the number of rows that were not fetched by this run.
+    pub(crate) fn of(
+        manifest: &Manifest,
+        output: String,
+        meter: &Meter,
+        kept: u64,
+        elapsed: Duration,
+    ) -> Self {
         let (rescued_rows, rescued_paths) = manifest.rescued();
-        Summary {
-            dataset: self.plan.options.dataset,
-            output: self.plan.target.to_string(),
+        Self {
+            dataset: manifest.dataset_or_nil(),
+            output,
             count: manifest.count.unwrap_or_default(),
             rows_read: manifest.rows_read,
             rows: manifest.rows,
@@ -137,9 +150,9 @@ impl Export {
             rescued_paths: rescued_paths.0,
             replaced_rows: manifest.replaced_rows(),
             transform: manifest.transform.clone(),
-            kept_rows: self.progress.kept().min(manifest.rows_read),
+            kept_rows: kept.min(manifest.rows_read),
             files: manifest.parts.len() as u64,
-            bytes,
+            bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             completeness: manifest.completeness,
             digest: manifest.digest.clone(),
             pages: manifest.pages,
@@ -160,7 +173,7 @@ pub(crate) fn unchecked(ordering: &str) -> String {
 }
 
 /// Returns a note that counts the failed attempts; `None` if the log has a line for each.
-pub(super) fn failures(meter: &Meter) -> Option<String> {
+pub(crate) fn failures(meter: &Meter) -> Option<String> {
     let failures = meter.failures();
     if failures.values().all(|count| *count <= LOGGED) && !failures.contains_key(&Some(429)) {
         return None;

@@ -18,6 +18,7 @@ use crate::{
         encoder::NestedEncoder,
         handover::WriterMessage,
         output_plan::BYTES_PER_FILE,
+        part_grid::PartGrid,
         parts::{PartsPlan, PartsWriter, batch_size},
         plan::ExportPlan,
         progress::Progress,
@@ -40,7 +41,6 @@ pub(super) struct Finished {
 
 pub(super) struct Writer {
     plan: ExportPlan,
-    count: u64,
     /// One for each split; one without splits.
     builders: Vec<BatchBuilder>,
     parts: PartsWriter,
@@ -54,8 +54,21 @@ pub(super) struct Writer {
     hash_key: Option<HashKey>,
     /// The pages of the open parts.
     open: Option<OpenPages>,
+    scope: WriterScope,
     progress: Arc<Progress>,
     is_interrupted: WriterInterrupt,
+}
+
+/// The rows that a writer writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WriterScope {
+    /// Number of rows of the dataset.
+    pub(super) count: u64,
+    /// Number of rows of the export that come before.
+    pub(super) first_row: u64,
+    pub(super) grid: PartGrid,
+    /// Whether these are all rows of the export.
+    pub(super) is_whole: bool,
 }
 
 /// The pages of a group of parts.
@@ -69,14 +82,10 @@ struct OpenPages {
     bytes: u64,
 }
 
-/// A part also ends when this many times the rows of a full part were read for it. Otherwise, a run whose
-/// transformation keeps few rows would finish no part for a later run to keep.
-const READ_FOR_A_PART: u64 = 4;
-
 impl Writer {
     pub(super) fn new(
         plan: ExportPlan,
-        count: u64,
+        scope: WriterScope,
         destination: Destination,
         kept: Vec<KeptPart>,
         progress: Arc<Progress>,
@@ -105,7 +114,6 @@ impl Writer {
             parts = parts.with_drafts(Drafts::new(plan.temp_dir(), encoding.extension()));
         }
         Self {
-            count,
             builders,
             plan,
             parts,
@@ -114,6 +122,7 @@ impl Writer {
             kept,
             hash_key: None,
             open: None,
+            scope,
             progress,
             is_interrupted: WriterInterrupt::default(),
         }
@@ -214,8 +223,7 @@ impl Writer {
         pages.has_next = page.has_next();
         pages.last_order = page.last_order();
         pages.bytes += pushed;
-        let mut full = pages.bytes >= BYTES_PER_FILE;
-        let most_read = self.plan.rows_per_file.saturating_mul(READ_FOR_A_PART);
+        let mut full = pages.bytes >= BYTES_PER_FILE || self.scope.grid.ends_at(page.number());
         // An expression can fail before the split of the row is known. The first part has the rows that are left out.
         let mut failed = shaped.map_or(0, |shaped| shaped.failed.len() as u64);
         let mut duplicates = shaped.map_or(0, Shaped::duplicate_rows);
@@ -228,7 +236,7 @@ impl Writer {
             rows.written += written;
             rows.failed += std::mem::take(&mut failed);
             rows.duplicates += std::mem::take(&mut duplicates);
-            full |= rows.written >= self.plan.rows_per_file || rows.read >= most_read;
+            full |= rows.written >= self.plan.rows_per_file;
         }
         // Close the last part now, while the ids are counted.
         if full && matches!(self.plan.target, Target::Directory(_)) || page.ends_stream() {
@@ -247,7 +255,8 @@ impl Writer {
             self.open_parts(self.plan.options.pages.first())?;
         }
         self.close_parts()?;
-        if let Some(shaper) = &self.plan.shaper {
+        // A path may match only in the rows of another worker.
+        if let Some(shaper) = self.plan.shaper.as_ref().filter(|_| self.scope.is_whole) {
             let rows = self.parts.rows();
             shaper.check_replaced(rows.written, &rows.replaced)?;
         }
@@ -295,7 +304,7 @@ impl Writer {
         (0..self.builders.len()).try_for_each(|split| self.flush(split))?;
         let Some(pages) = self.open.take() else { return Ok(()) };
         let facts = |first_row, rows: &PartRows, split: Option<&str>| {
-            self.plan.facts(self.count, first_row, rows, split)
+            self.plan.facts(self.scope.count, self.scope.first_row + first_row, rows, split)
         };
         let closed = self.parts.close(pages.first_page..=pages.last_page, facts)?;
         let ids = pages.ids.as_ref().map(PartFile::close).transpose()?;

@@ -10,6 +10,7 @@
 macro_rules! links {
     () => {
         "[architecture]: crate::guide::architecture\n\
+         [clusters]: crate::guide::clusters\n\
          [contributing]: crate::guide::contributing\n\
          [converting]: crate::guide::converting\n\
          [diff-and-verify]: crate::guide::diff_and_verify\n\
@@ -54,6 +55,10 @@ pub mod notebooks {}
 #[doc = links!()]
 #[doc = include_str!("object_stores.md")]
 pub mod object_stores {}
+
+#[doc = links!()]
+#[doc = include_str!("clusters.md")]
+pub mod clusters {}
 
 #[doc = links!()]
 #[doc = include_str!("snapshots.md")]

@@ -25,6 +25,9 @@ const CHUNK: u64 = 64 << 10;
 pub(crate) struct KeptPages {
     pub(crate) facts: PageFacts,
     pub(crate) rows: u64,
+    /// The `order` of the part's first row, if it is to be compared with the row before. The run that wrote the part has not
+    /// seen that row.
+    pub(crate) first_order: Option<Option<i64>>,
     /// The `order` of the part's last row.
     pub(crate) last_order: Option<i64>,
     pub(crate) entry_bytes: u64,
@@ -80,7 +83,7 @@ impl PageWatch {
         let Open { part, head, tail } = open;
         let path = part.ids.clone();
         let mut file = blocking(move || File::open(&path).map_err(Error::io("read", path))).await?;
-        let (mut read, mut last) = (0, None);
+        let (mut read, mut begin, mut last) = (0, None, None);
         while read < part.rows {
             let (path, rows) = (part.ids.clone(), CHUNK.min(part.rows - read));
             let entry = part.entry_bytes.max(16) as usize;
@@ -98,7 +101,12 @@ impl PageWatch {
             let within = |limit: u64| limit.saturating_sub(read).min(rows) as usize;
             first_ids.extend_from_slice(&ids[..within(head)]);
             last_ids.extend_from_slice(&ids[within(tail)..]);
+            begin = begin.or_else(|| ids.first().copied());
             (read, last) = (read + rows, ids.last().copied());
+        }
+        if let (Some(order), Some(id), Some(own)) = (&mut self.order, begin, part.first_order) {
+            let in_order = order.row(*part.facts.pages.start(), 0, own, id);
+            in_order.map_err(|violation| Error::OutOfOrder(violation.to_string()))?;
         }
         if let (Some(order), Some(id), Some(row)) = (&mut self.order, last, first.rows().next()) {
             order.skip((row.order, row.id), (part.last_order, id));

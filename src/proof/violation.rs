@@ -64,7 +64,7 @@ pub(crate) enum Violation {
         count: u64,
     },
     /// A kept page of an interrupted run has other rows when it is fetched again.
-    #[error("page {page} no longer has the rows that the interrupted run found there")]
+    #[error("page {page} no longer has the rows that were there before")]
     Shifted {
         /// Number of the page.
         page: u64,
@@ -248,7 +248,7 @@ mod tests {
             ),
             (
                 Violation::Shifted { page: 24 },
-                "page 24 no longer has the rows that the interrupted run found there",
+                "page 24 no longer has the rows that were there before",
             ),
             (Violation::Stopped { page: 39, of: 40 }, "the pages stopped at 39 of 40"),
             (Violation::NoPage, "no page came"),

@@ -78,7 +78,7 @@ impl Facts {
 
     /// Returns why the file is not this part of an export; `None` if it is.
     pub(crate) fn difference(&self, listed: &ListedPart) -> Option<String> {
-        let ListedPart { part, first_row, dataset, count, transform, earlier, columns: _ } = listed;
+        let ListedPart { part, first_row, dataset, count, transform, earlier, .. } = listed;
         let dataset_of = |id: &Option<Uuid>| id.map_or("unknown".to_owned(), |id| id.to_string());
         let count_of =
             |count: &Option<u64>| count.map_or("unknown".to_owned(), |count| count.to_string());
@@ -101,6 +101,16 @@ impl Facts {
         if self.count != *count {
             let what = "number of rows of the dataset";
             return differs(what, &count_of(&self.count), &count_of(count));
+        }
+        if self.completeness != listed.completeness {
+            let name = |completeness| match completeness {
+                Completeness::Proven => "proven",
+                Completeness::Partial => "partial",
+            };
+            return differs("completeness", &name(self.completeness), &name(listed.completeness));
+        }
+        if self.query != listed.query {
+            return Some("its own filters and order are not the recorded ones".to_owned());
         }
         if self.split != part.split {
             let name = |split: &Option<String>| split.clone().unwrap_or_else(|| "none".to_owned());

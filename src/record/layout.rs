@@ -10,11 +10,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use serde::{Deserialize, Serialize};
+
 use super::manifest::{Manifest, is_part_name};
 use crate::transform::is_split_name;
 
 /// The folders of the parts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartLayout {
     /// Never empty. An empty name is the directory itself.
     folders: Vec<String>,
@@ -41,6 +43,12 @@ impl PartLayout {
         } else {
             Self { folders }
         }
+    }
+
+    /// Whether an export can have these folders. Another program may have written them.
+    pub(crate) fn is_sound(&self) -> bool {
+        let is_own = |folder: &String| folder.is_empty() || is_folder(folder);
+        !self.folders.is_empty() && self.folders.iter().all(is_own)
     }
 
     /// Returns the number of parts that a group of pages has.

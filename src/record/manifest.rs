@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use super::names::{is_desktop_file, is_part_name};
-pub use super::part::Part;
 pub(crate) use super::{
     origin::{ConvertedFrom, Listed, SnapshotOf},
     part::{ListedPart, PartRows, add_replaced},
 };
+pub use super::{part::Part, written::Completeness};
 use crate::{
     batch::OutputColumn,
     client::Query,
@@ -145,18 +145,6 @@ impl Tool {
     }
 }
 
-/// Whether an export is proven to be made from all rows of its dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Completeness {
-    /// Every row of the dataset was read exactly once. The export contains them all, or those that its
-    /// transformation kept.
-    Proven,
-    /// Only a range of pages or a number of rows was requested, or the rows were converted from a file without a record.
-    /// Nothing is known about the other rows.
-    Partial,
-}
-
 impl Manifest {
     /// Reads a manifest.
     ///
@@ -214,6 +202,8 @@ impl Manifest {
                 first_row: before,
                 dataset: self.dataset,
                 count: self.count,
+                completeness: self.completeness,
+                query: self.query.clone(),
                 transform: transform.clone(),
                 earlier: earlier.clone(),
                 columns: columns.clone(),

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::earlier::{EarlierTransform, RowNumbers, unexplained};
+use super::{
+    earlier::{EarlierTransform, RowNumbers, unexplained},
+    written::Completeness,
+};
 use crate::{
     batch::OutputColumn,
+    client::Query,
     nested::RescuedPaths,
     proof::Digest,
     text::{counted, grouped},
@@ -147,6 +151,8 @@ pub(crate) struct ListedPart {
     pub(crate) dataset: Option<Uuid>,
     /// Number of rows of the dataset.
     pub(crate) count: Option<u64>,
+    pub(crate) completeness: Completeness,
+    pub(crate) query: Option<Query>,
     pub(crate) transform: Option<Arc<TransformRecord>>,
     pub(crate) earlier: Arc<[EarlierTransform]>,
     pub(crate) columns: Arc<[OutputColumn]>,

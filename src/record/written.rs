@@ -1,6 +1,18 @@
-//! What was written: the ranges of pages, the splits, and the dataset card.
+//! What was written: its completeness, the ranges of pages, the splits, and the dataset card.
 
 use serde::{Deserialize, Serialize};
+
+/// Whether an export is proven to be made from all rows of its dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Completeness {
+    /// Every row of the dataset was read exactly once. The export contains them all, or those that its
+    /// transformation kept.
+    Proven,
+    /// Only a range of pages or a number of rows was requested, or the rows were converted from a file without a record.
+    /// Nothing is known about the other rows.
+    Partial,
+}
 
 /// A range of pages that one writer has read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

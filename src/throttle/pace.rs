@@ -69,6 +69,19 @@ impl Rate {
     pub fn per_second(self) -> f64 {
         self.requests / self.per.seconds()
     }
+
+    /// Returns this rate divided by a number of workers, which keep to it together. 0 counts as 1.
+    ///
+    /// ```
+    /// use overmind_export::Rate;
+    /// let quota: Rate = "20/s".parse()?;
+    /// assert_eq!(quota.divided(16).per_second(), 1.25);
+    /// # Ok::<(), overmind_export::InvalidRate>(())
+    /// ```
+    #[must_use]
+    pub fn divided(self, workers: u32) -> Self {
+        Self { requests: self.requests / f64::from(workers.max(1)), per: self.per }
+    }
 }
 
 impl FromStr for Rate {

@@ -24,7 +24,7 @@ const LARGEST: usize = 64 << 20;
 const EXACT: i64 = 1 << 53;
 
 /// A computed column, as a caller asks for it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct ColumnRequest {
     pub(super) name: String,
     pub(super) column_type: Option<ColumnType>,

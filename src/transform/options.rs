@@ -96,7 +96,8 @@ impl FromStr for ColumnText {
 /// ExportPlan::new(options)?;
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Transform {
     pub(super) conditions: Vec<String>,
     pub(super) columns: Vec<ColumnRequest>,

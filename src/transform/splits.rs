@@ -54,7 +54,7 @@ pub struct SplitRecord {
 }
 
 /// A split of the rows, as a caller asks for it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct SplitRequest {
     pub(super) name: String,
     pub(super) fraction: f64,

@@ -45,7 +45,7 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
 ];
 
 /// Modules that a module must not use.
-const FORBIDDEN: [(&str, &[&str]); 10] = [
+const FORBIDDEN: [(&str, &[&str]); 11] = [
     (
         "nested",
         &["paginator", "transform", "batch", "sink", "destination", "record", "export", "files"],
@@ -56,7 +56,8 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
     ("batch", &["paginator", "transform", "sink", "destination", "export"]),
     ("sink", &["client", "paginator", "destination", "export", "net"]),
     ("destination", &["client", "paginator", "batch", "export"]),
-    ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert"]),
+    ("export", &["config", "snapshots", "schedule", "cli", "demo", "convert", "cluster"]),
+    ("cluster", &["config", "snapshots", "schedule", "cli", "demo", "convert", "batch"]),
     ("convert", &["config", "snapshots", "schedule", "cli", "demo", "net"]),
     ("report", &["cli", "demo", "net", "paginator", "export", "convert"]),
 ];

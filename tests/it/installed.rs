@@ -14,6 +14,7 @@ const SERVICE: &str = include_str!("../../config/overmind-export.service");
 const TIMER: &str = include_str!("../../config/overmind-export.timer");
 const CRONTAB: &str = include_str!("../../config/crontab.example");
 const CRON_JOB: &str = include_str!("../../config/kubernetes-cronjob.yaml");
+const CLUSTER: &str = include_str!("../../config/kubernetes-cluster.yaml");
 const CONTAINER: &str = include_str!("../../config/Containerfile");
 const PROGRAM: &str = "/usr/local/bin/overmind-export";
 
@@ -181,6 +182,42 @@ fn cron_job_has_time_for_an_outage_of_ten_minutes() {
     // All pods may wait for the API, and an hour remains to download. The next night begins later.
     assert!(deadline >= retry_for * (pods + 1) + time("1h"), "{deadline:?}");
     assert!(deadline < time("24h"));
+}
+
+#[test]
+fn cluster_jobs_are_the_three_steps() {
+    let documents = Yaml::load_from_str(CLUSTER).unwrap();
+    let secret = document(&documents, "Secret")["metadata"]["name"].as_str().unwrap().to_owned();
+    let jobs: Vec<_> = documents.iter().filter(|it| it["kind"].as_str() == Some("Job")).collect();
+    let mut outputs = Vec::new();
+    for (job, step) in jobs.iter().zip(["begin", "part", "commit"]) {
+        assert_eq!(job["metadata"]["labels"]["step"].as_str(), Some(step));
+        let name = job["metadata"]["name"].as_str().unwrap();
+        assert!(step == "commit" || CLUSTER.contains(&format!("job/{name}")), "{name}");
+        let pod = &job["spec"]["template"]["spec"];
+        assert_eq!(pod["restartPolicy"].as_str(), Some("Never"));
+        let container = &pod["containers"][0];
+        let rule = &job["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"];
+        assert_eq!(rule["containerName"].as_str(), container["name"].as_str());
+        assert_eq!(
+            container["env"][0]["valueFrom"]["secretKeyRef"]["name"].as_str(),
+            Some(&*secret)
+        );
+        let arguments = strings(&container["args"]);
+        assert_eq!(arguments[0], step);
+        // Kubernetes replaces the variable.
+        let arguments: Vec<String> =
+            arguments.iter().map(|it| it.replace("$(JOB_COMPLETION_INDEX)", "15")).collect();
+        takes(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        outputs.extend(arguments.into_iter().find(|it| it.starts_with("--output=")));
+    }
+    outputs.dedup();
+    assert_eq!((jobs.len(), outputs.len()), (3, 1));
+    let part = jobs[1];
+    assert_eq!(part["spec"]["completionMode"].as_str(), Some("Indexed"));
+    let number = |name: &str| part["spec"][name].as_integer().unwrap();
+    assert!(CLUSTER.contains(&format!("--ranges={}", number("completions"))));
+    assert!(CLUSTER.contains(&format!("--share={}", number("parallelism"))));
 }
 
 #[test]

@@ -13,6 +13,7 @@
 mod ahead;
 mod architecture;
 mod card;
+mod cluster;
 mod contract;
 mod convert;
 #[cfg(unix)]

@@ -39,6 +39,32 @@ fn untouched_export_is_ok_in_every_format() {
 }
 
 #[test]
+fn footers_that_contradict_the_record_are_named() {
+    let world = exported("parquet");
+    let path = record(&world.path("out"));
+    let text = fs::read_to_string(&path).unwrap();
+    let table = [
+        (
+            r#""completeness": "proven""#,
+            r#""completeness": "partial""#,
+            "completeness is proven, recorded partial",
+        ),
+        (
+            r#""query": {}"#,
+            r#""query": {"ordering": "order"}"#,
+            "filters and order are not the recorded ones",
+        ),
+    ];
+    for (own, forged, told) in table {
+        assert!(text.contains(own), "{text}");
+        fs::write(&path, text.replace(own, forged)).unwrap();
+        let ran = verify(&world, &["out"]);
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        assert!(ran.stdout.contains(&format!("part-00000.parquet: its own {told}")), "{ran:?}");
+    }
+}
+
+#[test]
 fn each_kind_of_damage_is_named() {
     type Damage = fn(&Path);
     let table: [(Damage, &str); 9] = [

@@ -15,7 +15,7 @@ use crate::{
 
 thread_local! {
     /// How many more steps succeed before the crash; `None` for no crash.
-    static STEPS_BEFORE_CRASH: Cell<Option<usize>> = const { Cell::new(None) };
+    pub(in crate::destination) static STEPS_BEFORE_CRASH: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 pub(super) fn crash_in_turn() -> Result<()> {
@@ -123,7 +123,7 @@ fn text(text: &str) -> Option<String> {
 }
 
 /// Number of steps at which the publication can crash.
-const STEPS: usize = 7;
+const STEPS: usize = 8;
 
 #[test]
 fn next_run_finishes_a_crashed_publication() {

@@ -23,8 +23,8 @@ use super::{
     completion::StagedUpload,
     content::{PrefixContent, PrefixPlaces, sha256, within},
     lock::{LeaseWatch, Lock},
-    names::{HEADER, commit_name},
-    pending::{PendingPart, drop_pending, is_pending_name, json, pending_name},
+    names::{HEADER, PLAN, commit_name, is_upload_name, uploaded_name},
+    pending::{PendingPart, drop_pending, drop_upload, is_pending_name, json, pending_name},
     put::{Condition, replaced},
 };
 use crate::{
@@ -139,6 +139,11 @@ impl BegunCommit {
     fn pending(&self, control: &Remote) -> Result<Option<Vec<PendingPart>>> {
         let read = |part: &Part| PendingPart::read(control, &pending_name(&part.path));
         self.parts.iter().map(read).collect()
+    }
+
+    /// Whether this is the record that the commit publishes.
+    pub(super) fn publishes(&self, manifest: &Manifest) -> bool {
+        manifest.to_json().is_ok_and(|json| json == self.commit.record.as_bytes())
     }
 
     /// Whether this commit puts its record at this place.
@@ -286,6 +291,8 @@ impl BegunCommit {
         if !self.is_published(&seen)? {
             return Err(unlike(&places.record));
         }
+        // Workers that are still active notice the end of their plan before anything else is removed.
+        places.control.child(PLAN).remove()?;
         self.remove_superseded(&places.target)?;
         // The header goes first: nothing is left to resume.
         places.control.child(HEADER).remove()?;
@@ -296,6 +303,15 @@ impl BegunCommit {
         let pending = seen.control.names.iter().filter(|name| is_pending_name(name));
         for name in pending.filter(|name| !own.contains(*name)) {
             drop_pending(&places.target, &places.control, name)?;
+        }
+        // The uploads of workers that were killed. A run has none: its parts are all recorded.
+        for name in seen.control.names.iter().filter(|name| is_upload_name(name)) {
+            let of = uploaded_name(name).unwrap_or_default();
+            // The record of a pending part replaces the journal of its upload.
+            match seen.control.objects.contains_key(&pending_name(&of)) {
+                true => places.control.child(name).remove()?,
+                false => drop_upload(&places.target, &places.control, name)?,
+            }
         }
         clear_control(&places.control, lock)
     }

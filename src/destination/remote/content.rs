@@ -6,10 +6,10 @@ use object_store::ObjectMeta;
 
 use super::{
     control::{control_folder, inside},
-    names::{folder_of_control, is_commit_name, leased_token, trial_name},
+    names::{PLAN, folder_of_control, is_commit_name, leased_token, trial_name},
 };
 use crate::{
-    destination::{CONTROL, OutputRequest, examine},
+    destination::{CONTROL, OutputRequest, examine, range_record::is_planned},
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::{
@@ -36,6 +36,8 @@ pub(super) struct PrefixPlaces {
     pub(super) is_record_asked: bool,
     /// The folders of the parts of this run.
     pub(super) layout: PartLayout,
+    /// Whether there may be a plan for many workers.
+    pub(super) may_have_plan: bool,
 }
 
 impl PrefixPlaces {
@@ -49,6 +51,7 @@ impl PrefixPlaces {
             record: record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?,
             is_record_asked: wanted.record.is_some(),
             layout: wanted.layout.clone(),
+            may_have_plan: wanted.may_have_plan,
         })
     }
 
@@ -70,6 +73,7 @@ impl PrefixPlaces {
             record: limit(&self.record),
             is_record_asked: self.is_record_asked,
             layout: self.layout.clone(),
+            may_have_plan: self.may_have_plan,
         }
     }
 
@@ -142,6 +146,9 @@ impl PrefixContent {
             Some(Error::Output { path, why, hint: Some(hint), source: None })
         };
         let is_control = |name: &String| name == CONTROL && !self.objects.contains_key(name);
+        if !places.may_have_plan && self.control.objects.contains_key(PLAN) {
+            return Some(is_planned(places.location.to_path()));
+        }
         if !places.is_control_inside() && self.names.iter().any(is_control) {
             return at_prefix(
                 format!("holds {CONTROL:?}, the state of a run that was given `record`"),

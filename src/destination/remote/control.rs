@@ -16,11 +16,11 @@
 
 use super::{
     lock::{check_ended, check_unlocked},
-    names::is_commit_name,
+    names::{PLAN, is_commit_name},
     unusable,
 };
 use crate::{
-    destination::{CONTROL, control_name},
+    destination::{CONTROL, control_name, range_record::is_planned},
     error::{Error, Result},
     location::{Location, Remote, UNREACHABLE},
 };
@@ -70,6 +70,9 @@ pub(super) fn check_next_to(target: &Remote, control: &Remote, dry_run: bool) ->
     let check = if dry_run { check_unlocked } else { check_ended };
     if let Err(locked @ Error::Locked { .. }) = check(&other, target) {
         return Err(locked);
+    }
+    if other.names().is_ok_and(|names| names.iter().any(|name| name == PLAN)) {
+        return Err(is_planned(target.to_string().into()));
     }
     // Its publication would mix two exports.
     if other.names().is_ok_and(|names| names.iter().any(|name| is_commit_name(name))) {

@@ -67,6 +67,12 @@ impl Holder {
 pub(crate) struct LeaseWatch(Arc<LeaseState>);
 
 impl LeaseWatch {
+    /// A watch of a worker, which holds no lock and can only be stopped. The place is for errors.
+    pub(super) fn without_lock(target: &Remote) -> Self {
+        let (target, stop) = (target.to_string(), CancellationToken::new());
+        Self(Arc::new(LeaseState { target, lost: Mutex::default(), stop }))
+    }
+
     /// Cancels the requests in flight, because the run is stopped.
     pub(crate) fn stop(&self) {
         self.0.stop.cancel();

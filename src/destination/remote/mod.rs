@@ -9,12 +9,14 @@ mod content;
 mod control;
 #[cfg(feature = "fuzzing")]
 pub(super) mod fuzzing;
+mod gathering;
 mod host;
 mod kept;
 mod lock;
 mod names;
 mod object;
 mod pending;
+mod plan_prefix;
 mod prefix;
 mod put;
 mod trial;
@@ -29,8 +31,10 @@ use self::{
     trial::drop_trials,
 };
 pub(crate) use self::{
+    gathering::{abort_plan, finish_begun},
     lock::{LeaseWatch, Lock},
     object::Object,
+    plan_prefix::{PlanPrefix, RangeUploads},
     prefix::Prefix,
     upload::Upload,
 };
@@ -162,6 +166,7 @@ fn replacing(
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
+        may_have_plan: true,
         temp_dir: std::env::temp_dir(),
     }
 }

@@ -17,6 +17,8 @@ use crate::{
 
 /// The control object with the plan.
 pub(super) const HEADER: &str = "header.state";
+/// The control object with the plan of many workers.
+pub(super) const PLAN: &str = "plan.state";
 
 /// Longest key: 1,024 bytes in S3 and Google Cloud Storage, 1,024 characters in Azure.
 const LONGEST_KEY: usize = 1024;
@@ -51,6 +53,22 @@ pub(super) fn commit_name(token: &str) -> String {
     format!("commit-{token}.state")
 }
 
+/// The name of the record of a range of this plan.
+pub(super) fn range_name(range: u32, attempt: u32, plan: &str) -> String {
+    format!("range-{range:05}-{attempt}-{plan}.state")
+}
+
+/// Whether a worker gives this name to the record of a range.
+fn is_range_name(name: &str) -> bool {
+    let stem = name.strip_prefix("range-").and_then(|rest| rest.strip_suffix(".state"));
+    let mut parts = stem.into_iter().flat_map(|stem| stem.split('-'));
+    let (range, attempt, plan) = (parts.next(), parts.next(), parts.next());
+    range.is_some_and(is_number)
+        && attempt.is_some_and(is_number)
+        && plan.is_some_and(is_token)
+        && parts.next().is_none()
+}
+
 /// The name of the trial object next to a record with this name.
 pub(super) fn trial_name(record: &str, token: &str) -> String {
     format!("_{record}.{token}")
@@ -65,6 +83,8 @@ pub(super) fn leased_token(name: &str) -> Option<&str> {
 pub(super) fn is_control_name(name: &str) -> bool {
     let after = |start| name.strip_prefix(start);
     name == HEADER
+        || name == PLAN
+        || is_range_name(name)
         || after("run-").is_some_and(is_token)
         || leased_token(name).is_some()
         || is_commit_name(name)
@@ -174,6 +194,8 @@ mod tests {
     fn control_names_are_recognized() {
         for name in [
             "header.state",
+            "plan.state",
+            "range-00003-0-0a1b2c3d4e5f6071.state",
             "commit-0a1b2c3d.state",
             "run-0a1b2c3d",
             "lease-0a1b2c3d",
@@ -194,6 +216,9 @@ mod tests {
             "thesis",
             "notes.json",
             "run-",
+            "range-00003-0.state",
+            "range-00003-0-0a-1.state",
+            "range-x-0-0a.state",
             "run-x y",
             "commit-x.state",
             "commit-0a1b2c3d",

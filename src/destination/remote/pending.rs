@@ -4,16 +4,19 @@
 //! A store cannot list its open uploads with the library that this program uses, and Azure's have no id. So
 //! only these records know them.
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::{
     completion::StagedUpload,
     names::{flat, journal_name, uploaded_name},
-    upload::{abort_journalled, abort_or_journal},
+    upload::{Upload, abort_journalled, abort_or_journal},
 };
 use crate::{
-    destination::KeptPart,
+    destination::{KeptPart, fs::not_open},
     error::{Error, Result},
     location::{Listing, Remote},
     record::layout::{folder_and_name, is_part_path},
@@ -54,6 +57,52 @@ impl PendingPart {
     /// Writes the record. From then on, the record replaces the journal of the upload.
     pub(super) fn write(&self, control: &Remote) -> Result<()> {
         control.child(&pending_name(&self.kept.part.path)).write(&json(self)?)
+    }
+}
+
+/// The uploads of a run or of a worker.
+#[derive(Debug)]
+pub(super) struct StagedPrefix {
+    pub(super) lineage: String,
+    /// The uploads that have no record yet, with the paths of their parts or the names of their ids.
+    pub(super) open: Vec<(String, Upload)>,
+    /// The finished, recorded parts by name.
+    pub(super) pending: BTreeMap<String, PendingPart>,
+    /// The ids of kept parts, for the proof.
+    pub(super) ids: Vec<TempDir>,
+}
+
+impl StagedPrefix {
+    pub(super) fn new(lineage: String) -> Self {
+        Self { lineage, open: Vec::new(), pending: BTreeMap::new(), ids: Vec::new() }
+    }
+
+    /// Records a part whose blocks are all in the store.
+    pub(super) fn record(
+        &mut self,
+        lineage: Option<String>,
+        kept: KeptPart,
+        control: &Remote,
+    ) -> Result<()> {
+        let name = kept.part.path.clone();
+        let upload = self.open.iter().find(|(open, _)| *open == name);
+        let upload = upload.ok_or_else(not_open)?.1.clone();
+        let pending = PendingPart { lineage, kept, upload: upload.staged().ok_or_else(not_open)? };
+        pending.write(control)?;
+        // The upload belongs to the record now: if this run fails, it must not abort it.
+        self.open.retain(|(open, upload)| *open != name && !upload.is_over());
+        self.pending.insert(name, pending);
+        upload.forget_journal()
+    }
+
+    /// Aborts the uploads that have no record. If the answer to the put of a record was lost, the record may
+    /// exist, and it must not outlive its upload.
+    pub(super) fn abort_open(&self, control: &Remote) -> Result<()> {
+        let abort = |(name, upload): &(String, Upload)| {
+            control.child(&pending_name(name)).remove()?;
+            upload.abort()
+        };
+        self.open.iter().map(abort).fold(Ok(()), Result::and)
     }
 }
 

@@ -20,12 +20,7 @@
 //!
 //! [`commit`]: super::commit
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
-
-use tempfile::TempDir;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
     clear_control,
@@ -40,9 +35,10 @@ use super::{
     },
     or_lost,
     pending::{
-        PendingPart, drop_all_pending, drop_pending, drop_upload, ids_name, is_pending_name, json,
-        pending_name,
+        PendingPart, StagedPrefix, drop_all_pending, drop_pending, drop_upload, ids_name,
+        is_pending_name, json, pending_name,
     },
+    plan_prefix::StagedRange,
     put::{Condition, replaced},
     trial::{check_record, drop_trials},
     unusable,
@@ -76,38 +72,18 @@ const ATTEMPTS: usize = 3;
 
 #[derive(Debug)]
 pub(crate) struct Prefix {
-    places: PrefixPlaces,
+    pub(super) places: PrefixPlaces,
     overwrite: bool,
     success_file: bool,
     /// Local folder for the ids of kept parts during the run.
-    temp_dir: PathBuf,
+    pub(super) temp_dir: PathBuf,
     /// `None` in a dry run.
-    lock: Option<Lock>,
-    staged: Option<StagedPrefix>,
+    pub(super) lock: Option<Lock>,
+    pub(super) staged: Option<StagedPrefix>,
+    /// The ranges of the workers, if this is a commit of a plan. Then nothing is removed when this run fails.
+    pub(super) ranges: Option<Vec<StagedRange>>,
     /// Number of earlier passes of this run.
     attempt: usize,
-}
-
-#[derive(Debug)]
-struct StagedPrefix {
-    lineage: String,
-    /// The uploads that have no record yet, with the paths of their parts or the names of their ids.
-    open: Vec<(String, Upload)>,
-    /// The finished, recorded parts by name.
-    pending: BTreeMap<String, PendingPart>,
-    _ids: Option<TempDir>,
-}
-
-impl StagedPrefix {
-    /// Aborts the uploads that have no record. If the answer to the put of a record was lost, the record may
-    /// exist, and it must not outlive its upload.
-    fn abort_open(&self, control: &Remote) -> Result<()> {
-        let abort = |(name, upload): &(String, Upload)| {
-            control.child(&pending_name(name)).remove()?;
-            upload.abort()
-        };
-        self.open.iter().map(abort).fold(Ok(()), Result::and)
-    }
 }
 
 impl Prefix {
@@ -128,6 +104,7 @@ impl Prefix {
             temp_dir: wanted.temp_dir.clone(),
             lock: None,
             staged: None,
+            ranges: None,
             attempt: 0,
         };
         let looked = prefix.check_and_lock(dry_run);
@@ -230,7 +207,8 @@ impl Prefix {
         }
         let name = |pending: PendingPart| (pending.kept.part.path.clone(), pending);
         let pending = pending.into_iter().map(name).collect();
-        self.staged = Some(StagedPrefix { lineage, open: Vec::new(), pending, _ids: ids });
+        let ids = ids.into_iter().collect();
+        self.staged = Some(StagedPrefix { lineage, open: Vec::new(), pending, ids });
         Ok(kept)
     }
 
@@ -332,16 +310,7 @@ impl Prefix {
     /// Records a part whose blocks are all in the store.
     fn record_pending(&mut self, lineage: Option<String>, kept: KeptPart) -> Result<()> {
         let control = self.places.control.clone();
-        let staged = self.staged()?;
-        let name = kept.part.path.clone();
-        let upload = staged.open.iter().find(|(open, _)| *open == name);
-        let upload = upload.ok_or_else(not_open)?.1.clone();
-        let pending = PendingPart { lineage, kept, upload: upload.staged().ok_or_else(not_open)? };
-        pending.write(&control)?;
-        // The upload belongs to the record now: if this run fails, it must not abort it.
-        staged.open.retain(|(open, upload)| *open != name && !upload.is_over());
-        staged.pending.insert(name, pending);
-        upload.forget_journal()
+        self.staged()?.record(lineage, kept, &control)
     }
 
     pub(in crate::destination) fn publish(mut self, manifest: &Manifest) -> Result<()> {
@@ -440,6 +409,10 @@ impl Prefix {
 
     pub(in crate::destination) fn abandon(mut self) -> usize {
         let Some(lock) = self.lock.take() else { return 0 };
+        if self.ranges.is_some() {
+            drop(lock.release());
+            return 0;
+        }
         let lost = lock.check().is_err();
         let Some(staged) = self.staged.take() else {
             // After `forget`, only control objects are left. Best effort: the next run removes them.
@@ -469,26 +442,33 @@ impl Prefix {
         clear_control(&self.places.control, lock)
     }
 
+    /// Removes everything that runs and workers have staged.
+    pub(super) fn drop_everything(&self) -> Result<()> {
+        self.drop_all_but(&PrefixContent::look(&self.places)?, &[])
+    }
+
     pub(in crate::destination) fn forget(&mut self) -> Result<()> {
+        if self.ranges.is_some() {
+            return Ok(());
+        }
         let Some(staged) = self.staged.take() else { return Ok(()) };
         // The next pass gives its parts new names.
         self.attempt += 1;
         // The header goes first: without it no object counts as a finished part.
         self.places.control.child(HEADER).remove()?;
         staged.abort_open(&self.places.control)?;
-        let seen = PrefixContent::look(&self.places)?;
-        self.drop_all_but(&seen, &[])
+        self.drop_everything()
     }
 
     pub(in crate::destination) fn watch(&self) -> Option<LeaseWatch> {
         self.lock.as_ref().map(Lock::watch)
     }
 
-    fn lock(&self) -> Result<&Lock> {
+    pub(super) fn lock(&self) -> Result<&Lock> {
         self.lock.as_ref().ok_or_else(not_open)
     }
 
-    fn staged(&mut self) -> Result<&mut StagedPrefix> {
+    pub(super) fn staged(&mut self) -> Result<&mut StagedPrefix> {
         self.staged.as_mut().ok_or_else(not_open)
     }
 }

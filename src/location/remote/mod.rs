@@ -3,11 +3,11 @@
 mod error;
 mod file;
 mod runtime;
+mod several;
 mod store;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{
     GetOptions, ObjectMeta, ObjectStoreExt, PutMode, PutPayload, UpdateVersion,
     path::{self, Path},
@@ -39,8 +39,6 @@ const CHECK: Duration = Duration::from_secs(30);
 const LISTING: Duration = Duration::from_secs(600);
 /// Attempts to change an object. Each failed attempt means that another run changed it.
 const CHANGES: usize = 20;
-/// Most requests for single objects in flight.
-const AT_ONCE: usize = 8;
 /// Largest object that is read whole, in bytes: 256 MiB. A manifest of 500,000 parts has 170 MB.
 const WHOLE: u64 = 256 << 20;
 /// Largest control object that is read, in bytes: 16 MiB. The names of 200,000 superseded parts need 10 MB.
@@ -227,27 +225,6 @@ impl Remote {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("read", &error)),
         }
-    }
-
-    /// Reads the metadata of objects below this prefix, with [`AT_ONCE`] requests in flight. A missing
-    /// object has `None`.
-    pub(crate) fn heads(
-        &self,
-        names: impl IntoIterator<Item = String>,
-    ) -> Result<BTreeMap<String, Option<ObjectMeta>>> {
-        let (store, _) = self.target()?;
-        let places: Vec<_> = names.into_iter().map(|name| (self.child(&name), name)).collect();
-        let heads = stream::iter(places).map(move |(place, name)| {
-            let store = store.clone();
-            async move {
-                match store.head(&place.path).await {
-                    Ok(meta) => Ok((name, Some(meta))),
-                    Err(object_store::Error::NotFound { .. }) => Ok((name, None)),
-                    Err(error) => Err(place.failed("read", &error)),
-                }
-            }
-        });
-        wait(heads.buffer_unordered(AT_ONCE).try_collect())?
     }
 
     /// Reads the whole object; `None` if it is missing.
@@ -437,23 +414,6 @@ impl Remote {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.failed("remove", &error)),
         }
-    }
-
-    /// Removes these objects below the prefix, with [`AT_ONCE`] requests in flight. Missing objects are
-    /// ignored.
-    pub(crate) fn remove_all(&self, names: impl IntoIterator<Item = String>) -> Result<()> {
-        let (store, _) = self.target()?;
-        let places: Vec<_> = names.into_iter().map(|name| self.child(&name)).collect();
-        let remove = stream::iter(places).map(move |place| {
-            let store = store.clone();
-            async move {
-                match store.delete(&place.path).await {
-                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                    Err(error) => Err(place.failed("remove", &error)),
-                }
-            }
-        });
-        wait(remove.buffer_unordered(AT_ONCE).try_collect::<()>())?
     }
 
     pub(super) fn is_object(&self) -> Result<bool> {

@@ -17,7 +17,7 @@ fn part(folder: &Path, pages: std::ops::RangeInclusive<u64>, count: u64) -> Kept
     fs::write(&path, ids).unwrap();
     let rows = pages.end() - pages.start() + 1;
     let facts = PageFacts { pages, count, has_next: true };
-    KeptPages { facts, rows, last_order: None, entry_bytes: 16, ids: path }
+    KeptPages { facts, rows, first_order: None, last_order: None, entry_bytes: 16, ids: path }
 }
 
 fn continued(api: &Api, kept: Vec<KeptPages>, first: Option<Page>) -> Pages {
@@ -52,8 +52,7 @@ async fn large_kept_parts_compare_first_and_last_page() {
         fs::write(&kept[part].ids, ids).unwrap();
         let mut pages = continued(&api, kept, None);
         let error = pages.next().await.unwrap().unwrap_err().to_string();
-        let told =
-            format!("page {page} no longer has the rows that the interrupted run found there");
+        let told = format!("page {page} no longer has the rows that were there before");
         assert!(error.contains(&told), "{error}");
         assert!(pages.next().await.is_none());
         assert_eq!(api.requests(), requests);

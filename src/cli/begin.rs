@@ -1,0 +1,133 @@
+//! `begin`: begins an export that many workers write.
+
+use clap::Args;
+use uuid::Uuid;
+
+use super::{
+    global::Global, lines::Lines, nesting::NestingArguments, output::OutputArguments,
+    query::FilterArguments, storage::Storage, transform::TransformArguments, values,
+};
+use crate::{
+    Error, ExportOptions, Result, Transform,
+    cluster::{self, ClusterPlan, PlannedRange},
+    text::counted,
+    transform::SplitsText,
+};
+
+/// Begin an export that many workers write: fix its plan and its ranges of pages
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It sends one request. Run part for each range then, anywhere and in any order, and commit at the end.
+
+Examples:
+  overmind-export begin ID -o s3://lake/eval/ --ranges 16
+  overmind-export part -o s3://lake/eval/ --range 3/16
+  overmind-export commit -o s3://lake/eval/")]
+pub(super) struct BeginArgs {
+    /// Id of the dataset
+    #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
+    dataset: Uuid,
+    /// Number of ranges, at most 99999; they begin where a part begins, so some can have no pages
+    #[arg(long, value_name = "N", value_parser = values::positive::<u32>, help_heading = "Rows")]
+    ranges: u32,
+    #[command(flatten)]
+    output: OutputArguments,
+    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
+    /// the directory
+    #[arg(long, help_heading = "Output")]
+    dataset_card: bool,
+    #[command(flatten)]
+    nesting: NestingArguments,
+    /// Rows to request per page; the API allows at most 100
+    #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 100, help_heading = "Rows")]
+    page_size: u32,
+    /// Write a folder of files for each split, such as train=0.9,test=0.1, into a directory; rows with equal inputs
+    /// are in one split
+    #[arg(long, value_name = "NAME=FRACTION,...", value_parser = values::value::<SplitsText>, help_heading = "Rows")]
+    split: Option<SplitsText>,
+    #[command(flatten)]
+    transform: TransformArguments,
+    #[command(flatten)]
+    filters: FilterArguments,
+    #[command(flatten)]
+    storage: Storage,
+}
+
+impl BeginArgs {
+    pub(super) fn run(self, global: &Global) -> Result<()> {
+        let (json, dry_run, ranges) = (self.output.json, self.output.dry_run, self.ranges);
+        if self.output.encode_threads.is_some() || self.output.temp_dir.is_some() {
+            let why =
+                "--encode-threads and --temp-dir are options of part and commit, which do the work";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        let config = global.config()?;
+        let storage = self.storage.options_with(global, config.as_ref())?;
+        let (json_columns, nesting) = self.nesting.clone().options()?;
+        let options = ExportOptions { storage, json_columns, nesting, ..self.into() };
+        let client = global.client_of(config.as_ref())?;
+        let plan = super::block_on(async {
+            tokio::select! {
+                plan = async {
+                    match dry_run {
+                        true => cluster::planned(&client, options, ranges).await,
+                        false => cluster::begin(&client, options, ranges).await,
+                    }
+                } => plan,
+                error = super::signals::interrupted() => Err(error),
+            }
+        })?;
+        if json { super::print_json(&plan) } else { super::print(&shown(&plan)) }
+    }
+}
+
+impl From<BeginArgs> for ExportOptions {
+    fn from(typed: BeginArgs) -> Self {
+        let (columns, drop) = typed.transform.output();
+        let output = typed.output;
+        Self {
+            transform: typed.split.into_iter().fold(typed.transform.into(), Transform::split_text),
+            query: typed.filters.into(),
+            format: output.format,
+            compression: output.compression,
+            parquet_encoding: output.parquet_encoding,
+            csv_bom: output.csv_bom,
+            csv_safe: output.csv_safe,
+            columns,
+            drop,
+            page_size: typed.page_size,
+            rows_per_file: output.rows_per_file,
+            overwrite: output.overwrite,
+            restart: output.restart,
+            manifest: output.manifest,
+            record: output.record,
+            success_file: output.success_file,
+            dataset_card: typed.dataset_card,
+            ..Self::new(typed.dataset, output.output)
+        }
+    }
+}
+
+fn shown(plan: &ClusterPlan) -> Lines {
+    let ranges = plan.ranges();
+    let lines = Lines::one(format_args!(
+        "{} on {} in {} · plan {}",
+        counted(plan.count, "row"),
+        counted(plan.pages, "page"),
+        counted(ranges.len() as u64, "range"),
+        plan.plan,
+    ))
+    .and(format_args!("  {}", plan.output));
+    ranges.iter().fold(lines, |lines, range| lines.and(range_line(range, ranges.len())))
+}
+
+/// Describes a range and its pages.
+fn range_line(range: &PlannedRange, of: usize) -> String {
+    let number = range.range;
+    match (range.first_page, range.last_page) {
+        (Some(first), Some(last)) => {
+            format!("  {number}/{of}: pages {first} to {last} ({})", counted(range.rows, "row"))
+        }
+        _ => format!("  {number}/{of}: no pages"),
+    }
+}

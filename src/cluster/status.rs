@@ -1,0 +1,113 @@
+//! The state of an export by many workers, and its end without a publication.
+
+use serde::Serialize;
+
+use super::{
+    coverage::{RangeProblem, covered},
+    place::ClusterOutput,
+    plan::{ClusterPlan, PlannedRange, StoredPlan},
+};
+use crate::{
+    destination::abort_plan,
+    error::{Error, Result},
+};
+
+/// The state of an export by many workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ClusterStatus {
+    /// The plan.
+    #[serde(flatten)]
+    pub plan: ClusterPlan,
+    /// Time at which it was begun, RFC 3339, UTC.
+    pub begun_at: String,
+    /// Number of ranges that are finished or have no pages.
+    pub finished: u64,
+    /// The state of each range, in order.
+    pub states: Vec<RangeStatus>,
+}
+
+/// The state of a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RangeStatus {
+    /// The range.
+    #[serde(flatten)]
+    pub range: PlannedRange,
+    /// Whether it is finished.
+    pub state: RangeState,
+    /// Why its parts cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Number of parts.
+    pub files: u64,
+    /// Bytes of these parts.
+    pub bytes: u64,
+}
+
+/// Whether a range is finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RangeState {
+    /// A worker has finished it.
+    Done,
+    /// No worker has finished it. Whether one is active is unknown.
+    Missing,
+    /// It was finished, but its parts were changed or are lost: it must be written again.
+    Unusable,
+    /// It has no pages.
+    Empty,
+}
+
+/// Returns the state of an export by many workers. Takes no lock, sends no request to the API, and does not read the parts.
+/// Blocks.
+///
+/// # Errors
+/// [`Error::PlanEnded`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
+pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
+    let (found, plan) = StoredPlan::find(output)?;
+    let covered = covered(&plan, found.records(&plan.layout)?, plan.layout.width());
+    let shown = plan.shown(output.given());
+    let state = |range: &PlannedRange| {
+        let own = covered.iter().find(|covered| covered.range == range.range);
+        let parts = own.and_then(|own| own.record.as_ref().ok()).map(|record| &record.parts);
+        let (state, problem) = match own.map(|own| &own.record) {
+            None => (RangeState::Empty, None),
+            Some(Ok(_)) => (RangeState::Done, None),
+            Some(Err(RangeProblem::Missing)) => (RangeState::Missing, None),
+            Some(Err(RangeProblem::Unusable(why))) => (RangeState::Unusable, Some(why.clone())),
+        };
+        RangeStatus {
+            range: *range,
+            state,
+            problem,
+            files: parts.map_or(0, |parts| parts.len() as u64),
+            bytes: parts.map_or(0, |parts| parts.iter().map(|kept| kept.part.bytes).sum()),
+        }
+    };
+    let states: Vec<_> = shown.ranges().iter().map(state).collect();
+    let is_finished = |it: &&RangeStatus| matches!(it.state, RangeState::Done | RangeState::Empty);
+    let finished = states.iter().filter(is_finished).count() as u64;
+    Ok(ClusterStatus { plan: shown, begun_at: plan.begun_at.clone(), finished, states })
+}
+
+/// Gives an export by many workers up: removes its plan and everything that workers have staged. A worker that is still
+/// active ends with [`Error::PlanEnded`]. The export that is at the output stays as it is. Blocks.
+///
+/// # Errors
+/// - [`Error::PlanEnded`]: there is no plan.
+/// - [`Error::Locked`]: a commit is active.
+/// - [`Error::Output`]: a commit had begun to publish. Its publication is finished now.
+/// - [`Error::Io`], [`Error::Store`]: something could not be removed. The plan may be gone then.
+pub fn abort(output: &ClusterOutput) -> Result<()> {
+    let wanted = match StoredPlan::find(output) {
+        Ok((_, plan)) => plan.request(output)?,
+        Err(Error::PlanEnded { .. }) => output.request()?,
+        Err(error) => return Err(error),
+    };
+    match abort_plan(&wanted)? {
+        true => Ok(()),
+        false => Err(Error::PlanEnded { path: output.given().clone() }),
+    }
+}

@@ -1,0 +1,176 @@
+//! A commit of many workers' parts that crashes at any step, and the commit after it.
+
+use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    destination::{
+        BegunOutput, Destination, KeptPart, OutputRequest, RangeStart, WantedRange, finish_begun,
+        publication::tests::STEPS_BEFORE_CRASH,
+        tests::{empty_export, request},
+    },
+    location::Location,
+    proof::Digest,
+    record::{
+        layout::PartLayout,
+        manifest::{Manifest, Part},
+    },
+};
+
+const PLAN_TEXT: &[u8] = b"the plan";
+
+struct Shared(TempDir);
+
+impl Shared {
+    /// A plan of two ranges, both of which are finished.
+    fn finished() -> Self {
+        let shared = Self(tempfile::tempdir().unwrap());
+        shared.begin();
+        for range in [2, 1] {
+            assert!(shared.write(range));
+        }
+        shared
+    }
+
+    fn target(&self) -> PathBuf {
+        self.0.path().join("rows")
+    }
+
+    fn wanted(&self) -> OutputRequest {
+        OutputRequest { may_have_plan: true, ..request(&self.target(), true) }
+    }
+
+    fn begin(&self) {
+        let destination = Destination::probe(&self.wanted(), false).unwrap();
+        let start = PlanStart { restart: false, difference: &|_| None };
+        assert_eq!(destination.begin_plan(PLAN_TEXT, &start).unwrap(), PLAN_TEXT);
+    }
+
+    fn start(&self, range: u32) -> RangeStart {
+        let begun = BegunOutput::find(&Location::from(self.target())).unwrap().unwrap();
+        let layout = PartLayout::default();
+        begun.start(&WantedRange { plan: "p".to_owned(), range, layout }).unwrap()
+    }
+
+    /// Writes the range of one page and one row. Returns whether it counts.
+    fn write(&self, range: u32) -> bool {
+        let RangeStart::Begun(attempt) = self.start(range) else { return false };
+        let mut destination = Destination::Range(attempt);
+        let file = destination.create(0, "jsonl").unwrap().hashed();
+        file.writer().write_all(range.to_string().as_bytes()).unwrap();
+        let closed = file.close().unwrap();
+        let ids = destination.create_ids(0, "jsonl").unwrap().unwrap().hashed();
+        ids.writer().write_all(&[0; 16]).unwrap();
+        let ids_sha256 = ids.close().unwrap().sha256().map(str::to_owned);
+        assert!(ids_sha256.is_some());
+        let page = u64::from(range);
+        let part = Part {
+            path: destination.part_name(0, "jsonl"),
+            split: None,
+            first_page: page,
+            last_page: page,
+            rows_read: 1,
+            rows: 1,
+            failed: 0,
+            duplicates: 0,
+            replaced: Vec::new(),
+            rescued: 0,
+            rescued_paths: Vec::new(),
+            bytes: closed.bytes,
+            sha256: closed.sha256().unwrap().to_owned(),
+            digest: Digest::default().to_string(),
+            nested_digest: None,
+        };
+        let kept = KeptPart {
+            part,
+            has_next: true,
+            last_order: None,
+            entry_bytes: 16,
+            hash_key: None,
+            ids_sha256,
+            ids: PathBuf::new(),
+        };
+        destination.keep(kept).unwrap();
+        let Destination::Range(attempt) = destination else { unreachable!() };
+        attempt.finish((page, page), None).unwrap()
+    }
+
+    /// Commits, and crashes at a step. A later step of the same commit does not run.
+    fn commit(&self, crash: Option<usize>) -> Result<()> {
+        if finish_begun(&self.wanted())?.is_some() {
+            return Ok(());
+        }
+        let mut destination = Destination::probe(&self.wanted(), false)?;
+        let mut parts = Vec::new();
+        let found = destination.gather(PLAN_TEXT)?.into_iter();
+        // The last record of a range counts.
+        let ranges: BTreeMap<u32, RangeRecord> =
+            found.map(|found| (found.record.range, found.record)).collect();
+        for mut record in ranges.into_values() {
+            assert_eq!(destination.take_range(&mut record, parts.len())?, None);
+            parts.extend(record.parts.into_iter().map(|kept| kept.part));
+        }
+        assert_eq!(parts.len(), 2);
+        let manifest = Manifest { rows: 2, parts, ..empty_export() };
+        let header = Header { plan: serde_json::Value::Null, count: 2, started_at: String::new() };
+        STEPS_BEFORE_CRASH.set(crash);
+        let settled = destination.settle(&header);
+        let published = match settled {
+            Ok(()) => destination.publish(&manifest, false),
+            Err(error) => {
+                destination.abandon();
+                Err(error)
+            }
+        };
+        STEPS_BEFORE_CRASH.set(None);
+        published
+    }
+
+    #[track_caller]
+    fn is_published(&self) {
+        let part =
+            |number| fs::read_to_string(self.target().join(format!("part-0000{number}.jsonl")));
+        assert_eq!((part(0).unwrap(), part(1).unwrap()), ("1".to_owned(), "2".to_owned()));
+        let names = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["rows", "rows.manifest.json"]);
+    }
+}
+
+#[test]
+fn next_commit_finishes_a_crashed_one() {
+    let mut steps = 0;
+    loop {
+        let shared = Shared::finished();
+        if shared.commit(Some(steps)).is_ok() {
+            break;
+        }
+        if BegunOutput::find(&Location::from(shared.target())).unwrap().is_some() {
+            // A worker that comes now makes nothing visible, whether its range is still there or not.
+            shared.write(1);
+        }
+        shared.commit(None).unwrap_or_else(|error| panic!("after step {steps}: {error}"));
+        shared.is_published();
+        steps += 1;
+    }
+    assert!(steps >= 10, "only {steps} steps");
+}
+
+#[test]
+fn first_record_of_a_range_counts() {
+    let shared = Shared(tempfile::tempdir().unwrap());
+    shared.begin();
+    let [RangeStart::Begun(slow), RangeStart::Begun(_killed)] = [shared.start(1), shared.start(1)]
+    else {
+        panic!("the range is not finished");
+    };
+    assert!(shared.write(1));
+    assert!(!shared.write(1), "a finished range is written again");
+    assert!(!slow.finish((1, 1), None).unwrap(), "the second record replaces the first");
+    assert!(shared.write(2));
+    shared.commit(None).unwrap();
+    shared.is_published();
+}

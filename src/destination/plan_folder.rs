@@ -1,0 +1,312 @@
+//! The plan of a local directory that many workers write. It is found and read without the lock of the staging.
+//!
+//! ```text
+//! .NAME.partial/lock                       held to begin, commit or abort, and never by a worker
+//!               plan.json                  the plan
+//!               ranges/range-00003-0.json  the record of a finished range
+//!               ranges/00003-0a1b2c3d/     the parts and the ids of one worker, also of one that was killed
+//! ```
+//!
+//! Like all staging, it is used only if this user made it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    KeptPart, PartFile, fs as disk, ownership,
+    part::Closed,
+    path_links, preflight,
+    range_record::{FoundRange, RangeRecord, WantedRange, record_stem},
+};
+use crate::{
+    error::{Error, Result},
+    files::{FileKind, Folder, read_bounded},
+    record::layout::{PartLayout, folder_and_name, joined},
+};
+
+/// The file with the plan.
+pub(super) const PLAN: &str = "plan.json";
+/// The folder with the records and the parts of the workers.
+pub(super) const RANGES: &str = "ranges";
+/// Largest plan or record that is read, in bytes: 128 MiB.
+const LARGEST: u64 = 128 << 20;
+
+/// Attempts to remove the folder of the ranges. One fails if a worker adds a file to it at the same time.
+const ATTEMPTS: usize = 10;
+
+/// The staging of a directory, with a plan.
+#[derive(Debug)]
+pub(crate) struct PlanFolder {
+    /// The output as given, for messages.
+    given: PathBuf,
+    /// The folder of the staging.
+    home: Folder,
+    name: OsString,
+    root: Folder,
+    plan: Vec<u8>,
+}
+
+impl PlanFolder {
+    /// Looks for the plan of a directory.
+    pub(super) fn find(given: &Path) -> Result<Option<Self>> {
+        let target = path_links::resolve(given)?;
+        let home = path_links::open_parent(given, &target)?;
+        let name = disk::staging_name(target.file_name().unwrap_or_default());
+        let root = match home.open_folder(&name) {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("open", home.path().join(&name))(error)),
+        };
+        let Some(plan) = read_plan(&root)? else { return Ok(None) };
+        let maker = preflight::maker(&home).map_err(|error| disk::cannot_create(given, error))?;
+        ownership::check_staging(&home, &name, FileKind::Directory, maker, given)?;
+        ownership::check_staging(&root, OsStr::new(PLAN), FileKind::File, maker, given)?;
+        ownership::check_staging(&root, OsStr::new(RANGES), FileKind::Directory, maker, given)?;
+        Ok(Some(Self { given: given.to_owned(), home, name, root, plan }))
+    }
+
+    pub(super) fn plan(&self) -> &[u8] {
+        &self.plan
+    }
+
+    pub(super) fn records(&self, layout: &PartLayout) -> Result<Vec<FoundRange>> {
+        match self.root.open_folder(RANGES) {
+            Ok(ranges) => read_records(&ranges, layout),
+            Err(error) => {
+                Err(self.explain(Error::io("open", self.root.path().join(RANGES))(error)))
+            }
+        }
+    }
+
+    /// Makes the folder of a worker.
+    pub(super) fn attempt(
+        self,
+        wanted: &WantedRange,
+        attempt: u32,
+        token: String,
+    ) -> Result<RangeFolder> {
+        let name = attempt_name(wanted.range, &token);
+        let made = self.root.open_folder(RANGES).and_then(|ranges| {
+            ranges.make_private(&name)?;
+            let folder = ranges.open_folder(&name)?;
+            Ok((ranges, folder))
+        });
+        let path = self.root.path().join(RANGES).join(&name);
+        let (ranges, folder) =
+            made.map_err(|error| self.explain(Error::io("make", &path)(error)))?;
+        let wanted = wanted.clone();
+        Ok(RangeFolder {
+            plan: self,
+            ranges,
+            name,
+            folder,
+            wanted,
+            attempt,
+            token,
+            kept: Vec::new(),
+        })
+    }
+
+    /// Whether the plan is still there.
+    fn is_current(&self) -> bool {
+        let plan = read_plan(&self.root).ok().flatten();
+        self.root.is_at(&self.home, &self.name) && plan.is_some_and(|plan| plan == self.plan)
+    }
+
+    /// Returns the cause of an error: the plan has ended, or else the error itself.
+    fn explain(&self, error: Error) -> Error {
+        if self.is_current() { error } else { Error::PlanEnded { path: self.given.clone() } }
+    }
+}
+
+/// Reads the plan in a staging folder; `None` if there is none.
+pub(super) fn read_plan(root: &Folder) -> Result<Option<Vec<u8>>> {
+    let read = root.read(PLAN).and_then(|mut file| read_bounded(&mut file, LARGEST));
+    match read {
+        Ok(plan) => Ok(Some(plan)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", root.path().join(PLAN))(error)),
+    }
+}
+
+/// Reads the records in the folder of the ranges, in the order of their names, and compares the sizes of their files.
+pub(super) fn read_records(ranges: &Folder, layout: &PartLayout) -> Result<Vec<FoundRange>> {
+    let mut found = Vec::new();
+    for name in ranges.names().map_err(Error::io("list", ranges.path()))? {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("range-")) else { continue };
+        let read = ranges.read(name).and_then(|mut file| read_bounded(&mut file, LARGEST));
+        let json = read.map_err(Error::io("read", ranges.path().join(name)))?;
+        let Some(record) = RangeRecord::parse(&json, layout.width()) else { continue };
+        if format!("{}.json", record_stem(record.range, record.attempt)) != name {
+            continue;
+        }
+        let problem = wrong_size(ranges, &record, layout);
+        found.push(FoundRange { record, problem });
+    }
+    Ok(found)
+}
+
+fn wrong_size(ranges: &Folder, record: &RangeRecord, layout: &PartLayout) -> Option<String> {
+    let attempt = attempt_name(record.range, &record.token);
+    let Ok(folder) = ranges.open_folder(&attempt) else {
+        return Some("its parts are no longer there".to_owned());
+    };
+    let size = |path: &str| folder.find_below(path).ok().flatten().map(|found| found.size);
+    record.parts.iter().enumerate().find_map(|(index, kept)| {
+        let path = &kept.part.path;
+        let has_ids = size(&ids_name(layout.place(index).0)) == kept.ids_size();
+        match size(path) {
+            None => Some(format!("its part {path} is no longer there")),
+            Some(bytes) if bytes != kept.part.bytes => {
+                Some(format!("its part {path} has another size than when it was written"))
+            }
+            Some(_) if !has_ids => Some(format!("the ids of its part {path} are no longer there")),
+            Some(_) => None,
+        }
+    })
+}
+
+/// Removes a plan, then what workers have staged for it. A worker that is still active notices that the plan is gone.
+pub(super) fn end_plan(root: &Folder) -> io::Result<()> {
+    if root.find(PLAN)?.is_some() {
+        root.remove(PLAN)?;
+        root.sync()?;
+    }
+    let mut removed = Ok(());
+    for _ in 0..ATTEMPTS {
+        removed = root.remove_all(RANGES);
+        if removed.is_ok() {
+            break;
+        }
+    }
+    removed
+}
+
+/// A part of a range, and the path that it gets.
+#[derive(Debug)]
+pub(super) struct GatheredPart {
+    /// Path in the folder of the ranges; `None` if an earlier commit has moved the part.
+    pub(super) staged: Option<String>,
+    pub(super) path: String,
+    pub(super) closed: Closed,
+}
+
+/// The name of the folder of a worker.
+pub(super) fn attempt_name(range: u32, token: &str) -> String {
+    format!("{range:05}-{token}")
+}
+
+/// The name of the file with the ids of this group of parts.
+pub(super) fn ids_name(group: usize) -> String {
+    format!("ids-{group:05}")
+}
+
+/// The folder of one worker.
+#[derive(Debug)]
+pub(crate) struct RangeFolder {
+    plan: PlanFolder,
+    ranges: Folder,
+    name: String,
+    folder: Folder,
+    wanted: WantedRange,
+    attempt: u32,
+    token: String,
+    kept: Vec<KeptPart>,
+}
+
+impl RangeFolder {
+    pub(super) fn part_name(&self, index: usize, extension: &str) -> String {
+        let (group, folder) = self.wanted.layout.place(index);
+        joined(folder, &format!("part-{group:05}.{extension}"))
+    }
+
+    pub(super) fn create(&self, index: usize, extension: &str) -> Result<PartFile> {
+        self.check()?;
+        let name = self.part_name(index, extension);
+        let path = self.folder.path().join(&name);
+        let (inner, file) = folder_and_name(&name);
+        let made = self.folder.make_below(inner).and_then(|folder| folder.create_anew(file));
+        made.map(|file| PartFile::new(&path, file)).map_err(|error| self.failed("write", error))
+    }
+
+    pub(super) fn create_ids(&self, index: usize) -> Result<PartFile> {
+        let name = ids_name(self.wanted.layout.place(index).0);
+        let path = self.folder.path().join(&name);
+        let made = self.folder.create_anew(&name);
+        made.map(|file| PartFile::new(&path, file)).map_err(|error| self.failed("write", error))
+    }
+
+    pub(super) fn keep(&mut self, kept: KeptPart) -> Result<()> {
+        let (inner, _) = folder_and_name(&kept.part.path);
+        let synced = self.folder.open_below(inner).and_then(|folder| folder.sync());
+        synced.and_then(|()| self.folder.sync()).map_err(|error| self.failed("sync", error))?;
+        self.kept.push(kept);
+        Ok(())
+    }
+
+    pub(super) fn finish(
+        mut self,
+        (first_page, last_page): (u64, u64),
+        first_order: Option<i64>,
+    ) -> Result<bool> {
+        let record = RangeRecord {
+            plan: self.wanted.plan.clone(),
+            range: self.wanted.range,
+            attempt: self.attempt,
+            token: self.token.clone(),
+            first_page,
+            last_page,
+            first_order,
+            parts: std::mem::take(&mut self.kept),
+        };
+        let json = serde_json::to_vec(&record)
+            .map_err(|error| Error::Internal(format!("record of a range: {error}")))?;
+        let name = format!("{}.json", record_stem(record.range, record.attempt));
+        self.check()?;
+        let staged = self.folder.write_durably(&name, &json).and_then(|()| {
+            self.folder.sync()?;
+            // The folder of this worker must be durable before the record that needs it.
+            self.ranges.sync()
+        });
+        staged.map_err(|error| self.failed("write", error))?;
+        match self.folder.rename_new(&name, &self.ranges, &name) {
+            Ok(()) => {
+                self.ranges.sync().map_err(|error| self.failed("sync", error))?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.discard();
+                Ok(false)
+            }
+            Err(error) => Err(self.failed("rename", error)),
+        }
+    }
+
+    pub(super) fn parts(&self) -> &[KeptPart] {
+        &self.kept
+    }
+
+    pub(super) fn discard(self) {
+        // What stays is removed with the staging.
+        drop(self.ranges.remove_all(&self.name));
+    }
+
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        self.folder.free_bytes()
+    }
+
+    /// Fails if the plan was committed or aborted.
+    fn check(&self) -> Result<()> {
+        match self.plan.is_current() && self.folder.is_at(&self.ranges, &self.name) {
+            true => Ok(()),
+            false => Err(Error::PlanEnded { path: self.plan.given.clone() }),
+        }
+    }
+
+    fn failed(&self, action: &'static str, error: io::Error) -> Error {
+        self.plan.explain(Error::io(action, self.folder.path())(error))
+    }
+}

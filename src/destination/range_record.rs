@@ -1,0 +1,110 @@
+//! The record of a finished range of pages, in an output that many workers write.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::KeptPart;
+use crate::{
+    error::Error,
+    record::layout::{PartLayout, is_part_path},
+};
+
+/// Most ranges of a plan: a range has five digits in the names of its parts.
+pub(crate) const MOST_RANGES: u32 = 99_999;
+
+/// The record of a range whose parts are all staged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RangeRecord {
+    /// Id of the plan.
+    pub(crate) plan: String,
+    /// Number of the range, from 1.
+    pub(crate) range: u32,
+    /// Number of the records of this range before, which can no longer be used.
+    pub(crate) attempt: u32,
+    /// Token of the worker. It is in the names of everything that the worker has staged.
+    pub(crate) token: String,
+    pub(crate) first_page: u64,
+    pub(crate) last_page: u64,
+    /// The `order` of the first row.
+    pub(crate) first_order: Option<i64>,
+    /// The parts, in the order of their rows; those of the same pages in the order of their folders.
+    pub(crate) parts: Vec<KeptPart>,
+}
+
+impl RangeRecord {
+    /// Parses a record; `None` if no worker wrote it. Another program may have written it.
+    pub(super) fn parse(json: &[u8], width: usize) -> Option<Self> {
+        serde_json::from_slice(json).ok().filter(|record: &Self| record.is_sound(width))
+    }
+
+    /// Whether the parts follow each other from the first page of the range to its last. `width` is the number of parts
+    /// that have the same pages.
+    fn is_sound(&self, width: usize) -> bool {
+        let mut next = self.first_page;
+        let follow = self.parts.chunks(width).all(|group| {
+            let Some(first) = group.first() else { return false };
+            let pages = |kept: &KeptPart| (kept.part.first_page, kept.part.last_page);
+            let is_next = first.part.first_page == next && group.len() == width;
+            next = first.part.last_page.saturating_add(1);
+            is_next && group.iter().all(|kept| pages(kept) == pages(first))
+        });
+        let are_sound = |kept: &KeptPart| kept.is_sound() && is_part_path(&kept.part.path);
+        let is_token =
+            !self.token.is_empty() && self.token.bytes().all(|byte| byte.is_ascii_hexdigit());
+        follow
+            && is_token
+            && !self.parts.is_empty()
+            && next == self.last_page.saturating_add(1)
+            && self.parts.iter().all(are_sound)
+    }
+
+    /// Returns the number of rows that were read.
+    pub(crate) fn rows_read(&self, width: usize) -> u64 {
+        let groups = self.parts.iter().step_by(width.max(1));
+        groups.fold(0, |sum, kept| sum.saturating_add(kept.part.rows_read))
+    }
+}
+
+/// A record as it was found.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundRange {
+    pub(crate) record: RangeRecord,
+    /// Why its parts can no longer be used, as far as a look at their names shows.
+    pub(crate) problem: Option<String>,
+}
+
+/// What a worker wants to write.
+#[derive(Debug, Clone)]
+pub(crate) struct WantedRange {
+    /// Id of the plan.
+    pub(crate) plan: String,
+    /// Number of the range, from 1.
+    pub(crate) range: u32,
+    pub(crate) layout: PartLayout,
+}
+
+/// What to do with a plan that is there, and with the parts of an interrupted export.
+pub(crate) struct PlanStart<'a> {
+    /// Whether to remove them.
+    pub(crate) restart: bool,
+    /// Returns how the plan that is there differs from the new one; `None` if it is the same.
+    pub(crate) difference: &'a dyn Fn(&[u8]) -> Option<String>,
+}
+
+/// The error of an output with a plan that another command wants to write.
+pub(super) fn is_planned(output: PathBuf) -> Error {
+    Error::Output {
+        path: output,
+        why: "many workers are exporting to it: a plan was begun there".to_owned(),
+        hint: Some(
+            "`overmind-export commit` publishes it, `overmind-export abort` gives it up; or write somewhere else",
+        ),
+        source: None,
+    }
+}
+
+/// The name of the record of a range, without its extension.
+pub(super) fn record_stem(range: u32, attempt: u32) -> String {
+    format!("range-{range:05}-{attempt}")
+}

@@ -1,0 +1,186 @@
+//! Begins, commits and aborts the plan of a prefix that many workers write. Holds the lock.
+//!
+//! A commit of a plan is a [commit](super::commit) whose pending parts were written by others. It ends the plan before it
+//! removes anything else, so that workers that are still active notice it.
+
+use super::{
+    clear_and_release,
+    commit::BegunCommit,
+    control::inside,
+    kept,
+    names::{PLAN, is_commit_name, is_upload_name},
+    pending::{StagedPrefix, drop_all_pending, drop_upload},
+    plan_prefix::{PlanPrefix, control_folders, staged_ranges},
+    prefix::Prefix,
+    put::{Condition, replaced},
+};
+use crate::{
+    destination::{FINISHED_NOW, FoundRange, OutputRequest, PlanStart, RangeRecord, fs::not_open},
+    error::{Error, Result},
+    location::{Location, Remote},
+    proof::Digest,
+    record::{manifest::Manifest, place},
+};
+
+impl Prefix {
+    pub(in crate::destination) fn begin_plan(
+        mut self,
+        plan: &[u8],
+        start: &PlanStart<'_>,
+    ) -> Result<Vec<u8>> {
+        let begun = self.write_plan(plan, start);
+        let lock = self.lock.take().ok_or_else(not_open)?;
+        let released = lock.release();
+        let begun = begun?;
+        released.map(|()| begun)
+    }
+
+    fn write_plan(&mut self, plan: &[u8], start: &PlanStart<'_>) -> Result<Vec<u8>> {
+        self.lock()?.confirm()?;
+        let control = self.places.control.clone();
+        let place = control.child(PLAN);
+        let refused = |why: String, hint| {
+            let path = self.places.location.to_path();
+            Err(Error::Output { path, why, hint: Some(hint), source: None })
+        };
+        if !start.restart {
+            if let Some(found) = place.read_control()? {
+                return match (start.difference)(&found) {
+                    None => Ok(found),
+                    Some(difference) => refused(
+                        format!("another plan was begun there: {difference}"),
+                        "give `restart` to remove its parts and begin this one",
+                    ),
+                };
+            }
+            if kept::interrupted(&control)?.is_some_and(|found| found.parts > 0) {
+                return refused(
+                    "holds finished parts of an interrupted export".to_owned(),
+                    "resume that export, or give `restart` to remove its parts",
+                );
+            }
+        }
+        place.remove()?;
+        self.drop_everything()?;
+        let put = self.lock()?.watch().put(&place, plan.to_vec().into(), &Condition::Free)?;
+        put.map(|_| plan.to_vec()).ok_or_else(|| replaced(&place))
+    }
+
+    pub(in crate::destination) fn gather(&mut self, plan: &[u8]) -> Result<Vec<FoundRange>> {
+        self.lock()?.confirm()?;
+        let control = self.places.control.clone();
+        if control.child(PLAN).read_control()?.is_none_or(|found| found != plan) {
+            return Err(Error::PlanEnded { path: self.places.location.to_path() });
+        }
+        let listing = control.list()?;
+        let ranges = staged_ranges(&control, &listing, &self.places.layout)?;
+        let found = ranges.iter().map(|range| FoundRange {
+            record: range.record.clone(),
+            problem: range.problem(&listing, &self.places.layout),
+        });
+        let found = found.collect();
+        self.staged = Some(StagedPrefix::new(String::new()));
+        self.ranges = Some(ranges);
+        Ok(found)
+    }
+
+    pub(in crate::destination) fn take_range(
+        &mut self,
+        record: &mut RangeRecord,
+    ) -> Result<Option<String>> {
+        let ranges = self.ranges.as_ref().ok_or_else(not_open)?;
+        let Some(range) = ranges.iter().find(|range| range.record == *record) else {
+            return Ok(Some("its record was replaced".to_owned()));
+        };
+        if let Some(kept) =
+            record.parts.iter().find(|kept| kept.part.digest.parse::<Digest>().is_err())
+        {
+            return Ok(Some(format!("no worker wrote the record of its part {}", kept.part.path)));
+        }
+        let visible =
+            self.places.target.heads(record.parts.iter().map(|it| it.part.path.clone()))?;
+        if let Some((path, _)) = visible.iter().find(|(_, meta)| meta.is_some()) {
+            return Ok(Some(format!("its part {path} was completed by another program")));
+        }
+        let pending: Vec<_> = range.pending().collect();
+        let (control, temp_dir) = (self.places.control.clone(), self.temp_dir.clone());
+        let width = self.places.layout.width();
+        let parts = record.parts.len();
+        let ids = kept::fetch_ids(&control, &temp_dir, &mut record.parts, width)?;
+        if record.parts.len() != parts {
+            return Ok(Some("the ids of its parts were changed".to_owned()));
+        }
+        let staged = self.staged()?;
+        staged.pending.extend(pending.into_iter().map(|part| (part.kept.part.path.clone(), part)));
+        staged.ids.extend(ids);
+        Ok(None)
+    }
+
+    /// Checks the lock before the publication.
+    pub(in crate::destination) fn settle(&mut self) -> Result<()> {
+        self.lock()?.confirm()
+    }
+}
+
+/// Finishes the publication that an ended commit has begun, and returns the record; `None` if there is none.
+pub(crate) fn finish_begun(
+    location: &Location,
+    target: &Remote,
+    wanted: &OutputRequest,
+) -> Result<Option<Manifest>> {
+    for control in control_folders(target) {
+        let names = control.names()?;
+        let Some(name) = names.iter().find(|name| is_commit_name(name)) else { continue };
+        let json = control.child(name).read_large_control()?;
+        let Some(begun) = json.and_then(|json| BegunCommit::parse(&json, name, location)) else {
+            continue;
+        };
+        // The folder inside a prefix belongs to a run that was given a place for the record.
+        if wanted.record.is_none() && !target.name().is_empty() && control.is_same(&inside(target))
+        {
+            continue;
+        }
+        let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
+        Prefix::probe(location, target, &wanted, false)?.abandon();
+        let record = place::written(location, wanted.record.as_ref());
+        let manifest = Manifest::load(&record)?;
+        return Ok(manifest.filter(|manifest| begun.publishes(manifest)));
+    }
+    Ok(None)
+}
+
+/// Removes a plan with everything that workers have staged. Returns whether there was one.
+pub(crate) fn abort_plan(
+    location: &Location,
+    target: &Remote,
+    wanted: &OutputRequest,
+) -> Result<bool> {
+    if finish_begun(location, target, wanted)?.is_some() {
+        return Err(Error::Output {
+            path: location.to_path(),
+            why: FINISHED_NOW.to_owned(),
+            hint: Some("a commit had begun to publish it, and now it is complete"),
+            source: None,
+        });
+    }
+    if PlanPrefix::find(location, target)?.is_none() {
+        return Ok(false);
+    }
+    let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
+    let mut prefix = Prefix::probe(location, target, &wanted, false)?;
+    let control = prefix.places.control.clone();
+    let place = control.child(PLAN);
+    let had_plan = place.head()?.is_some();
+    let removed = place.remove().and_then(|()| prefix.drop_everything());
+    let lock = prefix.lock.take().ok_or_else(not_open)?;
+    if let Err(error) = removed {
+        drop(lock.release());
+        return Err(error);
+    }
+    let names = control.names()?;
+    let uploads = names.iter().filter(|name| is_upload_name(name));
+    uploads.map(|name| drop_upload(target, &control, name)).fold(Ok(()), Result::and)?;
+    drop_all_pending(target, &control, &names)?;
+    clear_and_release(&control, lock)?;
+    Ok(had_plan)
+}

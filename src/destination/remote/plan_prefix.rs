@@ -1,0 +1,288 @@
+//! The plan of a prefix that many workers write. It is found and read without the lock.
+//!
+//! ```text
+//! _rows.partial/plan.state                            the plan
+//!               range-00003-0-PLAN.state              the record of a finished range, created conditionally
+//!               part-0000300001-TOKEN.state           a pending part of a worker, as of any run
+//!               ids-0000300001-TOKEN                  its ids
+//!               run-TOKEN                             marks a worker, so that a commit knows its parts
+//! ```
+//!
+//! A part has the number of its range in its name, and then its number in the range, so that names sort like the rows. All
+//! uploads of a worker stay open: only a commit completes them, and only those that the records name.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    completion::StagedUpload,
+    control::{inside, next_to},
+    lock::LeaseWatch,
+    names::{PLAN, journal_name, range_name},
+    pending::{PendingPart, StagedPrefix, drop_pending, ids_name, is_expired, json, pending_name},
+    upload::{OnClose, Upload},
+};
+use crate::{
+    destination::{FoundRange, KeptPart, PartFile, RangeRecord, WantedRange, fs::not_open},
+    error::{Error, Result},
+    location::{Listing, Location, Remote},
+    record::layout::{PartLayout, joined},
+};
+
+/// The control folder of a prefix, with a plan.
+#[derive(Debug)]
+pub(crate) struct PlanPrefix {
+    /// The prefix as given, for messages.
+    location: Location,
+    target: Remote,
+    control: Remote,
+    plan: Vec<u8>,
+}
+
+/// The record of a finished range, with what a commit needs to complete the uploads of its parts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StagedRange {
+    #[serde(flatten)]
+    pub(super) record: RangeRecord,
+    /// One for each part.
+    pub(super) uploads: Vec<StagedUpload>,
+}
+
+impl StagedRange {
+    fn parse(json: &[u8], name: &str, width: usize) -> Option<Self> {
+        let record = RangeRecord::parse(json, width)?;
+        let range: Self = serde_json::from_slice(json).ok()?;
+        let is_own = range_name(record.range, record.attempt, &record.plan) == name;
+        (is_own && range.uploads.len() == record.parts.len()).then_some(range)
+    }
+
+    /// Returns why the parts can no longer be published, as far as the control objects show.
+    pub(super) fn problem(&self, control: &Listing, layout: &PartLayout) -> Option<String> {
+        let size = |name: &str| control.objects.get(name).map(|meta| meta.size);
+        let mut parts = self.record.parts.iter().enumerate();
+        parts.find_map(|(index, kept)| {
+            let path = &kept.part.path;
+            if size(&pending_name(path)).is_none() {
+                return Some(format!("the upload of its part {path} is lost or was completed before"));
+            }
+            if is_expired(control, path) {
+                return Some(format!(
+                    "the upload of its part {path} is older than 6 days, so the store may have deleted it"
+                ));
+            }
+            let has_ids = size(&ids_name(path)) == kept.ids_size();
+            let needs_ids = index % layout.width() == 0;
+            (needs_ids && !has_ids).then(|| format!("the ids of its part {path} are no longer there"))
+        })
+    }
+
+    /// Returns the pending parts, which a commit completes.
+    pub(super) fn pending(&self) -> impl Iterator<Item = PendingPart> {
+        let lineage = Some(self.record.plan.clone());
+        let parts = self.record.parts.iter().zip(&self.uploads);
+        parts.map(move |(kept, upload)| PendingPart {
+            lineage: lineage.clone(),
+            kept: kept.clone(),
+            upload: upload.clone(),
+        })
+    }
+}
+
+impl PlanPrefix {
+    /// Looks for the plan of a prefix, in the two places where the control folder can be.
+    pub(in crate::destination) fn find(
+        location: &Location,
+        target: &Remote,
+    ) -> Result<Option<Self>> {
+        for control in control_folders(target) {
+            if let Some(plan) = control.child(PLAN).read_control()? {
+                let (location, target) = (location.clone(), target.clone());
+                return Ok(Some(Self { location, target, control, plan }));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(in crate::destination) fn plan(&self) -> &[u8] {
+        &self.plan
+    }
+
+    pub(in crate::destination) fn records(&self, layout: &PartLayout) -> Result<Vec<FoundRange>> {
+        let listing = self.control.list()?;
+        let ranges = staged_ranges(&self.control, &listing, layout)?;
+        let found = ranges.into_iter().map(|range| {
+            let problem = range.problem(&listing, layout);
+            FoundRange { record: range.record, problem }
+        });
+        Ok(found.collect())
+    }
+
+    /// Marks a worker. The listing that comes next shows what time it is in the store.
+    pub(in crate::destination) fn announce(&self, token: &str) -> Result<()> {
+        self.control.child(&run_name(token)).write(b"").map_err(|error| self.explain(error))
+    }
+
+    /// Removes the mark of a worker that has nothing to do.
+    pub(in crate::destination) fn withdraw(&self, token: &str) -> Result<()> {
+        self.control.child(&run_name(token)).remove()
+    }
+
+    pub(in crate::destination) fn attempt(
+        self,
+        wanted: &WantedRange,
+        attempt: u32,
+        token: String,
+    ) -> RangeUploads {
+        let watch = LeaseWatch::without_lock(&self.target);
+        let staged = StagedPrefix::new(wanted.plan.clone());
+        let (wanted, kept) = (wanted.clone(), Vec::new());
+        RangeUploads { plan: self, wanted, attempt, token, watch, staged, kept }
+    }
+
+    fn is_current(&self) -> Result<bool> {
+        Ok(self.control.child(PLAN).read_control()?.is_some_and(|plan| plan == self.plan))
+    }
+
+    /// Returns the cause of an error: the plan has ended, or else the error itself.
+    fn explain(&self, error: Error) -> Error {
+        match self.is_current() {
+            Ok(false) => self.ended(),
+            _ => error,
+        }
+    }
+
+    fn ended(&self) -> Error {
+        Error::PlanEnded { path: self.location.to_path() }
+    }
+}
+
+/// The places where the control folder of a prefix can be.
+pub(super) fn control_folders(target: &Remote) -> Vec<Remote> {
+    let is_bucket = target.name().is_empty();
+    (!is_bucket).then(|| next_to(target)).into_iter().chain([inside(target)]).collect()
+}
+
+/// Reads the records of finished ranges.
+pub(super) fn staged_ranges(
+    control: &Remote,
+    listing: &Listing,
+    layout: &PartLayout,
+) -> Result<Vec<StagedRange>> {
+    let names = listing.objects.keys().filter(|name| name.starts_with("range-"));
+    let read = control.reads(names.cloned())?;
+    let parse = |(name, json): (String, Vec<u8>)| StagedRange::parse(&json, &name, layout.width());
+    Ok(read.into_iter().filter_map(parse).collect())
+}
+
+fn run_name(token: &str) -> String {
+    format!("run-{token}")
+}
+
+/// The uploads of one worker.
+#[derive(Debug)]
+pub(crate) struct RangeUploads {
+    plan: PlanPrefix,
+    wanted: WantedRange,
+    attempt: u32,
+    token: String,
+    watch: LeaseWatch,
+    staged: StagedPrefix,
+    kept: Vec<KeptPart>,
+}
+
+impl RangeUploads {
+    pub(in crate::destination) fn part_name(&self, index: usize, extension: &str) -> String {
+        let (group, folder) = self.wanted.layout.place(index);
+        let (range, token) = (self.wanted.range, &self.token);
+        joined(folder, &format!("part-{range:05}{group:05}-{token}.{extension}"))
+    }
+
+    pub(in crate::destination) fn create(
+        &mut self,
+        index: usize,
+        extension: &str,
+    ) -> Result<PartFile> {
+        if !self.plan.is_current()? {
+            return Err(self.plan.ended());
+        }
+        let name = self.part_name(index, extension);
+        Ok(self.upload(self.plan.target.child(&name), name, OnClose::Stage))
+    }
+
+    pub(in crate::destination) fn create_ids(
+        &mut self,
+        index: usize,
+        extension: &str,
+    ) -> Result<PartFile> {
+        let name = ids_name(&self.part_name(index, extension));
+        Ok(self.upload(self.plan.control.child(&name), name, OnClose::Publish))
+    }
+
+    fn upload(&mut self, place: Remote, name: String, on_close: OnClose) -> PartFile {
+        let journal = self.plan.control.child(&journal_name(&name));
+        let upload = Upload::new(place, journal, self.watch.clone(), on_close);
+        self.staged.open.push((name, upload.clone()));
+        PartFile::upload(upload)
+    }
+
+    pub(in crate::destination) fn keep(&mut self, kept: KeptPart) -> Result<()> {
+        let lineage = Some(self.wanted.plan.clone());
+        self.staged.record(lineage, kept.clone(), &self.plan.control)?;
+        self.kept.push(kept);
+        Ok(())
+    }
+
+    pub(in crate::destination) fn finish(
+        self,
+        (first_page, last_page): (u64, u64),
+        first_order: Option<i64>,
+    ) -> Result<bool> {
+        let upload =
+            |kept: &KeptPart| Some(self.staged.pending.get(&kept.part.path)?.upload.clone());
+        let uploads = self.kept.iter().map(upload).collect::<Option<_>>().ok_or_else(not_open)?;
+        let record = RangeRecord {
+            plan: self.wanted.plan.clone(),
+            range: self.wanted.range,
+            attempt: self.attempt,
+            token: self.token.clone(),
+            first_page,
+            last_page,
+            first_order,
+            parts: self.kept.clone(),
+        };
+        let name = range_name(record.range, record.attempt, &record.plan);
+        let json = json(&StagedRange { record, uploads })?;
+        if !self.plan.is_current()? {
+            let ended = self.plan.ended();
+            self.discard();
+            return Err(ended);
+        }
+        let place = self.plan.control.child(&name);
+        let created = place.create(&json);
+        // The stored object decides, not the answer: it can be that of a put that was sent twice.
+        let is_own = created.and_then(|_| place.holds(&json));
+        if !is_own.map_err(|error| self.plan.explain(error))? {
+            self.discard();
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    pub(in crate::destination) fn parts(&self) -> &[KeptPart] {
+        &self.kept
+    }
+
+    /// Aborts the uploads. Best effort: a commit removes the rest.
+    pub(in crate::destination) fn discard(self) {
+        let PlanPrefix { target, control, .. } = &self.plan;
+        drop(self.staged.abort_open(control));
+        for kept in &self.kept {
+            drop(drop_pending(target, control, &pending_name(&kept.part.path)));
+        }
+        let ids = self.kept.iter().map(|kept| ids_name(&kept.part.path));
+        drop(control.remove_all(ids.chain([run_name(&self.token)])));
+    }
+
+    pub(in crate::destination) fn watch(&self) -> LeaseWatch {
+        self.watch.clone()
+    }
+}

@@ -1,0 +1,27 @@
+//! Phrases in the texts of errors.
+
+use crate::text::grouped;
+
+/// What the text of an option is: most options take an expression.
+pub(super) fn text_kind(option: &str) -> &'static str {
+    if matches!(option, "mask" | "pseudonymise") { "path" } else { "expression" }
+}
+
+/// Lists the first problems.
+pub(super) fn listed(problems: &[String]) -> String {
+    const MOST: usize = 8;
+    let first = problems.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match problems.len().saturating_sub(MOST) {
+        0 => first,
+        more => format!("{first}; and {} more", grouped(more as u64)),
+    }
+}
+
+/// Names a page before one of its rows, if the row is of a page.
+pub(super) fn of_page(page: u64) -> String {
+    if page == 0 { String::new() } else { format!("page {page}, ") }
+}
+
+pub(super) fn of_id(id: uuid::Uuid) -> String {
+    if id.is_nil() { String::new() } else { format!(" (id {id})") }
+}
