@@ -217,12 +217,13 @@ fn gather(
 ) -> Result<std::result::Result<Gathered, (Vec<String>, Vec<u32>)>> {
     let mut before = 0;
     for range in &mut ranges {
-        let Ok(record) = &mut range.record else { continue };
-        let groups = record.parts.len() / width;
-        match destination.take_range(record, before)? {
-            None => before += groups,
-            Some(why) => range.record = Err(RangeProblem::Unusable(why)),
+        if let Ok(record) = &mut range.record
+            && let Some(why) = destination.take_range(record, before)?
+        {
+            range.record = Err(RangeProblem::Unusable(why));
         }
+        // The names of the parts that come next count those of this range, also if they cannot be used.
+        before += range.parts / width;
     }
     let problems: Vec<String> = ranges.iter().filter_map(|range| range.problem(plan)).collect();
     if problems.is_empty() {

@@ -12,6 +12,8 @@ pub(super) struct CoveredRange {
     pub(super) range: u32,
     pub(super) pages: RangePages,
     pub(super) record: Result<RangeRecord, RangeProblem>,
+    /// Number of parts of its record, also if they cannot be used.
+    pub(super) parts: usize,
 }
 
 /// Why a range must be written again.
@@ -52,8 +54,10 @@ pub(super) fn covered(
     let ranges = (1..=plan.ranges).filter_map(|range| Some((range, plan.range_pages(range)?)));
     let ranges = ranges.map(|(range, pages)| {
         let mut record = Err(RangeProblem::Missing);
+        let mut parts = 0;
         let own = of_plan.iter().filter(|found| found.record.range == range);
         for found in own {
+            parts = found.record.parts.len();
             let problem = found.problem.clone().or_else(|| wrong(&found.record, pages, width));
             match problem {
                 None => record = Ok(found.record.clone()),
@@ -61,7 +65,7 @@ pub(super) fn covered(
                 Some(_) => {}
             }
         }
-        CoveredRange { range, pages, record }
+        CoveredRange { range, pages, record, parts }
     });
     ranges.collect()
 }

@@ -187,8 +187,16 @@ impl RangeWorker {
             ));
         };
         let layout = plan.layout.clone();
-        let wanted = WantedRange { plan: plan.id.clone(), range: self.range, layout };
-        let attempt = match blocking(move || found.start(&wanted)).await? {
+        let (plan_id, rows) = (plan.id.clone(), pages.rows());
+        let wanted = WantedRange {
+            plan: plan_id,
+            range: self.range,
+            pages: (pages.first, pages.last),
+            rows,
+            layout,
+        };
+        let temp_dir = self.output.temporary().cloned().unwrap_or_else(std::env::temp_dir);
+        let attempt = match blocking(move || found.start(&wanted, &temp_dir)).await? {
             RangeStart::Begun(attempt) => attempt,
             RangeStart::Done(record) => {
                 let parts = (&*record.parts, width);

@@ -11,9 +11,9 @@ use super::{
     directory::Directory,
     fs as disk,
     journal::{Contents, Journal},
-    part::{Closed, PartChecksum},
     plan_folder::{
-        GatheredPart, PLAN, RANGES, attempt_name, end_plan, ids_name, read_plan, read_records,
+        GatheredPart, PLAN, RANGES, attempt_name, changed_ids, changed_part, closed_part, end_plan,
+        ids_name, read_plan, read_records, wrong_part,
     },
     preflight,
     publication::step,
@@ -22,8 +22,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    files::{FileStatus, Folder},
-    proof::Digest,
+    files::Folder,
     record::layout::folder_and_name,
 };
 
@@ -82,41 +81,23 @@ impl Directory {
         let mut gathered = Vec::new();
         let width = self.layout.width();
         for (index, kept) in record.parts.iter_mut().enumerate() {
-            let part = &mut kept.part;
+            let part = &kept.part;
             let extension = part.path.split_once('.').map_or("", |(_, extension)| extension);
             let path = self.part_name(before * width + index, extension);
-            if folder_and_name(&part.path).0 != folder_and_name(&path).0
-                || part.digest.parse::<Digest>().is_err()
-            {
-                return Ok(Some(format!("no worker wrote the record of its part {}", part.path)));
+            if let Some(why) = wrong_part(part, folder_and_name(&path).0) {
+                return Ok(Some(why));
             }
             let own = format!("{RANGES}/{}", attempt_name(record.range, &record.token));
-            let staged = format!("{own}/{}", part.path);
-            let checksum = PartChecksum::Sha256(part.sha256.clone());
-            let closed = |place: &str| {
-                let mut file = root.read_below(place).ok()?;
-                let status = FileStatus::of(&file).ok()?;
-                let closed =
-                    Closed { bytes: part.bytes, checksum: checksum.clone(), status: Some(status) };
-                let is_same = status.size == part.bytes && checksum.matches(&mut file).ok()?;
-                is_same.then_some(closed)
-            };
-            let (staged, closed) = match (closed(&staged), closed(&format!("data/{path}"))) {
-                (Some(closed), _) => (Some(staged), closed),
+            let staged = closed_part(root, &own, &part.path, part);
+            let (staged, closed) = match (staged, closed_part(root, "data", &path, part)) {
+                (Some(closed), _) => (Some(format!("{own}/{}", part.path)), closed),
                 (None, Some(closed)) => (None, closed),
-                (None, None) => {
-                    return Ok(Some(format!("its part {} was changed or removed", part.path)));
-                }
+                (None, None) => return Ok(Some(changed_part(part))),
             };
-            let ids = format!("{own}/{}", ids_name(index / width));
-            let ids_checksum = kept.ids_sha256.clone().map(PartChecksum::Sha256);
-            let are_intact = ids_checksum.is_some_and(|checksum| {
-                let read = root.read_below(&ids).and_then(|mut file| checksum.matches(&mut file));
-                read.unwrap_or(false)
-            });
-            if !are_intact {
-                return Ok(Some(format!("the ids of its part {} were changed", kept.part.path)));
+            if let Some(why) = changed_ids(root, &own, index / width, kept) {
+                return Ok(Some(why));
             }
+            let ids = format!("{own}/{}", ids_name(index / width));
             kept.ids = root.path().join(ids);
             kept.part.path.clone_from(&path);
             gathered.push(GatheredPart { staged, path, closed });
@@ -167,11 +148,20 @@ impl Directory {
         let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
         let Some(staged) = taken else { return Ok(false) };
         if read_plan(&staged.root)?.is_none() {
-            return Ok(false);
+            let ranges = staged.root.find(RANGES);
+            let Some(_) = ranges.map_err(Error::io("find", staged.root.path()))? else {
+                return Ok(false);
+            };
+            // An abort that was killed has left the ranges. A plain export may have begun since, which has a journal.
+            if Journal::read(&staged.root).is_some() {
+                end_plan(&staged.root).map_err(Error::io("remove", staged.root.path()))?;
+                return Ok(true);
+            }
         }
         // A swap that was cut short may have left the only copy of the replaced export here.
         self.restore(&staged)?;
-        end_plan(&staged.root).map_err(Error::io("remove", staged.root.path()))?;
+        // The plan and then the ranges go last, so that an abort that was killed can be repeated.
+        clear(&staged.root)?;
         staged.remove(&self.home).map_err(Error::io("remove", self.home.path().join(name)))?;
         Ok(true)
     }
@@ -180,11 +170,11 @@ impl Directory {
 /// Removes everything in a staging folder but its lock.
 fn clear(root: &Folder) -> Result<()> {
     // The journal goes first: without it, no file counts as a finished part.
-    let removed = root.remove(Journal::NAME).and_then(|()| end_plan(root)).and_then(|()| {
+    let removed = root.remove(Journal::NAME).and_then(|()| {
         for name in ["data", "ids", "drafts", "old"] {
             root.remove_all(name)?;
         }
-        Ok(())
+        end_plan(root)
     });
     removed.map_err(Error::io("remove", root.path()))
 }

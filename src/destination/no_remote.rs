@@ -1,7 +1,10 @@
 //! A placeholder for destinations in object stores, in a build without the feature `clouds`. Its types have
 //! no values.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use super::{
     FoundRange, Header, Interrupted, KeptPart, OutputRequest, PartFile, PlanStart, RangeRecord,
@@ -107,6 +110,15 @@ impl PlanPrefix {
     }
 
     pub(super) fn records(&self, _layout: &PartLayout) -> Result<Vec<FoundRange>> {
+        match self.0 {}
+    }
+
+    pub(super) fn problem(
+        &self,
+        _record: &RangeRecord,
+        _width: usize,
+        _temp_dir: &Path,
+    ) -> Result<Option<String>> {
         match self.0 {}
     }
 

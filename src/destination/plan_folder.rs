@@ -17,14 +17,18 @@ use std::{
 
 use super::{
     KeptPart, PartFile, fs as disk, ownership,
-    part::Closed,
+    part::{Closed, PartChecksum},
     path_links, preflight,
-    range_record::{FoundRange, RangeRecord, WantedRange, record_stem},
+    range_record::{FoundRange, RangeRecord, WantedRange},
 };
 use crate::{
     error::{Error, Result},
-    files::{FileKind, Folder, read_bounded},
-    record::layout::{PartLayout, folder_and_name, joined},
+    files::{FileKind, FileStatus, Folder, read_bounded},
+    proof::Digest,
+    record::{
+        layout::{PartLayout, folder_and_name, joined},
+        manifest::Part,
+    },
 };
 
 /// The file with the plan.
@@ -79,6 +83,18 @@ impl PlanFolder {
                 Err(self.explain(Error::io("open", self.root.path().join(RANGES))(error)))
             }
         }
+    }
+
+    /// Reads the parts and the ids of a record where a worker has staged them. Returns why a commit would refuse them.
+    pub(super) fn problem(&self, record: &RangeRecord, layout: &PartLayout) -> Option<String> {
+        let own = format!("{RANGES}/{}", attempt_name(record.range, &record.token));
+        record.parts.iter().enumerate().find_map(|(index, kept)| {
+            let (group, folder) = layout.place(index);
+            let is_staged = || closed_part(&self.root, &own, &kept.part.path, &kept.part).is_some();
+            wrong_part(&kept.part, folder)
+                .or_else(|| (!is_staged()).then(|| changed_part(&kept.part)))
+                .or_else(|| changed_ids(&self.root, &own, group, kept))
+        })
     }
 
     /// Makes the folder of a worker.
@@ -137,16 +153,24 @@ pub(super) fn read_records(ranges: &Folder, layout: &PartLayout) -> Result<Vec<F
     let mut found = Vec::new();
     for name in ranges.names().map_err(Error::io("list", ranges.path()))? {
         let Some(name) = name.to_str().filter(|name| name.starts_with("range-")) else { continue };
-        let read = ranges.read(name).and_then(|mut file| read_bounded(&mut file, LARGEST));
-        let json = read.map_err(Error::io("read", ranges.path().join(name)))?;
-        let Some(record) = RangeRecord::parse(&json, layout.width()) else { continue };
-        if format!("{}.json", record_stem(record.range, record.attempt)) != name {
-            continue;
-        }
+        let Some(record) = read_record(ranges, name, layout)? else { continue };
         let problem = wrong_size(ranges, &record, layout);
         found.push(FoundRange { record, problem });
     }
     Ok(found)
+}
+
+/// Reads the record with this name; `None` if no worker wrote it.
+fn read_record(ranges: &Folder, name: &str, layout: &PartLayout) -> Result<Option<RangeRecord>> {
+    let read = ranges.read(name).and_then(|mut file| read_bounded(&mut file, LARGEST));
+    let json = read.map_err(Error::io("read", ranges.path().join(name)))?;
+    let record = RangeRecord::parse(&json, layout.width());
+    Ok(record.filter(|record| record_name(record.range, record.attempt) == name))
+}
+
+/// The name of the record of a range.
+fn record_name(range: u32, attempt: u32) -> String {
+    format!("range-{range:05}-{attempt}.json")
 }
 
 fn wrong_size(ranges: &Folder, record: &RangeRecord, layout: &PartLayout) -> Option<String> {
@@ -167,6 +191,41 @@ fn wrong_size(ranges: &Folder, record: &RangeRecord, layout: &PartLayout) -> Opt
             Some(_) => None,
         }
     })
+}
+
+/// Returns why this cannot be the record of a part in this folder.
+pub(super) fn wrong_part(part: &Part, folder: &str) -> Option<String> {
+    let is_wrong =
+        folder_and_name(&part.path).0 != folder || part.digest.parse::<Digest>().is_err();
+    is_wrong.then(|| format!("no worker wrote the record of its part {}", part.path))
+}
+
+/// Reads a staged part; `None` if it does not have the recorded bytes.
+pub(super) fn closed_part(root: &Folder, own: &str, path: &str, part: &Part) -> Option<Closed> {
+    let mut file = root.read_below(&format!("{own}/{path}")).ok()?;
+    let status = FileStatus::of(&file).ok()?;
+    let checksum = PartChecksum::Sha256(part.sha256.clone());
+    let is_same = status.size == part.bytes && checksum.matches(&mut file).ok()?;
+    is_same.then_some(Closed { bytes: part.bytes, checksum, status: Some(status) })
+}
+
+pub(super) fn changed_part(part: &Part) -> String {
+    format!("its part {} was changed or removed", part.path)
+}
+
+/// Reads the ids of a group of parts. Returns a problem if they are not the recorded ones.
+pub(super) fn changed_ids(
+    root: &Folder,
+    own: &str,
+    group: usize,
+    kept: &KeptPart,
+) -> Option<String> {
+    let checksum = kept.ids_sha256.clone().map(PartChecksum::Sha256);
+    let are_intact = checksum.is_some_and(|checksum| {
+        let read = root.read_below(&format!("{own}/{}", ids_name(group)));
+        read.and_then(|mut file| checksum.matches(&mut file)).unwrap_or(false)
+    });
+    (!are_intact).then(|| format!("the ids of its part {} were changed", kept.part.path))
 }
 
 /// Removes a plan, then what workers have staged for it. A worker that is still active notices that the plan is gone.
@@ -252,7 +311,7 @@ impl RangeFolder {
         (first_page, last_page): (u64, u64),
         first_order: Option<i64>,
     ) -> Result<bool> {
-        let record = RangeRecord {
+        let mut record = RangeRecord {
             plan: self.wanted.plan.clone(),
             range: self.wanted.range,
             attempt: self.attempt,
@@ -262,26 +321,35 @@ impl RangeFolder {
             first_order,
             parts: std::mem::take(&mut self.kept),
         };
-        let json = serde_json::to_vec(&record)
-            .map_err(|error| Error::Internal(format!("record of a range: {error}")))?;
-        let name = format!("{}.json", record_stem(record.range, record.attempt));
-        self.check()?;
-        let staged = self.folder.write_durably(&name, &json).and_then(|()| {
-            self.folder.sync()?;
-            // The folder of this worker must be durable before the record that needs it.
-            self.ranges.sync()
-        });
-        staged.map_err(|error| self.failed("write", error))?;
-        match self.folder.rename_new(&name, &self.ranges, &name) {
-            Ok(()) => {
-                self.ranges.sync().map_err(|error| self.failed("sync", error))?;
-                Ok(true)
+        loop {
+            let json = serde_json::to_vec(&record)
+                .map_err(|error| Error::Internal(format!("record of a range: {error}")))?;
+            let name = record_name(record.range, record.attempt);
+            self.check()?;
+            let staged = self.folder.write_durably(&name, &json).and_then(|()| {
+                self.folder.sync()?;
+                // The folder of this worker must be durable before the record that needs it.
+                self.ranges.sync()
+            });
+            staged.map_err(|error| self.failed("write", error))?;
+            match self.folder.rename_new(&name, &self.ranges, &name) {
+                Ok(()) => {
+                    self.ranges.sync().map_err(|error| self.failed("sync", error))?;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(self.failed("rename", error)),
             }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Only a record of this range shows that another worker was first.
+            let found = read_record(&self.ranges, &name, &self.wanted.layout)
+                .map_err(|error| self.plan.explain(error))?;
+            if found.is_some_and(|found| self.wanted.is_recorded_by(&found)) {
                 self.discard();
-                Ok(false)
+                return Ok(false);
             }
-            Err(error) => Err(self.failed("rename", error)),
+            self.folder.remove(&name).map_err(|error| self.failed("remove", error))?;
+            let given = self.plan.given.clone();
+            record.attempt = self.wanted.next_attempt(record.attempt, self.attempt, given)?;
         }
     }
 

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::KeptPart;
 use crate::{
-    error::Error,
+    error::{Error, Result},
     record::layout::{PartLayout, is_part_path},
 };
 
 /// Most ranges of a plan: a range has five digits in the names of its parts.
 pub(crate) const MOST_RANGES: u32 = 99_999;
+
+/// Most names that a worker tries for the record of its range.
+const MOST_ATTEMPTS: u32 = 1000;
 
 /// The record of a range whose parts are all staged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,7 +84,36 @@ pub(crate) struct WantedRange {
     pub(crate) plan: String,
     /// Number of the range, from 1.
     pub(crate) range: u32,
+    /// Its first and its last page.
+    pub(crate) pages: (u64, u64),
+    /// Number of rows on these pages.
+    pub(crate) rows: u64,
     pub(crate) layout: PartLayout,
+}
+
+impl WantedRange {
+    /// Whether a commit takes this record for that of the range, if its parts are intact.
+    pub(super) fn is_recorded_by(&self, record: &RangeRecord) -> bool {
+        (&record.plan, record.range) == (&self.plan, self.range)
+            && (record.first_page, record.last_page) == self.pages
+            && record.rows_read(self.layout.width()) == self.rows
+    }
+
+    /// Returns the number of the next attempt to create the record, because another program has taken the name of the
+    /// last one. `first` is the number of the first attempt.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] after many attempts.
+    pub(super) fn next_attempt(&self, last: u32, first: u32, output: PathBuf) -> Result<u32> {
+        let next = last.checked_add(1).filter(|next| next - first < MOST_ATTEMPTS);
+        next.ok_or_else(|| Error::Damaged {
+            path: output,
+            why: format!(
+                "other programs have taken the names of the records of range {}",
+                self.range
+            ),
+        })
+    }
 }
 
 /// What to do with a plan that is there, and with the parts of an interrupted export.
@@ -102,9 +134,4 @@ pub(super) fn is_planned(output: PathBuf) -> Error {
         ),
         source: None,
     }
-}
-
-/// The name of the record of a range, without its extension.
-pub(super) fn record_stem(range: u32, attempt: u32) -> String {
-    format!("range-{range:05}-{attempt}")
 }

@@ -7,6 +7,8 @@
 //! [`plan_folder`](super::plan_folder) has the files of a local directory, `remote/plan_prefix.rs` the objects in a
 //! store.
 
+use std::path::Path;
+
 use super::{
     Destination, Directory, Header, KeptPart, OutputRequest, PartFile,
     plan_folder::{PlanFolder, RangeFolder},
@@ -59,20 +61,26 @@ impl BegunOutput {
         }
     }
 
-    /// Starts to write a range, unless it is finished.
-    pub(crate) fn start(self, wanted: &WantedRange) -> Result<RangeStart> {
+    /// Starts to write a range, unless it is finished. Reads the parts of the record that a commit would choose, and starts
+    /// again if a commit would refuse it. `temp_dir` is for the ids from a store.
+    pub(crate) fn start(self, wanted: &WantedRange, temp_dir: &Path) -> Result<RangeStart> {
         let token = format!("{:08x}", fastrand::u32(..));
         if let Self::Remote(prefix) = &self {
             prefix.announce(&token)?;
         }
-        let own = self.records(&wanted.layout)?.into_iter();
-        let mut own =
-            own.filter(|it| (&it.record.plan, it.record.range) == (&wanted.plan, wanted.range));
-        let mut attempt = 0;
-        if let Some(done) = own.by_ref().find(|found| {
-            attempt = attempt.max(found.record.attempt.saturating_add(1));
-            found.problem.is_none()
-        }) {
+        let mut own = self.records(&wanted.layout)?;
+        own.retain(|it| (&it.record.plan, it.record.range) == (&wanted.plan, wanted.range));
+        let next = own.iter().map(|found| found.record.attempt.saturating_add(1)).max();
+        let attempt = next.unwrap_or(0);
+        own.retain(|found| {
+            // A commit of a directory looks for lost parts in a second place, so it does not skip such a record.
+            let is_candidate = found.problem.is_none() || matches!(self, Self::Local(_));
+            is_candidate && wanted.is_recorded_by(&found.record)
+        });
+        let last = own.into_iter().max_by_key(|found| found.record.attempt);
+        if let Some(done) = last
+            && self.problem(&done.record, wanted, temp_dir)?.is_none()
+        {
             if let Self::Remote(prefix) = &self {
                 prefix.withdraw(&token)?;
             }
@@ -83,6 +91,19 @@ impl BegunOutput {
             Self::Remote(prefix) => RangeAttempt::Remote(prefix.attempt(wanted, attempt, token)),
         };
         Ok(RangeStart::Begun(Box::new(begun)))
+    }
+
+    /// Returns why a commit would refuse the parts of a record.
+    fn problem(
+        &self,
+        record: &RangeRecord,
+        wanted: &WantedRange,
+        temp_dir: &Path,
+    ) -> Result<Option<String>> {
+        match self {
+            Self::Local(folder) => Ok(folder.problem(record, &wanted.layout)),
+            Self::Remote(prefix) => prefix.problem(record, wanted.layout.width(), temp_dir),
+        }
     }
 }
 

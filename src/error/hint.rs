@@ -92,6 +92,10 @@ impl Error {
                 "run again after that pause, or set `retry_for` to a longer time"
             }
             Self::Page { source, .. } => return source.hint().map(Cow::Borrowed),
+            Self::Incomplete { planned: true, .. } => {
+                "nothing was published: run `overmind-export begin` again with `restart` when the dataset no longer \
+                 changes, and with `ordering id` if the API's default order is not stable"
+            }
             Self::Incomplete { delivered: true, .. } => {
                 "the delivered rows are not the whole dataset; export again when the dataset no longer \
                  changes, or give `ordering id` if the API's default order is not stable"

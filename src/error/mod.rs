@@ -246,6 +246,8 @@ pub enum Error {
         seen: String,
         /// Whether rows were already delivered, through a stream or standard output. False for files.
         delivered: bool,
+        /// Whether they are not the rows of a plan for many workers, which must begin again.
+        planned: bool,
     },
     /// The list of datasets changed each time that it was read.
     #[error("the list of datasets changed while it was read: {seen}")]

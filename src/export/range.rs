@@ -54,7 +54,7 @@ impl RangePages {
         } else {
             return Ok(());
         };
-        Err(Error::Incomplete { seen, delivered: false })
+        Err(Error::Incomplete { seen, delivered: false, planned: true })
     }
 
     /// Explains an error of the first page: a page that the plan promises can be gone.
@@ -63,10 +63,20 @@ impl RangePages {
             Error::Api(answer) if answer.is_missing() && self.first > 1 => {
                 let rows = counted(self.count, "row");
                 let seen = format!("the plan has {rows}, and page {} is gone (404)", self.first);
-                Error::Incomplete { seen, delivered: false }
+                Error::Incomplete { seen, delivered: false, planned: true }
             }
             error => error,
         }
+    }
+}
+
+/// Says of an error about missing rows that a plan has these rows.
+fn of_plan(error: Error) -> Error {
+    match error {
+        Error::Incomplete { seen, delivered, .. } => {
+            Error::Incomplete { seen, delivered, planned: true }
+        }
+        error => error,
     }
 }
 
@@ -88,7 +98,7 @@ impl Export {
         let scope = WriterScope { count: range.count, first_row, grid, is_whole: false };
         let pages = self.pages(first, &[], &BTreeMap::new(), stream);
         let written = self.write(slot, self.plan.clone(), scope, pages, Vec::new(), stop).await;
-        written.map(|_| first_order).map_err(|error| self.stopped(error, 0))
+        written.map(|_| first_order).map_err(|error| of_plan(self.stopped(error, 0)))
     }
 
     /// Proves that the parts have every row of the dataset once, and fetches the first and the last page again. `orders`
@@ -110,7 +120,7 @@ impl Export {
                 Some(Err(error)) => Err(error),
                 Some(Ok(page)) => {
                     let seen = format!("the plan ends before page {}", page.number());
-                    Err(Error::Incomplete { seen, delivered: false })
+                    Err(Error::Incomplete { seen, delivered: false, planned: true })
                 }
             }
         };
@@ -118,7 +128,7 @@ impl Export {
             proven = proving => proven,
             error = stop => Err(error),
         };
-        proven.map_err(|error| self.stopped(error, 0))
+        proven.map_err(|error| of_plan(self.stopped(error, 0)))
     }
 
     async fn first_of_range(

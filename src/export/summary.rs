@@ -214,8 +214,9 @@ impl Error {
                 };
                 Self::Interrupted { signal, number, hint: Some(hint) }
             }
-            Self::Incomplete { seen, .. } => {
-                Self::Incomplete { seen, delivered: matches!(target, Target::Stdout) }
+            Self::Incomplete { seen, planned, .. } => {
+                let delivered = matches!(target, Target::Stdout);
+                Self::Incomplete { seen, delivered, planned }
             }
             Self::UnmatchedPath { option, path, rows, .. } => {
                 let delivered = matches!(target, Target::Stdout);

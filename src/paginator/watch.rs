@@ -126,9 +126,11 @@ impl PageWatch {
                 tracing::debug!(count = proven.count, rows = proven.rows, "every row came once");
                 Ok(())
             }
-            Err(ProofError::Violated(violations)) => {
-                Err(Error::Incomplete { seen: violations.to_string(), delivered: true })
-            }
+            Err(ProofError::Violated(violations)) => Err(Error::Incomplete {
+                seen: violations.to_string(),
+                delivered: true,
+                planned: false,
+            }),
             Err(ProofError::Io(error)) => Err(cannot_keep(&self.ids, error)),
         }
     }

@@ -196,15 +196,58 @@ fn damaged_part_is_named_and_written_again() {
     let ran = commit(&world, "many");
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stderr.contains("its part part-00003.parquet was changed or removed"), "{ran:?}");
-    // A changed size is noticed by the worker, too, which then writes the range again.
-    fs::write(&damaged, "").unwrap();
-    let again: Vec<bool> = ["1/2", "2/2"]
-        .map(|range| part(&world, "many", range).ok().stderr.contains("finished before"))
-        .into();
-    assert_eq!(again.iter().filter(|done| **done).count(), 1, "{again:?}");
+    // The worker notices it, too, although the size is the same, and writes the range again.
+    let finished = || {
+        ["1/2", "2/2"]
+            .map(|range| part(&world, "many", range).ok().stderr.contains("finished before"))
+    };
+    assert_eq!(finished().iter().filter(|done| **done).count(), 1);
+    assert_eq!(finished(), [true, true]);
+    for folder in fs::read_dir(&ranges).unwrap().map(|entry| entry.unwrap().path()) {
+        let ids = folder.join("ids-00000");
+        let Ok(bytes) = fs::read(&ids) else { continue };
+        fs::write(ids, vec![0; bytes.len()]).unwrap();
+    }
+    assert_eq!(finished(), [false, false]);
     commit(&world, "many").ok();
     world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
     assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+}
+
+#[test]
+fn invalid_record_does_not_count_as_finished() {
+    let world = world();
+    begin(&world, "many", 2, &[]).ok();
+    part(&world, "many", "1/2").ok();
+    let ranges = world.path(".many.partial/ranges");
+    let valid = fs::read_to_string(ranges.join("range-00001-0.json")).unwrap();
+    let of_range = valid.replace("\"range\":1", "\"range\":2");
+    let of_another = of_range.replace("\"plan\":\"", "\"plan\":\"0");
+    assert!(of_another != of_range && of_range != valid);
+    let invalid = [String::new(), of_range[..90].to_owned(), of_another, of_range];
+    for (attempt, json) in invalid.iter().enumerate() {
+        fs::write(ranges.join(format!("range-00002-{attempt}.json")), json).unwrap();
+    }
+    assert_eq!(commit(&world, "many").code, Some(65));
+    let json = step(&world, &["part", "-o", "many", "--range", "2/2", "--json"]).ok();
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["outcome"], "written");
+    assert!(part(&world, "many", "2/2").ok().stderr.contains("finished before"));
+    commit(&world, "many").ok();
+    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
+    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+}
+
+#[test]
+fn repeated_abort_removes_what_a_killed_one_left() {
+    let world = world();
+    begin(&world, "many", 2, &[]).ok();
+    part(&world, "many", "1/2").ok();
+    // A killed abort has removed the plan, and not yet the ranges.
+    fs::remove_file(world.path(".many.partial/plan.json")).unwrap();
+    step(&world, &["abort", "-o", "many"]).ok();
+    assert!(world.entries().is_empty(), "{:?}", world.entries());
+    assert_eq!(step(&world, &["abort", "-o", "many"]).code, Some(75));
 }
 
 #[test]
@@ -222,9 +265,15 @@ fn row_in_two_ranges_fails_the_proof_and_keeps_all() {
     let ran = commit(&world, "many");
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stderr.contains("1 id came twice"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("run `overmind-export begin` again with --restart"), "{ran:?}");
     let status = step(&world, &["status", "-o", "many"]).ok();
     assert!(status.stdout.starts_with("2 of 2 ranges finished"), "{}", status.stdout);
     assert_eq!(world.entries(), [".many.partial"]);
+    // The hint leads out of it.
+    begin(&world, "many", 2, &["--restart"]).ok();
+    for range in ["1/2", "2/2"] {
+        assert!(!part(&world, "many", range).ok().stderr.contains("finished before"));
+    }
 }
 
 #[test]

@@ -51,7 +51,9 @@ impl Shared {
     fn start(&self, range: u32) -> RangeStart {
         let begun = BegunOutput::find(&Location::from(self.target())).unwrap().unwrap();
         let layout = PartLayout::default();
-        begun.start(&WantedRange { plan: "p".to_owned(), range, layout }).unwrap()
+        let pages = (u64::from(range), u64::from(range));
+        let wanted = WantedRange { plan: "p".to_owned(), range, pages, rows: 1, layout };
+        begun.start(&wanted, &std::env::temp_dir()).unwrap()
     }
 
     /// Writes the range of one page and one row. Returns whether it counts.

@@ -6,11 +6,11 @@
 use super::{
     clear_and_release,
     commit::BegunCommit,
-    control::inside,
+    control::{control_folder, inside},
     kept,
-    names::{PLAN, is_commit_name, is_upload_name},
+    names::{HEADER, PLAN, is_commit_name, is_range_name, is_upload_name},
     pending::{StagedPrefix, drop_all_pending, drop_upload},
-    plan_prefix::{PlanPrefix, control_folders, staged_ranges},
+    plan_prefix::{PlanPrefix, control_folders, range_ids, staged_ranges},
     prefix::Prefix,
     put::{Condition, replaced},
 };
@@ -18,7 +18,6 @@ use crate::{
     destination::{FINISHED_NOW, FoundRange, OutputRequest, PlanStart, RangeRecord, fs::not_open},
     error::{Error, Result},
     location::{Location, Remote},
-    proof::Digest,
     record::{manifest::Manifest, place},
 };
 
@@ -92,24 +91,13 @@ impl Prefix {
         let Some(range) = ranges.iter().find(|range| range.record == *record) else {
             return Ok(Some("its record was replaced".to_owned()));
         };
-        if let Some(kept) =
-            record.parts.iter().find(|kept| kept.part.digest.parse::<Digest>().is_err())
-        {
-            return Ok(Some(format!("no worker wrote the record of its part {}", kept.part.path)));
-        }
-        let visible =
-            self.places.target.heads(record.parts.iter().map(|it| it.part.path.clone()))?;
-        if let Some((path, _)) = visible.iter().find(|(_, meta)| meta.is_some()) {
-            return Ok(Some(format!("its part {path} was completed by another program")));
-        }
         let pending: Vec<_> = range.pending().collect();
-        let (control, temp_dir) = (self.places.control.clone(), self.temp_dir.clone());
-        let width = self.places.layout.width();
-        let parts = record.parts.len();
-        let ids = kept::fetch_ids(&control, &temp_dir, &mut record.parts, width)?;
-        if record.parts.len() != parts {
-            return Ok(Some("the ids of its parts were changed".to_owned()));
-        }
+        let (target, control) = (&self.places.target, &self.places.control);
+        let reading = (self.places.layout.width(), &*self.temp_dir);
+        let ids = match range_ids(target, control, record, reading)? {
+            Ok(ids) => ids,
+            Err(why) => return Ok(Some(why)),
+        };
         let staged = self.staged()?;
         staged.pending.extend(pending.into_iter().map(|part| (part.kept.part.path.clone(), part)));
         staged.ids.extend(ids);
@@ -163,8 +151,15 @@ pub(crate) fn abort_plan(
             source: None,
         });
     }
+    let mut has_rest = false;
     if PlanPrefix::find(location, target)?.is_none() {
-        return Ok(false);
+        // An abort that was killed removes the plan first. A plain export may have begun since, which has a header.
+        let names = control_folder(target, wanted.record.as_ref(), None)?.names()?;
+        let is_plain = names.iter().any(|name| name == HEADER);
+        has_rest = !is_plain && names.iter().any(|name| is_range_name(name));
+        if !has_rest {
+            return Ok(false);
+        }
     }
     let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
     let mut prefix = Prefix::probe(location, target, &wanted, false)?;
@@ -182,5 +177,5 @@ pub(crate) fn abort_plan(
     uploads.map(|name| drop_upload(target, &control, name)).fold(Ok(()), Result::and)?;
     drop_all_pending(target, &control, &names)?;
     clear_and_release(&control, lock)?;
-    Ok(had_plan)
+    Ok(had_plan || has_rest)
 }

@@ -59,7 +59,7 @@ pub(super) fn range_name(range: u32, attempt: u32, plan: &str) -> String {
 }
 
 /// Whether a worker gives this name to the record of a range.
-fn is_range_name(name: &str) -> bool {
+pub(super) fn is_range_name(name: &str) -> bool {
     let stem = name.strip_prefix("range-").and_then(|rest| rest.strip_suffix(".state"));
     let mut parts = stem.into_iter().flat_map(|stem| stem.split('-'));
     let (range, attempt, plan) = (parts.next(), parts.next(), parts.next());

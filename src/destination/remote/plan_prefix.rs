@@ -11,11 +11,15 @@
 //! A part has the number of its range in its name, and then its number in the range, so that names sort like the rows. All
 //! uploads of a worker stay open: only a commit completes them, and only those that the records name.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::{
     completion::StagedUpload,
     control::{inside, next_to},
+    kept,
     lock::LeaseWatch,
     names::{PLAN, journal_name, range_name},
     pending::{PendingPart, StagedPrefix, drop_pending, ids_name, is_expired, json, pending_name},
@@ -25,6 +29,7 @@ use crate::{
     destination::{FoundRange, KeptPart, PartFile, RangeRecord, WantedRange, fs::not_open},
     error::{Error, Result},
     location::{Listing, Location, Remote},
+    proof::Digest,
     record::layout::{PartLayout, joined},
 };
 
@@ -116,6 +121,18 @@ impl PlanPrefix {
         Ok(found.collect())
     }
 
+    /// Returns why a commit would refuse the parts of a record. Downloads their ids.
+    pub(in crate::destination) fn problem(
+        &self,
+        record: &RangeRecord,
+        width: usize,
+        temp_dir: &Path,
+    ) -> Result<Option<String>> {
+        let mut record = record.clone();
+        let ids = range_ids(&self.target, &self.control, &mut record, (width, temp_dir))?;
+        Ok(ids.err())
+    }
+
     /// Marks a worker. The listing that comes next shows what time it is in the store.
     pub(in crate::destination) fn announce(&self, token: &str) -> Result<()> {
         self.control.child(&run_name(token)).write(b"").map_err(|error| self.explain(error))
@@ -171,6 +188,30 @@ pub(super) fn staged_ranges(
     let read = control.reads(names.cloned())?;
     let parse = |(name, json): (String, Vec<u8>)| StagedRange::parse(&json, &name, layout.width());
     Ok(read.into_iter().filter_map(parse).collect())
+}
+
+/// Checks the parts of a record, and downloads their ids into a folder that the caller keeps. The inner error says why the
+/// parts cannot be used.
+pub(super) fn range_ids(
+    target: &Remote,
+    control: &Remote,
+    record: &mut RangeRecord,
+    (width, temp_dir): (usize, &Path),
+) -> Result<std::result::Result<Option<TempDir>, String>> {
+    let mut parts = record.parts.iter().map(|kept| &kept.part);
+    if let Some(part) = parts.find(|part| part.digest.parse::<Digest>().is_err()) {
+        return Ok(Err(format!("no worker wrote the record of its part {}", part.path)));
+    }
+    let visible = target.heads(record.parts.iter().map(|it| it.part.path.clone()))?;
+    if let Some((path, _)) = visible.iter().find(|(_, meta)| meta.is_some()) {
+        return Ok(Err(format!("its part {path} was completed by another program")));
+    }
+    let parts = record.parts.len();
+    let ids = kept::fetch_ids(control, temp_dir, &mut record.parts, width)?;
+    Ok(match record.parts.len() == parts {
+        true => Ok(ids),
+        false => Err("the ids of its parts were changed".to_owned()),
+    })
 }
 
 fn run_name(token: &str) -> String {
@@ -238,8 +279,9 @@ impl RangeUploads {
     ) -> Result<bool> {
         let upload =
             |kept: &KeptPart| Some(self.staged.pending.get(&kept.part.path)?.upload.clone());
-        let uploads = self.kept.iter().map(upload).collect::<Option<_>>().ok_or_else(not_open)?;
-        let record = RangeRecord {
+        let uploads: Vec<StagedUpload> =
+            self.kept.iter().map(upload).collect::<Option<_>>().ok_or_else(not_open)?;
+        let mut record = RangeRecord {
             plan: self.wanted.plan.clone(),
             range: self.wanted.range,
             attempt: self.attempt,
@@ -249,22 +291,32 @@ impl RangeUploads {
             first_order,
             parts: self.kept.clone(),
         };
-        let name = range_name(record.range, record.attempt, &record.plan);
-        let json = json(&StagedRange { record, uploads })?;
-        if !self.plan.is_current()? {
-            let ended = self.plan.ended();
-            self.discard();
-            return Err(ended);
+        let width = self.wanted.layout.width();
+        loop {
+            let name = range_name(record.range, record.attempt, &record.plan);
+            let json = json(&StagedRange { record: record.clone(), uploads: uploads.clone() })?;
+            if !self.plan.is_current()? {
+                let ended = self.plan.ended();
+                self.discard();
+                return Err(ended);
+            }
+            let place = self.plan.control.child(&name);
+            let created = place.create(&json);
+            // The stored object decides, not the answer: it can be that of a put that was sent twice.
+            let is_own = created.and_then(|_| place.holds(&json));
+            if is_own.map_err(|error| self.plan.explain(error))? {
+                return Ok(true);
+            }
+            // Only a record of this range shows that another worker was first.
+            let found = place.read_control().map_err(|error| self.plan.explain(error))?;
+            let found = found.and_then(|json| StagedRange::parse(&json, &name, width));
+            if found.is_some_and(|found| self.wanted.is_recorded_by(&found.record)) {
+                self.discard();
+                return Ok(false);
+            }
+            let given = self.plan.location.to_path();
+            record.attempt = self.wanted.next_attempt(record.attempt, self.attempt, given)?;
         }
-        let place = self.plan.control.child(&name);
-        let created = place.create(&json);
-        // The stored object decides, not the answer: it can be that of a put that was sent twice.
-        let is_own = created.and_then(|_| place.holds(&json));
-        if !is_own.map_err(|error| self.plan.explain(error))? {
-            self.discard();
-            return Ok(false);
-        }
-        Ok(true)
     }
 
     pub(in crate::destination) fn parts(&self) -> &[KeptPart] {

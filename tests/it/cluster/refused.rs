@@ -201,7 +201,7 @@ fn changed_count_stops_a_part() {
     insta::assert_snapshot!(part(&world, "many", "2/4").told(&world), @"
     exit 65
     error: the dataset changed during the export: the plan has 1,000 rows, and page 9 says 1,001
-      hint: nothing was published; export again when the dataset no longer changes, or give --ordering id if the API's default order is not stable
+      hint: nothing was published: run `overmind-export begin` again with --restart when the dataset no longer changes, and with --ordering id if the API's default order is not stable
     ");
     world.server.replace(vec![Dataset::generated(10, 7).with_id(ID)]);
     let ran = part(&world, "many", "4/4");

@@ -200,6 +200,44 @@ fn straggler_makes_nothing_visible() {
 }
 
 #[test]
+fn abort_killed_at_any_step_is_repeated() {
+    let table = ["DELETE /bucket/_rows.partial/plan.state", "DELETE /bucket/_rows.partial/range-"];
+    side_by_side(table, |request| {
+        let lake = Lake::new();
+        lake.begin(2, &[]).ok();
+        lake.part("1/2").ok();
+        lake.kill_at(&["abort", "-o", OUTPUT], request, 1);
+        lake.step(&["abort", "-o", OUTPUT]).ok();
+        assert_eq!(lake.objects(), (Vec::new(), Vec::new()), "{request}");
+        assert_eq!(lake.store.open_uploads(), 0, "{request}");
+    });
+}
+
+#[test]
+fn changed_ids_are_written_again() {
+    let lake = Lake::new();
+    lake.begin(2, &[]).ok();
+    for range in ["1/2", "2/2"] {
+        lake.part(range).ok();
+    }
+    let keys = lake.store.keys();
+    let ids = keys.iter().find(|key| key.contains("_rows.partial/ids-0000200001-")).unwrap();
+    let path = lake.store.path(ids);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, vec![0; bytes.len()]).unwrap();
+    assert_eq!(lake.commit().code, Some(65));
+    assert!(lake.part("1/2").ok().stderr.contains("finished before"));
+    assert!(!lake.part("2/2").ok().stderr.contains("finished before"));
+    // An invalid record does not count as a finished range.
+    let record = lake.store.keys().into_iter().find(|key| key.contains("/range-00002-1-")).unwrap();
+    std::fs::write(lake.store.path(&record), "{").unwrap();
+    assert!(!lake.part("2/2").ok().stderr.contains("finished"));
+    assert!(lake.part("2/2").ok().stderr.contains("finished before"));
+    lake.commit().ok();
+    lake.is_published();
+}
+
+#[test]
 fn two_workers_of_a_range_leave_one() {
     let lake = Lake::new();
     lake.begin(2, &[]).ok();
