@@ -129,6 +129,11 @@ impl ShownPin {
 impl SchemaArgs {
     /// Returns the exit code.
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
+        let is_text = |path: &&NestPath| self.text.iter().any(|text| path.is_within(text));
+        if let Some(path) = self.nest.iter().find(is_text) {
+            let why = "`text` keeps it JSON text: leave out one of the two";
+            return Err(Error::invalid("path of `nest`", path.to_string(), why));
+        }
         let what = match (&self.accept, &self.what) {
             (Some(job), _) => return self.accept(job, global),
             (None, Some(what)) => what,
