@@ -79,11 +79,10 @@ def test_killed_worker_changes_nothing(lake):
     output, dataset, api = lake
     oe.cluster.begin(dataset, output, 2, rows_per_file=100, page_size=10, **api)
     code = f"import overmind_export as oe; print(1, flush=True); oe.cluster.part({output!r}, 0, progress=False, **{api!r})"
-    killed = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert killed.stdout is not None
-    killed.stdout.readline()
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        killed.stdout.readline()
+        os.kill(killed.pid, signal.SIGKILL)
     for index in (0, 1):
         write(output, index, api)
     assert oe.cluster.commit(output, progress=False, **api).completeness == "proven"

@@ -66,7 +66,7 @@ def test_rows_are_read_whole_and_by_column(folder: Path, name: str) -> None:
     assert "float64" in html and "JSON text" in html and "2026-01-01T00:00:00.250000Z" in html
     assert "<td>0.3333333333333333</td>" in html
     assert "list of int64" in html and "list of JSON text" in html and ">[1, null]<" in html
-    assert rows._inner.head(2)[1][-4:] == [[1, None], ["0000", ""], ["2026-01-01T00:00:00.250000Z"], ['{"a":1}', None, '"x"']]
+    assert rows._inner.head(2)[1][-4:] == [[1, None], ["7716", ""], ["2026-01-01T00:00:00.250000Z"], ['{"a":1}', None, '"x"']]
 
 
 @pytest.mark.consumer("pandas", "pyarrow")

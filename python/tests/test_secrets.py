@@ -65,7 +65,7 @@ def test_every_class_pickles_or_refuses(tmp_path: Path, demo: oe.Demo) -> None:
     made = objects(tmp_path, demo)
     classes = {name for name in oe.__all__ if inspect.isclass(getattr(oe, name))}
     begin = "begin it in the process that reads it"
-    refusing = {"Stream": begin, "AsyncStream": begin, "Demo": "pass its url"}
+    refusing = {"Stream": begin, "AsyncStream": begin, "Demo": "pass its url", "Report": "save it"}
     assert classes - ONLY_TYPES == set(made) | set(refusing)
     for name, one in made.items():
         assert type(one) is getattr(oe, name)
@@ -81,7 +81,7 @@ def test_every_class_pickles_or_refuses(tmp_path: Path, demo: oe.Demo) -> None:
         assert repr(copy.deepcopy(one)) == repr(copy.copy(one)) == repr(one)
     stream = oe.stream(demo.dataset, base_url=demo.url, api_key=KEY)
     later = oe.AsyncClient(base_url=demo.url, api_key=KEY).stream(demo.dataset)
-    for one in (stream, later, demo):
+    for one in (stream, later, demo, oe.report(tmp_path / "out")):
         hint = refusing[type(one).__name__]
         for refused in (pickle.dumps, copy.copy, copy.deepcopy):
             with pytest.raises(TypeError, match=f"cannot be pickled: {hint}"):

@@ -127,7 +127,8 @@ impl Directory {
 
     pub(super) fn settle(&mut self, header: &Header) -> Result<()> {
         self.confirm()?;
-        let gathered = self.gathered.take().unwrap_or_default();
+        // A commit that fails from now on keeps everything, too.
+        let gathered = self.gathered.replace(Vec::new()).unwrap_or_default();
         let staged = self.staged()?;
         let root = staged.root.path().to_owned();
         let names: BTreeSet<&str> = gathered.iter().map(|part| part.path.as_str()).collect();
@@ -149,8 +150,6 @@ impl Directory {
         step()?;
         staged.journal = Some(Journal::create(&staged.root, header)?);
         staged.root.sync().map_err(Error::io("sync", root))?;
-        // A commit that fails from now on keeps everything, too.
-        self.gathered = Some(Vec::new());
         Ok(())
     }
 

@@ -33,6 +33,7 @@ mod remote;
 mod remote;
 mod resumable;
 mod staged;
+mod stopper;
 mod synced;
 #[cfg(test)]
 mod tests;
@@ -56,7 +57,8 @@ pub(crate) use self::{
     preflight::is_preflight,
     range_record::{FoundRange, MOST_RANGES, PlanStart, RangeRecord, WantedRange},
     ranges::{BegunOutput, RangeAttempt, RangeStart, abort_plan, finish_begun},
-    resumable::{Resumable, resumable},
+    resumable::Resumable,
+    stopper::Stopper,
 };
 use crate::{
     error::{Error, Result, causes},
@@ -437,37 +439,20 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     Folder::open(folder).ok()?.free_bytes()
 }
 
+/// Returns what a run with this header would keep of an interrupted export to the same directory. Changes nothing.
+///
+/// # Errors
+/// [`Error::Output`] when the parts were written with another plan.
+pub(crate) fn resumable(wanted: &OutputRequest, header: &Header) -> Result<Option<Resumable>> {
+    let Target::Directory(target) = &wanted.target else { return Ok(None) };
+    match target.as_remote() {
+        Some(remote) => remote::resumable(remote, wanted, header),
+        None => directory::resumable(&target.to_path(), wanted, header),
+    }
+}
+
 fn not_a_file() -> Error {
     Error::Internal("a directory is not one file".to_owned())
-}
-
-/// Stops a destination from another thread; see [`Destination::stopper`]. Does nothing for local outputs,
-/// where no call blocks for long.
-#[derive(Debug)]
-pub(crate) struct Stopper {
-    watch: Option<remote::LeaseWatch>,
-}
-
-impl Stopper {
-    /// Cancels the requests in flight to a store, because the run is stopped.
-    pub(crate) fn stop(&self) {
-        if let Some(watch) = &self.watch {
-            watch.stop();
-        }
-    }
-
-    /// Whether the destination holds a lock that outlives this process unless it is released.
-    pub(crate) fn has_lock(&self) -> bool {
-        self.watch.is_some()
-    }
-
-    /// Waits until the lock is lost, and returns the error. Never completes for a local output.
-    pub(crate) async fn lost(&self) -> Error {
-        if let Some(watch) = &self.watch {
-            return watch.lost().await;
-        }
-        std::future::pending().await
-    }
 }
 
 /// Name of the folder below a prefix for the control objects of a run that was given `record`, and of the one in the

@@ -1,12 +1,9 @@
-//! What a run would keep of an interrupted export to the same output, for a dry run. Changes nothing.
+//! What a run would keep of an interrupted export to the same output, for a dry run.
 
 use std::path::PathBuf;
 
-use super::{Header, KeptPart, OutputRequest, directory, remote};
-use crate::{
-    error::{Error, Result},
-    location::Target,
-};
+use super::KeptPart;
+use crate::error::Error;
 
 /// The finished parts of an interrupted export that this run would keep, if they are intact.
 #[derive(Debug, Clone, Copy)]
@@ -23,18 +20,6 @@ impl Resumable {
             let rows_read = before.saturating_add(part.rows_read);
             Some(Self { rows_read, last_page: part.last_page })
         })
-    }
-}
-
-/// Returns what a run with this header would keep of an interrupted export to the same directory. Changes nothing.
-///
-/// # Errors
-/// [`Error::Output`] when the parts were written with another plan.
-pub(crate) fn resumable(wanted: &OutputRequest, header: &Header) -> Result<Option<Resumable>> {
-    let Target::Directory(target) = &wanted.target else { return Ok(None) };
-    match target.as_remote() {
-        Some(remote) => remote::resumable(remote, wanted, header),
-        None => directory::resumable(&target.to_path(), wanted, header),
     }
 }
 

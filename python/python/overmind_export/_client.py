@@ -214,8 +214,9 @@ def _lazy(types: dict[str, str], begin: Any) -> polars.LazyFrame:
 
     def dtype(kind: str) -> polars.DataType:
         """Returns the type of a column. The name of a type of lists is that of its elements and brackets."""
-        plain = known.get(kind.removesuffix("[]"), pl.String())
-        return pl.List(plain) if kind.endswith("[]") else plain
+        plain: polars.DataType = known.get(kind.removesuffix("[]"), pl.String())
+        lists: polars.DataType = pl.List(plain)
+        return lists if kind.endswith("[]") else plain
 
     schema = {name: dtype(kind) for name, kind in types.items()}
 
