@@ -601,7 +601,7 @@ fn mistakes_in_a_schema_are_refused() {
     insta::assert_snapshot!(told, @r#"
     error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct
     error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a `type`, a string
-    error: "inptu" is not a valid column in a schema: the columns are id, order, persona, input, expected_output, tags, additional_properties
+    error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
     error: "int" is not a valid type in a schema: the column id has the type string
     error: "timestamp" is not a valid type in a schema: the column order has the type int
     error: "columns" is not a valid schema: it is not JSON: give the output of `overmind-export schema`: expected value at line 1 column 1
