@@ -16,9 +16,6 @@ use super::{
 pub(super) const MOST_KEYS: usize = 512;
 /// Most nodes of the tree of a column. Bounds memory, when objects in objects are used as maps.
 const MOST_NODES: usize = 1 << 16;
-/// Most nodes that a row adds. More are not read, and the column is JSON text: the tree is too large even if some of
-/// them are dropped later.
-const MOST_ADDED: usize = 2 * MOST_NODES;
 /// From this number of members on, an index finds them.
 const INDEXED: usize = 16;
 /// A longer name is data.
@@ -139,7 +136,6 @@ impl InferredColumn {
             scan.value(&mut self.root, 0)?;
         }
         scan.cursor.end()?;
-        self.is_overfull |= scan.added > MOST_ADDED;
         self.nodes += scan.added;
         self.bound();
         Ok(())
@@ -282,7 +278,7 @@ impl RowScan<'_> {
                 if depth == DEPTH {
                     node.see(Sight::Deep, row);
                     self.cursor.skip()?;
-                } else if !is_array && node.has_too_many || self.added > MOST_ADDED {
+                } else if !is_array && node.has_too_many {
                     // Nothing in it changes what is known.
                     self.cursor.skip()?;
                 } else if is_array {

@@ -434,7 +434,7 @@ fn given_schema_needs_one_pass() {
             &["--schema", "schema.json", "--nest", ".input"],
             "--schema gives the types of all JSON columns",
         ),
-        (&["--schema", "found/part-00000.parquet"], "cannot read found/part-00000.parquet"),
+        (&["--schema", "found/part-00000.parquet"], "is not a valid schema: it is an export"),
     ] {
         let ran = world.export(&[&["-o", "x/"], options].concat());
         assert!(ran.stderr.contains(why), "{options:?} {ran:?}");

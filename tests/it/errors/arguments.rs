@@ -363,7 +363,7 @@ fn unknown_command_or_option_is_refused() {
     exit 2
     error: unrecognized subcommand 'exprot'
 
-      tip: some similar subcommands exist: 'report', 'export'
+      tip: some similar subcommands exist: 'part', 'report', 'export'
 
     Usage: overmind-export [OPTIONS] <COMMAND>
 
