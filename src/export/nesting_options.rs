@@ -1,7 +1,7 @@
 //! Which JSON columns become nested, and where the caller decides about their types.
 
 use crate::{
-    batch::{BatchColumn, ColumnType},
+    batch::{BatchColumn, Column, ColumnType},
     error::{Error, Result},
     nested::{NestPath, NestRules, NestedField, NestedType, RESCUED},
     sink::{Encoding, JsonColumns},
@@ -107,6 +107,7 @@ pub(crate) fn chosen_form(
         }
         let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
         require_other_names(columns)?;
+        check_names(types, columns)?;
         let given = given_types(types, &json)?;
         return Ok((encoding, Some(TypeChoice::Given(given))));
     }
@@ -128,21 +129,30 @@ pub(crate) fn chosen_form(
         return Ok((form.unwrap_or(encoding), None));
     }
     require_other_names(columns)?;
-    let paths = |texts: &[String]| {
+    let paths = |option: &'static str, texts: &[String]| {
         let path = |text: &String| {
-            let path: NestPath = text.parse()?;
+            let parsed = text.parse::<NestPath>();
+            let path = parsed.map_err(|error| match error {
+                Error::Invalid { value, why, .. } => Error::Invalid { what: option, value, why },
+                other => other,
+            })?;
             match json.contains(&path.column()) && form(path.column()) == JsonColumns::Nested {
                 true => Ok(path),
                 false => {
                     let names = json.iter().filter(|it| form(it) == JsonColumns::Nested);
                     let names = names.copied().collect::<Vec<_>>().join(", ");
-                    Err(Error::invalid("path", text, format!("the nested columns are {names}")))
+                    Err(Error::invalid(option, text, format!("the nested columns are {names}")))
                 }
             }
         };
         texts.iter().map(path).collect::<Result<Vec<_>>>()
     };
-    let (nest, mut text) = (paths(&asked.nest)?, paths(&asked.text)?);
+    let nest = paths("path of `nest`", &asked.nest)?;
+    let mut text = paths("path of `text`", &asked.text)?;
+    if let Some(path) = nest.iter().find(|path| text.iter().any(|text| path.is_within(text))) {
+        let why = "`text` keeps it JSON text: leave out one of the two";
+        return Err(Error::invalid("path of `nest`", path.to_string(), why));
+    }
     let as_text = json.iter().filter(|name| form(name) == JsonColumns::Text);
     text.extend(as_text.map(|name| NestPath::of_column(name)));
     let most_columns = match asked.max_columns {
@@ -151,6 +161,11 @@ pub(crate) fn chosen_form(
         }
         most => most.unwrap_or(NestRules::MOST_COLUMNS),
     };
+    let of_output = columns.len() + usize::from(asked.rescue);
+    if most_columns < of_output {
+        let why = format!("the output has {of_output} columns, and each needs one");
+        return Err(Error::invalid("number of columns", most_columns.to_string(), why));
+    }
     let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
     let rules = NestRules { nest, text, most_columns };
     Ok((encoding, Some(TypeChoice::Found(rules))))
@@ -167,6 +182,25 @@ fn given_types(types: &[NestedField], json: &[&str]) -> Result<Vec<NestedField>>
         }
     };
     json.iter().map(column).collect()
+}
+
+/// Refuses types of columns that no row has, and other types of columns that hold no JSON.
+fn check_names(types: &[NestedField], columns: &[BatchColumn]) -> Result<()> {
+    for field in types.iter().filter(|field| field.name != RESCUED) {
+        let own = columns.iter().find(|it| it.column.name() == field.name);
+        // A column that the output leaves out can have a type.
+        let left_out = || field.name.parse::<Column>().ok().map(Column::column_type);
+        let Some(own) = own.map(|it| it.column.column_type()).or_else(left_out) else {
+            let names = columns.iter().map(|it| it.column.name()).collect::<Vec<_>>().join(", ");
+            let why = format!("the columns are {names}");
+            return Err(Error::invalid("column in a schema", &*field.name, why));
+        };
+        if own != ColumnType::Json && own.name() != field.kind.name() {
+            let why = format!("the column {} has the type {own}", field.name);
+            return Err(Error::invalid("type in a schema", field.kind.name(), why));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a column with the name of the column for values that do not fit, also if the case differs.

@@ -330,6 +330,11 @@ impl RowScan<'_> {
                     })
                 }
             };
+            if node.members.len() > MOST_KEYS {
+                // The rest of the object changes nothing, and would need memory for each name.
+                node.bound();
+                return self.skip_members();
+            }
             guess = place + 1;
             let objects = node.objects;
             let Some(member) = node.members.get_mut(place) else { return Err(MalformedJson) };
@@ -343,6 +348,16 @@ impl RowScan<'_> {
             self.value(&mut member.node, depth)?;
         }
         node.bound();
+        Ok(())
+    }
+
+    /// Reads the value of a name, and the rest of the object.
+    fn skip_members(&mut self) -> Read<()> {
+        self.cursor.skip()?;
+        while self.cursor.has_more()? {
+            self.cursor.key()?;
+            self.cursor.skip()?;
+        }
         Ok(())
     }
 }
@@ -361,4 +376,29 @@ fn looks_like_id(name: &str) -> bool {
         || name.contains('@')
         || digits == length && length > 0
         || length >= 8 && digits * 3 >= length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_does_not_grow_with_the_row() {
+        let object = |count: usize, value: &str| {
+            let members = (0..count).map(|n| format!("\"k{n}\":{value}"));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+        };
+        let mut column = InferredColumn::default();
+        column.add(&object(100_000, "1"), 1).unwrap();
+        assert_eq!(column.root.members.len(), MOST_KEYS + 1);
+        assert!(column.root.members.capacity() < 4 * MOST_KEYS);
+        assert!(column.root.has_too_many && !column.is_overfull);
+        // What follows is read, too.
+        assert!(column.add("{\"k\":1", 2).is_err());
+        let broken = object(1_000, "1").replace("\"k900\":1", "\"k900\":x");
+        assert!(InferredColumn::default().add(&broken, 1).is_err());
+        let mut column = InferredColumn::default();
+        column.add(&object(400, &object(400, "1")), 1).unwrap();
+        assert!(column.is_overfull && column.root.members.is_empty());
+    }
 }

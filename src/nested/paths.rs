@@ -29,6 +29,11 @@ impl NestPath {
         }
     }
 
+    /// Whether all nodes of the path are nodes of the other path, or below them.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
     /// Returns the path with another step at its end.
     pub(super) fn below(&self, step: NestStep) -> Self {
         let mut path = self.clone();
@@ -68,6 +73,11 @@ impl FromStr for NestPath {
                 let after = rest.strip_prefix('.').ok_or_else(wrong)?;
                 let end = after.find(['.', '[']).unwrap_or(after.len());
                 let (name, after) = after.split_at(end);
+                if name.contains([',', ' ', '"']) {
+                    let why = "give each path with an option of its own, and a name with other characters as \
+                               [\"a b\"]";
+                    return Err(Error::invalid("path", text, why));
+                }
                 // As in jq, a bracket can follow the first dot.
                 if name.is_empty() && !(steps.is_empty() && after.starts_with("[\"")) {
                     return Err(wrong());
@@ -120,6 +130,10 @@ mod tests {
             assert_eq!(text.parse::<NestPath>().unwrap().to_string(), text);
         }
         assert_eq!(".input.a".parse::<NestPath>().unwrap().column(), "input");
+        for text in [".input.a,.tags", ".a b", ".\"a\""] {
+            let told = text.parse::<NestPath>().unwrap_err().to_string();
+            assert!(told.contains("give each path with an option of its own"), "{told}");
+        }
         for text in ["", "input", ".", "..a", ".a[", ".a[0]", ".[]", "[]", ".a[\"b\"", ".a."] {
             let told = text.parse::<NestPath>().unwrap_err().to_string();
             assert!(told.contains("is not a valid path: a path looks like"), "{told}");

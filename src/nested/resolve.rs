@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{
     infer::{InferredColumn, InferredNode, MOST_KEYS, Member, Sight},
     paths::{NestPath, NestStep},
-    types::{NO_VALUE, NestedField, NestedType},
+    types::{AS_ASKED, NO_VALUE, NestedField, NestedType},
 };
 
 /// What the caller decides about types.
@@ -118,7 +118,7 @@ struct Resolving<'a> {
 impl Resolving<'_> {
     fn kind(&mut self, node: &InferredNode) -> NestedType {
         if self.rules.text.contains(&self.path) {
-            return text("as asked for", None);
+            return text(AS_ASKED, None);
         }
         let first = |sights: &[Sight]| sights.iter().filter_map(|it| node.first(*it)).min();
         let mut kinds: Vec<(u64, &str)> = [

@@ -15,6 +15,8 @@ const WHY: &str = "overmind_export:why";
 pub(super) const NO_VALUE: &str = "no value";
 /// Why a column that given types do not name is JSON text.
 pub(super) const NOT_GIVEN: &str = "not in the schema";
+/// Why a node is JSON text that the caller wants so.
+pub(super) const AS_ASKED: &str = "as asked for";
 /// Name of the field in a list, as the Parquet format has it.
 const ELEMENT: &str = "element";
 
@@ -63,7 +65,17 @@ pub struct NestedField {
 }
 
 impl NestedField {
-    pub(crate) fn new(name: impl Into<String>, kind: NestedType) -> Self {
+    /// Returns the column, or the member, with this name and type.
+    ///
+    /// ```
+    /// use overmind_export::{NestedField, NestedType, NestingOptions};
+    ///
+    /// let topic = NestedField::new("topic", NestedType::String);
+    /// let tags = NestedField::new("tags", NestedType::Struct { fields: vec![topic] });
+    /// let nesting = NestingOptions { types: Some(vec![tags]), ..NestingOptions::default() };
+    /// assert_eq!(nesting.types.unwrap()[0].name, "tags");
+    /// ```
+    pub fn new(name: impl Into<String>, kind: NestedType) -> Self {
         Self { name: name.into(), kind }
     }
 
@@ -131,7 +143,7 @@ impl NestedType {
     }
 
     /// Returns the name, as in records.
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::String => "string",
             Self::Int => "int",

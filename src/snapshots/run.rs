@@ -12,6 +12,7 @@ use super::{
     series::{Series, SeriesState},
 };
 use crate::{
+    batch::ColumnType,
     client::Client,
     clock::text,
     config::{Job, Selection, Unchanged},
@@ -376,18 +377,14 @@ pub(super) fn plan(
     stamp: Stamp,
 ) -> Result<ExportPlan> {
     let defaults = ExportOptions::new(chosen.id, series.output(stamp));
-    let mut plan = ExportPlan::new(ExportOptions {
+    let mut options = ExportOptions {
         query: chosen.query.clone(),
         storage,
         format: job.format,
         compression: job.compression,
         parquet_encoding: job.parquet_encoding,
         json_columns: job.json_columns,
-        nesting: NestingOptions {
-            types: pinned.map(<[_]>::to_vec),
-            rescue: job.is_nested(),
-            ..NestingOptions::default()
-        },
+        nesting: NestingOptions { rescue: job.is_nested(), ..NestingOptions::default() },
         csv_bom: job.csv_bom,
         csv_safe: job.csv_safe,
         transform: job.transform.clone(),
@@ -399,7 +396,18 @@ pub(super) fn plan(
         max_passes: job.max_passes.unwrap_or(defaults.max_passes),
         temp_dir: job.temp_dir.clone(),
         ..defaults
-    })?;
+    };
+    if let Some(pinned) = pinned {
+        // A job can have other columns than at the time of the pin.
+        let columns = ExportPlan::new(options.clone())?;
+        let is_in = |field: &&NestedField| {
+            columns
+                .columns()
+                .any(|own| own.name() == field.name && own.column_type() == ColumnType::Json)
+        };
+        options.nesting.types = Some(pinned.iter().filter(is_in).cloned().collect());
+    }
+    let mut plan = ExportPlan::new(options)?;
     (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));
     plan.snapshot =
         Some(SnapshotOf { job: job.name.clone(), stamp, listed: chosen.listed.clone() });

@@ -434,7 +434,7 @@ fn given_schema_needs_one_pass() {
             &["--schema", "schema.json", "--nest", ".input"],
             "--schema gives the types of all JSON columns",
         ),
-        (&["--schema", "found/part-00000.parquet"], "cannot read found/part-00000.parquet"),
+        (&["--schema", "found/part-00000.parquet"], "is not a valid schema: it is an export"),
     ] {
         let ran = world.export(&[&["-o", "x/"], options].concat());
         assert!(ran.stderr.contains(why), "{options:?} {ran:?}");
@@ -575,4 +575,37 @@ fn split_has_nested_columns_of_given_types() {
     assert_eq!(refused.code, Some(2));
     let why = "--split needs the types of nested JSON columns: give --schema";
     assert!(refused.stderr.contains(why), "{}", refused.stderr);
+}
+
+#[test]
+fn mistakes_in_a_schema_are_refused() {
+    let world = world(conversations(1));
+    export(&world, &["-o", "rows.parquet"]);
+    let mut told = String::new();
+    for schema in [
+        r#"{"columns":[{"name":"input","type":"struct","fields":[{"name":"n","type":"strng"}]}]}"#,
+        r#"{"columns":[{"name":"input","kind":"int"}]}"#,
+        r#"{"columns":[{"name":"inptu","type":"int"}]}"#,
+        r#"{"columns":[{"name":"id","type":"int"},{"name":"tags","type":"json"}]}"#,
+        r#"{"columns":[{"name":"order","type":"timestamp"},{"name":"tags","type":"json"}]}"#,
+        "columns",
+    ] {
+        fs::write(world.path("s.json"), schema).unwrap();
+        let ran = world.export(&["-o", "x.parquet", "--schema", "s.json"]);
+        assert_eq!(ran.code, Some(2), "{schema} {ran:?}");
+        told += &ran.stderr;
+    }
+    let ran = world.export(&["-o", "x.parquet", "--schema", "rows.parquet"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    told += &ran.stderr;
+    insta::assert_snapshot!(told, @r#"
+    error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct
+    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a `type`, a string
+    error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
+    error: "int" is not a valid type in a schema: the column id has the type string
+    error: "timestamp" is not a valid type in a schema: the column order has the type int
+    error: "columns" is not a valid schema: it is not JSON: give the output of `overmind-export schema`: expected value at line 1 column 1
+    error: "rows.parquet" is not a valid schema: it is an export: give the output of `overmind-export schema` for it
+    "#);
+    assert!(!world.path("x.parquet").exists());
 }

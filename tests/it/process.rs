@@ -136,15 +136,15 @@ fn unread_files_are_not_called_damaged() {
         assert!(!told.contains("damaged"), "{told}");
     }
     let ran = limited(&world, "-n 4", "verify parquet");
-    assert_eq!(ran.stdout.matches("parquet: cannot read parquet/part-0000").count(), 3, "{ran:?}");
+    assert_eq!(ran.stdout.matches("parquet: cannot open parquet/part-0000").count(), 3, "{ran:?}");
     // Damage is worse, and both are named.
     fs::write(world.path("parquet/part-00001.parquet"), "PAR1").unwrap();
     let ran = limited(&world, "-n 4", "verify parquet");
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stdout.contains("part-00001.parquet: bytes 4, recorded"), "{ran:?}");
-    assert!(ran.stdout.contains("cannot read parquet/part-00002.parquet"), "{ran:?}");
+    assert!(ran.stdout.contains("cannot open parquet/part-00002.parquet"), "{ran:?}");
     let ran = limited(&world, "-n 4", "verify arrow parquet");
-    assert!(ran.stdout.contains("arrow: cannot read arrow/part-00000.arrow: "), "{ran:?}");
+    assert!(ran.stdout.contains("arrow: cannot open arrow/part-00000.arrow: "), "{ran:?}");
     assert!(ran.stderr.starts_with("error: 1 of 2 exports are damaged\n"), "{ran:?}");
 }
 

@@ -41,7 +41,7 @@ pub(super) fn section(changes: &ChangesSeen) -> Markup {
                 (fact("Unchanged", summary.unchanged, before))
             }
             (columns(changes))
-            @if different == 0 { p.empty { "The rows are equal." } }
+            @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
             @for row in &changes.rows { (changed(row)) }
             @if !changes.rows.is_empty() && (changes.rows.len() as u64) < different {
                 p.note { (grouped(changes.rows.len() as u64)) " of " (counted(different, "difference")) " are shown." }
@@ -74,6 +74,9 @@ fn columns(changes: &ChangesSeen) -> Markup {
         }
         @if !summary.before.only_here.is_empty() { p.note { "Only in the earlier export: " (only(&summary.before.only_here)) "." } }
         @if !summary.after.only_here.is_empty() { p.note { "Only in this export: " (only(&summary.after.only_here)) "." } }
+        @for (side, computed) in [("the earlier export", &summary.before.computed), ("this export", &summary.after.computed)] {
+            @if !computed.is_empty() { p.note { "Computed columns of " (side) ", which are not compared: " (line(computed.join(", "))) "." } }
+        }
     }
 }
 

@@ -5,6 +5,8 @@ pub(super) mod figures;
 pub(super) mod labels;
 pub(super) mod tree;
 
+use std::collections::BTreeSet;
+
 use arrow_array::RecordBatch;
 use twox_hash::XxHash3_128;
 
@@ -254,7 +256,15 @@ impl ColumnProfile {
             }
             (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
                 tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
-                labels(text, &mut |label| common.add(label)).map_err(|_| name())?;
+                // A row has a label once, however often it occurs in the row.
+                let mut of_row = BTreeSet::new();
+                labels(text, &mut |label| {
+                    if !of_row.contains(label) {
+                        of_row.insert(label.to_owned());
+                        common.add(label);
+                    }
+                })
+                .map_err(|_| name())?;
             }
             (ValueProfile::Number(range), CellValue::Int(int)) => {
                 range.integers = Some(wider(range.integers, *int));

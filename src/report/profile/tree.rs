@@ -2,7 +2,8 @@
 //! of conversations.
 //!
 //! A node counts values and rows. Trees of different rows join to the tree of all rows, in any order. An object with more
-//! than 512 different keys, or with a key of more than 64 bytes, is used as a map: what is below it is dropped.
+//! than 512 different keys is used as a map: the nodes below it are dropped, but turns are found there, too. Keys are cut
+//! after 64 bytes.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,7 @@ const MOST_KEYS: usize = 512;
 const MOST_NODES: usize = 1 << 14;
 /// From this number of keys on, an index finds them.
 const INDEXED: usize = 16;
-/// A longer key is data, in bytes.
+/// Longest key, in bytes. Longer ones with the same beginning count as one.
 const LONGEST_KEY: usize = 64;
 /// Deepest level that is looked at.
 const DEPTH: usize = 48;
@@ -121,6 +122,62 @@ impl TreeScan<'_, '_> {
         self.content.has_others |= text.bytes().any(|byte| byte.is_ascii_alphanumeric());
         Ok(())
     }
+
+    /// Looks for turns and content in a value that the tree has no node for.
+    fn look(&mut self, depth: usize) -> Result<(), MalformedJson> {
+        match self.cursor.kind()? {
+            JsonKind::Null => drop(self.cursor.scalar()?),
+            JsonKind::Bool | JsonKind::Number => {
+                self.cursor.scalar()?;
+                self.content.has_others = true;
+            }
+            JsonKind::String => self.content.bytes += content_of(self.cursor.string()?),
+            JsonKind::Array | JsonKind::Object if depth >= DEPTH => self.skip()?,
+            JsonKind::Array => {
+                self.cursor.enter();
+                while self.cursor.has_more()? {
+                    self.look(depth + 1)?;
+                }
+            }
+            JsonKind::Object => {
+                self.cursor.enter();
+                let mut turn = TurnMembers::default();
+                while self.cursor.has_more()? {
+                    let key = self.cursor.key()?;
+                    turn.see(&key, &self.cursor)?;
+                    self.look(depth + 1)?;
+                }
+                self.end_of_object(turn);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an object that is a turn.
+    fn end_of_object(&mut self, turn: TurnMembers<'_>) {
+        if let Some(role) = turn.role.filter(|_| turn.has_content) {
+            self.content.turns += 1;
+            (self.on_role)(&role.value().unwrap_or(role.text.into()));
+        }
+    }
+}
+
+/// The members that make an object a turn.
+#[derive(Default)]
+struct TurnMembers<'a> {
+    role: Option<RawString<'a>>,
+    has_content: bool,
+}
+
+impl<'a> TurnMembers<'a> {
+    /// Sees a key. The cursor is at its value.
+    fn see(&mut self, key: &RawString<'_>, cursor: &JsonCursor<'a>) -> Result<(), MalformedJson> {
+        if key.text == "role" && cursor.clone().kind()? == JsonKind::String {
+            self.role = Some(cursor.clone().string()?);
+        }
+        self.has_content |= CONTENTS.contains(&key.text);
+        Ok(())
+    }
 }
 
 impl JsonTree {
@@ -204,8 +261,7 @@ impl TreeNode {
                 let is_array = kind == JsonKind::Array;
                 self.see(if is_array { ValueKind::Array } else { ValueKind::Object });
                 if depth >= DEPTH {
-                    scan.skip()?;
-                    return Ok(());
+                    return scan.look(depth - DEPTH);
                 }
                 scan.cursor.enter();
                 if is_array {
@@ -228,23 +284,17 @@ impl TreeNode {
     }
 
     fn object(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
-        let (mut role, mut has_content, mut place) = (None, false, 0);
+        let (mut turn, mut place) = (TurnMembers::default(), 0);
         while scan.cursor.has_more()? {
             let key = scan.cursor.key()?;
-            if key.text == "role" && scan.cursor.kind()? == JsonKind::String {
-                role = Some(scan.cursor.clone().string()?);
-            }
-            has_content |= CONTENTS.contains(&key.text);
+            turn.see(&key, &scan.cursor)?;
             match self.member(key, scan, place) {
                 Some(member) => member.node.add(scan, depth + 1)?,
-                None => scan.skip()?,
+                None => scan.look(depth + 1)?,
             }
             place += 1;
         }
-        if let Some(role) = role.filter(|_| has_content) {
-            scan.content.turns += 1;
-            (scan.on_role)(&role.value().unwrap_or(role.text.into()));
-        }
+        scan.end_of_object(turn);
         Ok(())
     }
 
@@ -259,7 +309,11 @@ impl TreeNode {
         if self.is_map {
             return None;
         }
-        let name = key.value().unwrap_or(key.text.into());
+        let whole = key.value().unwrap_or(key.text.into());
+        let name = match whole.len() > LONGEST_KEY {
+            true => format!("{}…", &whole[..whole.floor_char_boundary(LONGEST_KEY)]).into(),
+            false => whole,
+        };
         let found = match self.members.get(place) {
             Some(member) if *member.name == *name => Some(place),
             _ => self.find(&name),
@@ -267,7 +321,7 @@ impl TreeNode {
         if let Some(found) = found {
             return self.members.get_mut(found);
         }
-        if name.len() > LONGEST_KEY || self.members.len() >= MOST_KEYS {
+        if self.members.len() >= MOST_KEYS {
             self.clear();
             self.is_map = true;
             return None;
@@ -431,6 +485,25 @@ mod tests {
         let full = tree(&rows, 1);
         assert!(full.is_overfull);
         assert_eq!(shown(&full), [" 100/100 object 100"]);
+    }
+
+    #[test]
+    fn long_keys_are_cut() {
+        let key = "é".repeat(40);
+        let text = format!(r#"{{"{key}":{{"role":"user","content":"hi"}}}}"#);
+        let cut = format!(".{}…", "é".repeat(32));
+        assert!(shown(&tree(&[&text], 1)).iter().any(|line| line.contains(&cut)));
+    }
+
+    #[test]
+    fn turns_are_found_where_the_tree_has_no_nodes() {
+        let mut tree = JsonTree::default();
+        for row in 1..=600 {
+            let text = format!(r#"{{"k{row}":[{{"role":"user","content":"hi"}}]}}"#);
+            let content = tree.add(&text, row, &mut |_| ()).unwrap();
+            assert_eq!((content.turns, content.bytes), (1, 6), "{row}");
+        }
+        assert!(tree.root.is_map);
     }
 
     #[test]

@@ -124,6 +124,9 @@ fn invalid_output_or_format_is_refused() {
         "export ID -o out/ --json-columns nested --nest tags",
         "export ID -o out/ --json-columns nested,tags=text --nest .tags.a",
         "export ID -o out/ --json-columns nested --max-columns 0",
+        "export ID -o out/ --json-columns nested --max-columns 3",
+        "export ID -o out/ --json-columns nested --text .input,.tags",
+        "export ID -o out/ --json-columns nested --nest .tags.a --text .tags",
         "export ID -o rows.jsonl --csv-bom",
         "export ID -o out/ --csv-safe",
         "export ID -o - --csv-safe",
@@ -259,17 +262,29 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o out/ --json-columns nested --nest tags
     exit 2
-    error: "tags" is not a valid path: a path looks like .input.messages[].content or .tags["a b"]
+    error: "tags" is not a valid path of --nest: a path looks like .input.messages[].content or .tags["a b"]
 
     $ overmind-export export ID -o out/ --json-columns nested,tags=text --nest .tags.a
     exit 2
-    error: ".tags.a" is not a valid path: the nested columns are input, expected_output, additional_properties
+    error: ".tags.a" is not a valid path of --nest: the nested columns are input, expected_output, additional_properties
 
     $ overmind-export export ID -o out/ --json-columns nested --max-columns 0
     exit 2
     error: invalid value '0' for '--max-columns <N>': it must be at least 1
 
     For more information, try '--help'.
+
+    $ overmind-export export ID -o out/ --json-columns nested --max-columns 3
+    exit 2
+    error: "3" is not a valid number of columns: the output has 7 columns, and each needs one
+
+    $ overmind-export export ID -o out/ --json-columns nested --text .input,.tags
+    exit 2
+    error: ".input,.tags" is not a valid path of --text: give each path with an option of its own, and a name with other characters as ["a b"]
+
+    $ overmind-export export ID -o out/ --json-columns nested --nest .tags.a --text .tags
+    exit 2
+    error: ".tags.a" is not a valid path of --nest: --text keeps it JSON text: leave out one of the two
 
     $ overmind-export export ID -o rows.jsonl --csv-bom
     exit 2
@@ -348,7 +363,7 @@ fn unknown_command_or_option_is_refused() {
     exit 2
     error: unrecognized subcommand 'exprot'
 
-      tip: some similar subcommands exist: 'report', 'export'
+      tip: some similar subcommands exist: 'part', 'report', 'export'
 
     Usage: overmind-export [OPTIONS] <COMMAND>
 
