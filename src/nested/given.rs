@@ -78,7 +78,7 @@ fn unreadable(part: &Value, why: String) -> Error {
 /// Returns the name of a column or of a member.
 fn read_name(field: &Value, place: impl Fn() -> String) -> Result<&str> {
     let name = field.get("name").and_then(Value::as_str);
-    name.ok_or_else(|| unreadable(field, format!("{} needs a `name`, a string", place())))
+    name.ok_or_else(|| unreadable(field, format!("{} needs a \"name\", a string", place())))
 }
 
 /// Returns the type at this path.
@@ -88,7 +88,7 @@ fn read_type(given: &Value, path: &NestPath, depth: usize) -> Result<NestedType>
         return Err(unreadable(given, format!("{path} is nested too deeply")));
     }
     let kind = given.get("type").and_then(Value::as_str);
-    Ok(match kind.ok_or_else(|| missing("a `type`, a string"))? {
+    Ok(match kind.ok_or_else(|| missing("a \"type\", a string"))? {
         "string" => NestedType::String,
         "int" => NestedType::Int,
         "float" => NestedType::Float,
@@ -98,13 +98,13 @@ fn read_type(given: &Value, path: &NestPath, depth: usize) -> Result<NestedType>
             row: given.get("row").and_then(Value::as_u64),
         },
         "list" => {
-            let item = given.get("item").ok_or_else(|| missing("an `item`, with a `type`"))?;
+            let item = given.get("item").ok_or_else(|| missing("an \"item\", with a \"type\""))?;
             let below = path.below(NestStep::Elements);
             NestedType::List { item: Box::new(read_type(item, &below, depth + 1)?) }
         }
         "struct" => {
             let fields = given.get("fields").and_then(Value::as_array);
-            let fields = fields.ok_or_else(|| missing("`fields`, a list"))?.iter().enumerate();
+            let fields = fields.ok_or_else(|| missing("\"fields\", a list"))?.iter().enumerate();
             let read = |(place, field)| {
                 let name = read_name(field, || format!("`fields[{place}]` of {path}"))?;
                 let below = path.below(NestStep::Member(name.to_owned()));
@@ -192,19 +192,19 @@ mod tests {
             ),
             (
                 r#"{"name":"a","kind":7}"#,
-                r#""{\"kind\":7,\"name\":\"a\"}" is not a valid part of a schema: .a needs a `type`, a string"#,
+                r#""{\"kind\":7,\"name\":\"a\"}" is not a valid part of a schema: .a needs a "type", a string"#,
             ),
             (
                 r#"{"type":"int"}"#,
-                r#""{\"type\":\"int\"}" is not a valid part of a schema: `columns[0]` needs a `name`, a string"#,
+                r#""{\"type\":\"int\"}" is not a valid part of a schema: `columns[0]` needs a "name", a string"#,
             ),
             (
                 r#"{"name":"a","type":"struct","fields":[7]}"#,
-                r#""7" is not a valid part of a schema: `fields[0]` of .a needs a `name`, a string"#,
+                r#""7" is not a valid part of a schema: `fields[0]` of .a needs a "name", a string"#,
             ),
             (
                 r#"{"name":"a","type":"list"}"#,
-                r#""{\"name\":\"a\",\"type\":\"list\"}" is not a valid part of a schema: .a needs an `item`, with a `type`"#,
+                r#""{\"name\":\"a\",\"type\":\"list\"}" is not a valid part of a schema: .a needs an "item", with a "type""#,
             ),
         ] {
             let text = format!(r#"{{"columns":[{column}]}}"#);

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use super::{
     Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
+    schema::types_of_columns,
     select::{self, Chosen},
     series::{Series, SeriesState},
 };
 use crate::{
-    batch::ColumnType,
     client::Client,
     clock::text,
     config::{Job, Selection, Unchanged},
@@ -398,14 +398,7 @@ pub(super) fn plan(
         ..defaults
     };
     if let Some(pinned) = pinned {
-        // A job can have other columns than at the time of the pin.
-        let columns = ExportPlan::new(options.clone())?;
-        let is_in = |field: &&NestedField| {
-            columns
-                .columns()
-                .any(|own| own.name() == field.name && own.column_type() == ColumnType::Json)
-        };
-        options.nesting.types = Some(pinned.iter().filter(is_in).cloned().collect());
+        options.nesting.types = Some(types_of_columns(pinned, &ExportPlan::new(options.clone())?));
     }
     let mut plan = ExportPlan::new(options)?;
     (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));

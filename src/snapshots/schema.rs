@@ -12,10 +12,12 @@ use super::{
     series::{Series, SeriesState},
 };
 use crate::{
+    batch::ColumnType,
     clock::{Clock, SystemClock, text},
     config::Job,
     destination::PlaceLock,
     error::{Error, Result},
+    export::ExportPlan,
     location::StorageOptions,
     nested::{NestedField, RESCUED},
     readback::{ReadOptions, widened_types},
@@ -24,6 +26,16 @@ use crate::{
         stamp::Stamp,
     },
 };
+
+/// Returns the pinned types of the columns that the plan still has: a job can have other columns than at the time of the
+/// pin.
+pub(super) fn types_of_columns(pinned: &[NestedField], plan: &ExportPlan) -> Vec<NestedField> {
+    let is_json = |name: &str| {
+        let mut columns = plan.columns();
+        columns.any(|own| own.name() == name && own.column_type() == ColumnType::Json)
+    };
+    pinned.iter().filter(|field| is_json(&field.name)).cloned().collect()
+}
 
 /// The layout of the file.
 const FORMAT_VERSION: u32 = 1;

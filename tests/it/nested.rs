@@ -600,7 +600,7 @@ fn mistakes_in_a_schema_are_refused() {
     told += &ran.stderr;
     insta::assert_snapshot!(told, @r#"
     error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct
-    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a `type`, a string
+    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a "type", a string
     error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
     error: "int" is not a valid type in a schema: the column id has the type string
     error: "timestamp" is not a valid type in a schema: the column order has the type int
