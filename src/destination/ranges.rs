@@ -108,6 +108,10 @@ impl BegunOutput {
 }
 
 /// The staged parts of one worker.
+#[cfg_attr(
+    not(feature = "clouds"),
+    allow(clippy::large_enum_variant, reason = "without stores, the other variant is empty")
+)]
 #[derive(Debug)]
 pub(crate) enum RangeAttempt {
     Local(RangeFolder),
