@@ -184,7 +184,7 @@ impl ListValueBuilder {
         let mut deserializer = serde_json::Deserializer::from_str(text);
         let elements = JsonElements { builder: self, json_is_text };
         let read = elements.deserialize(&mut deserializer).and_then(|()| deserializer.end());
-        read.map_err(|error| format!("is no list of its type: {error}"))?;
+        read.map_err(|error| format!("is not a list of its type: {error}"))?;
         self.end_list().map_err(|error| error.to_string())
     }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         for (item, text, why) in [
-            (ListItem::Int, "1", "is no list of its type: invalid type: integer"),
+            (ListItem::Int, "1", "is not a list of its type: invalid type: integer"),
             (ListItem::Int, "[1.5]", "an element is not a whole number"),
             (ListItem::Int, "[1] 2", "trailing characters"),
             (ListItem::Int, "[1", "EOF while parsing a list"),

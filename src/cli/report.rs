@@ -265,7 +265,7 @@ fn open(page: &Path) -> Result<()> {
         "windows" => "explorer",
         _ => "xdg-open",
     };
-    // An absolute path is no option of the program.
+    // The opener cannot take an absolute path for one of its options.
     let page = std::path::absolute(page).map_err(Error::io("open", page))?;
     let mut command = Command::new(program);
     command.arg(&page).stdin(Stdio::null()).stdout(Stdio::null());

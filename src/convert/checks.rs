@@ -34,8 +34,8 @@ pub(super) struct RowChecks {
 }
 
 impl RowChecks {
-    /// Returns the checks of a source. What a file states of itself vouches for nothing, because whoever wrote the rows wrote
-    /// that, too. `writes_json` says that JSON columns become values of JSON Lines: a line with a value that is not JSON
+    /// Returns the checks of a source. The metadata of a file proves nothing about its rows: the same program wrote both.
+    /// `writes_json` says that JSON columns become values of JSON Lines: a line with a value that is not JSON
     /// could not be read at all.
     pub(super) fn of(has_record: bool, is_transformed: bool, writes_json: bool) -> Self {
         Self {

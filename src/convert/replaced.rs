@@ -30,7 +30,7 @@ pub(super) fn check(
     require_spelling(shaper, source)
 }
 
-/// Refuses a path whose field is no column of the source.
+/// Refuses a path whose field does not exist in the source.
 fn require_columns(shaper: &Shaper, source: &ConvertSource) -> Result<()> {
     let has = |name: &str| source.columns.iter().any(|column| column.name() == name);
     let others = Column::AdditionalProperties.name();

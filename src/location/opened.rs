@@ -64,7 +64,7 @@ impl ChunkReader for Opened {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        // A file can declare more bytes than it has: the vector grows with what is there.
+        // A file can declare more bytes than it has, so the vector grows only with the bytes that were read.
         let mut bytes = Vec::with_capacity(length.min(CAPACITY));
         let limit = length as u64;
         match self {

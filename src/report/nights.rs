@@ -115,10 +115,10 @@ impl Report {
     /// their runs. Needs no configuration. Blocks.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the place is no root of snapshots, and the errors of [`JobNights::read`].
+    /// [`Error::Invalid`] when the place is not a root of snapshots, and the errors of [`JobNights::read`].
     pub fn nights(place: &Location) -> Result<Self> {
         let Some((root, jobs)) = snapshot_jobs(place)? else {
-            let why = format!("it is no root of snapshots: it has no folder {HIDDEN}");
+            let why = format!("it is not a root of snapshots: it has no folder {HIDDEN}");
             return Err(Error::invalid("root of snapshots", place.to_string(), why));
         };
         let nights =

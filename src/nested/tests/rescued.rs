@@ -208,7 +208,7 @@ fn wider_types_keep_what_they_had() {
         "{n:float,s:json(string and number, row 2),list:[int],mixed:json(string and number, row 2),\
          none:{x:int},new:[bool]}"
     );
-    // A member that looks like an id is no column of a new object, but the struct stays one.
+    // A member whose name looks like an id does not turn the struct into text.
     assert!(told(&[r#"{"me@example.org":1}"#]).starts_with("{n:int,"));
     assert_eq!(told(&["7"]), "json(object and number, row 1)");
     let file = NestedField::rescued();

@@ -17,7 +17,7 @@ use crate::{
 
 /// Equal text of more characters is left out in its middle.
 const LONGEST_EQUAL: usize = 600;
-/// Characters that stay on both sides of what is left out.
+/// Characters that stay visible on both sides of an omitted piece.
 const CONTEXT: usize = 200;
 
 /// The section.

@@ -1,4 +1,4 @@
-//! The rows of a report: conversations with their turns, and the expected output beside them.
+//! The rows of a report: conversations with their turns, each next to its expected output.
 
 use std::collections::BTreeMap;
 

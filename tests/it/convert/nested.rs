@@ -10,7 +10,7 @@ use crate::{support::World, transform, tree::content};
 const NESTED: [&str; 2] = ["--json-columns", "nested"];
 
 #[test]
-fn nested_conversion_has_types_and_values_of_an_export() {
+fn nested_conversion_equals_a_nested_export() {
     let world = world(transform::rows(1500));
     for format in ["parquet", "arrow"] {
         let direct = format!("direct.{format}");
@@ -37,7 +37,7 @@ fn nested_conversion_has_types_and_values_of_an_export() {
 }
 
 #[test]
-fn bytes_of_nested_conversions_do_not_depend_on_threads() {
+fn nested_conversions_are_equal_with_any_threads() {
     let world = world(transform::rows(1500));
     export(&world, &["-o", "rows.jsonl", "--manifest"]);
     let options =

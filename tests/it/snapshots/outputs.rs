@@ -130,7 +130,7 @@ fn failed_rows_of_a_job_are_told() {
 }
 
 #[test]
-fn duplicates_replacements_and_splits_of_a_job_are_told() {
+fn job_result_has_duplicates_replacements_splits() {
     let keys = "dedupe = \".order % 100\"\nmask = \".persona\"\nsplit = \"train=0.5,test=0.5\"\nsplit_by = \".id\"";
     let nightly = Nightly::one(250, keys);
     let ran = nightly.snapshot(&[]).ok();
