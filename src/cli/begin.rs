@@ -84,26 +84,14 @@ impl BeginArgs {
 impl From<BeginArgs> for ExportOptions {
     fn from(typed: BeginArgs) -> Self {
         let (columns, drop) = typed.transform.output();
-        let output = typed.output;
         Self {
             transform: typed.split.into_iter().fold(typed.transform.into(), Transform::split_text),
             query: typed.filters.into(),
-            format: output.format,
-            compression: output.compression,
-            parquet_encoding: output.parquet_encoding,
-            csv_bom: output.csv_bom,
-            csv_safe: output.csv_safe,
             columns,
             drop,
             page_size: typed.page_size,
-            rows_per_file: output.rows_per_file,
-            overwrite: output.overwrite,
-            restart: output.restart,
-            manifest: output.manifest,
-            record: output.record,
-            success_file: output.success_file,
             dataset_card: typed.dataset_card,
-            ..Self::new(typed.dataset, output.output)
+            ..typed.output.of_dataset(typed.dataset)
         }
     }
 }

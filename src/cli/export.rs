@@ -116,32 +116,18 @@ pub(super) async fn run(client: Client, plan: ExportPlan, screen: &Screen) -> Re
 impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
         let (columns, drop) = typed.transform.output();
-        let output = typed.output;
         Self {
             transform: typed.split.into_iter().fold(typed.transform.into(), Transform::split_text),
             query: typed.filters.into(),
-            format: output.format,
-            compression: output.compression,
-            parquet_encoding: output.parquet_encoding,
-            csv_bom: output.csv_bom,
-            csv_safe: output.csv_safe,
             columns,
             drop,
             page_size: typed.page_size,
             pages: typed.pages,
             limit: typed.limit,
-            rows_per_file: output.rows_per_file,
-            overwrite: output.overwrite,
-            restart: output.restart,
-            manifest: output.manifest,
-            record: output.record,
-            success_file: output.success_file,
             dataset_card: typed.dataset_card,
             max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
-            encode_threads: output.encode_threads,
             prefetch_bytes: typed.prefetch_bytes,
-            temp_dir: output.temp_dir,
-            ..Self::new(typed.dataset, output.output)
+            ..typed.output.of_dataset(typed.dataset)
         }
     }
 }

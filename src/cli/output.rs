@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::values;
-use crate::{Compression, Error, Format, ParquetEncoding, Result, Target};
+use crate::{Compression, Error, ExportOptions, Format, ParquetEncoding, Result, Target};
 
 #[derive(Debug, Args)]
 pub(super) struct OutputArguments {
@@ -61,6 +62,28 @@ pub(super) struct OutputArguments {
     /// Directory to sort ids in when they exceed 4 MiB [default: the system's temporary directory]
     #[arg(long, value_name = "DIR", help_heading = "Resources", value_parser = super::path())]
     pub(super) temp_dir: Option<PathBuf>,
+}
+
+impl OutputArguments {
+    /// Returns the options of an export of this dataset to the output.
+    pub(super) fn of_dataset(self, dataset: Uuid) -> ExportOptions {
+        ExportOptions {
+            format: self.format,
+            compression: self.compression,
+            parquet_encoding: self.parquet_encoding,
+            csv_bom: self.csv_bom,
+            csv_safe: self.csv_safe,
+            rows_per_file: self.rows_per_file,
+            overwrite: self.overwrite,
+            restart: self.restart,
+            manifest: self.manifest,
+            record: self.record,
+            success_file: self.success_file,
+            encode_threads: self.encode_threads,
+            temp_dir: self.temp_dir,
+            ..ExportOptions::new(dataset, self.output)
+        }
+    }
 }
 
 /// Refuses an output that cannot be written from here.
