@@ -1,7 +1,14 @@
 //! What a transformation makes of each row of a block, for everything that writes the rows.
 
+use arrow_array::ArrayRef;
+
 use super::block::BatchBlock;
-use crate::transform::{EditedRow, Shaped};
+use crate::{
+    batch::BatchBuilder,
+    client::Row,
+    error::Result,
+    transform::{EditedRow, Shaped},
+};
 
 /// What becomes of a row.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +25,26 @@ pub(super) struct RowOutcome<'a> {
     pub(super) has_failed: bool,
     /// Its replacements, if there are any.
     pub(super) edited: Option<&'a EditedRow>,
+}
+
+impl<'a> RowOutcome<'a> {
+    /// Returns the row with its replacements, if there are any.
+    pub(super) fn edited_row(&self, block: &'a BatchBlock) -> Option<Row<'a>> {
+        self.edited.map(|edited| edited.of(block.row(self.row)))
+    }
+
+    /// Adds a line of the row to a batch. `computed` has the computed values, and the index of the line among those of
+    /// the row.
+    pub(super) fn push(
+        &self,
+        builder: &mut BatchBuilder,
+        block: &BatchBlock,
+        (computed, line): (&[ArrayRef], usize),
+        edited: Option<&Row<'_>>,
+    ) -> Result<()> {
+        let batch = (block.batch.columns(), self.row);
+        builder.push_from_batch(batch, (computed, self.first_line + line), edited)
+    }
 }
 
 /// Returns what becomes of the rows of a block: all are kept without a transformation.

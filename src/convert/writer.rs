@@ -176,11 +176,9 @@ impl ConvertWriter {
                     edited.count_paths(&mut rows.replaced);
                 }
             }
-            let edited = outcome.edited.map(|edited| edited.of(block.row(outcome.row)));
+            let edited = outcome.edited_row(block);
             for line in 0..outcome.lines {
-                let batch = (block.batch.columns(), outcome.row);
-                let computed = (computed, outcome.first_line + line);
-                self.builder.push_from_batch(batch, computed, edited.as_ref())?;
+                outcome.push(&mut self.builder, block, (computed, line), edited.as_ref())?;
                 if self.builder.is_full() {
                     self.flush()?;
                 }

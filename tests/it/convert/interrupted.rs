@@ -67,11 +67,13 @@ fn dropped_conversion_ends_its_threads() {
     options.encode_threads = Some(1);
     let plan = ConvertPlan::new(options).unwrap();
     runtime.block_on(async {
+        // The conversion runs on its own threads, which a paused clock does not reach.
         let staged = async {
             while !is_staged(&world, "out.jsonl") {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
+        let staged = async { tokio::time::timeout(Duration::from_secs(60), staged).await.unwrap() };
         tokio::select! {
             ended = Convert::new(plan).run() => panic!("{ended:?}"),
             () = staged => {}
