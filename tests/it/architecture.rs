@@ -436,3 +436,15 @@ fn default_features_have_no_test_code() {
     assert!(reached.contains("cli") && reached.contains("demo"), "{reached:?}");
     assert!(!reached.contains("fuzzing") && !reached.contains("faults"), "{reached:?}");
 }
+
+/// Targets of fuzzers panic where an invariant is broken, so only the feature `fuzzing` compiles them.
+#[test]
+fn no_feature_switches_fuzzing_on() {
+    let cargo = include_str!("../../Cargo.toml");
+    let (_, rest) = cargo.split_once("\n[features]\n").unwrap();
+    let features = rest.split("\n[").next().unwrap();
+    let names: Vec<&str> = features.lines().filter(|line| line.contains("fuzzing")).collect();
+    assert_eq!(names, ["fuzzing = []"]);
+    let modules = include_str!("../../src/lib.rs");
+    assert!(modules.contains("#[cfg(feature = \"fuzzing\")]\npub mod fuzzing;"));
+}

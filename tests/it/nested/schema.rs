@@ -1,0 +1,259 @@
+//! `schema`, types that are given with `--schema`, and the values that do not fit them.
+
+use super::*;
+
+#[test]
+fn schema_has_the_types_and_reasons() {
+    let world = world(conversations(60));
+    export(&world, &[&["-o", "nested.parquet"], &NESTED[..]].concat());
+    export(&world, &["-o", "out/", "--rows-per-file", "25"]);
+    export(&world, &["-o", "bare.jsonl"]);
+    let schema = |arguments: &[&str]| {
+        let ran = Ran::of(world.command().arg("schema").args(arguments)).ok();
+        serde_json::from_str::<Value>(&ran.stdout).unwrap()
+    };
+    let found = schema(&["nested.parquet"]);
+    assert_eq!(
+        (&found["rows"], &found["columns"][0]),
+        (&json!(60), &json!({"name": "id", "type": "string"}))
+    );
+    let mixed = json!({"name": "mixed", "type": "json", "why": "number and string", "row": 2});
+    assert_eq!(found.pointer("/columns/2/fields/1"), Some(&mixed));
+    // The types that a nested export would have.
+    for other in ["out", "bare.jsonl", &ID.to_string()] {
+        assert_eq!(schema(&[other]), found, "{other}");
+    }
+    assert_eq!(schema(&["out", "--text", ".input"])["columns"][2]["why"], "as asked for");
+    assert_eq!(schema(&[&ID.to_string(), "--limit", "1"])["rows"], 1);
+}
+
+#[test]
+fn schema_says_what_differs() {
+    let world = world(conversations(60));
+    export(&world, &[&["-o", "all.arrow"], &NESTED[..]].concat());
+    export(&world, &[&["-o", "one.arrow", "--limit", "2"], &NESTED[..]].concat());
+    let schema =
+        |more: &[&str]| run(&world, &[&["schema", "all.arrow", "--against"], more].concat());
+    let same = schema(&["all.arrow"]).ok();
+    assert!(same.stdout.ends_with("\"differences\":[]}\n"), "{}", same.stdout);
+    let differs = schema(&["one.arrow"]);
+    assert_eq!(differs.code, Some(1), "{differs:?}");
+    let found: Value = serde_json::from_str(&differs.stdout).unwrap();
+    let expected = json!({"path": ".tags.topic", "before": null, "now": "string"});
+    assert!(found["differences"].as_array().unwrap().contains(&expected), "{found}");
+}
+
+#[test]
+fn given_schema_needs_one_pass() {
+    let world = world(conversations(600));
+    let arguments = ["-o", "found/", "--rows-per-file", "200"];
+    let digest = export(&world, &[&arguments[..], &NESTED].concat())["digest"].clone();
+    let schema = Ran::of(world.command().args(["schema", "found"])).ok().stdout;
+    fs::write(world.path("schema.json"), schema).unwrap();
+    let given = |name: &str, file: &str| {
+        let output = ["-o", name, "--rows-per-file", "200", "--schema", file];
+        world.export(&[&["--json", "-q"], &output[..]].concat())
+    };
+    let done: Value = serde_json::from_str(&given("given/", "schema.json").ok().stdout).unwrap();
+    assert_eq!(done["digest"], digest);
+    // A record has the types, too.
+    given("recorded/", "found.manifest.json").ok();
+    for name in ["given", "recorded"] {
+        assert_eq!(manifest(&world, name)["nested"], manifest(&world, "found")["nested"]);
+        run(&world, &["verify", name]).ok();
+        run(&world, &["diff", name, "found"]).ok();
+    }
+    let schema = fs::read_to_string(world.path("schema.json")).unwrap();
+    let narrow = schema.replacen(
+        r#"{"name":"score","type":"float"}"#,
+        r#"{"name":"score","type":"int"}"#,
+        1,
+    );
+    assert_ne!(narrow, schema);
+    fs::write(world.path("narrow.json"), narrow).unwrap();
+    let refused = given("narrow/", "narrow.json");
+    assert_eq!(refused.code, Some(65), "{refused:?}");
+    let row = format!("error: input of row {} does not fit the --schema: ", rows::id(1));
+    assert!(refused.stderr.starts_with(&row), "{}", refused.stderr);
+    assert!(!world.path("narrow").exists());
+    for (options, why) in [
+        (&["--schema", "found"][..], "cannot read found"),
+        (
+            &["--schema", "schema.json", "--nest", ".input"],
+            "--schema gives the types of all JSON columns",
+        ),
+        (&["--schema", "found/part-00000.parquet"], "is not a valid schema: it is an export"),
+    ] {
+        let ran = world.export(&[&["-o", "x/"], options].concat());
+        assert!(ran.stderr.contains(why), "{options:?} {ran:?}");
+    }
+}
+
+#[test]
+fn given_schema_is_resumed() {
+    let truth = world(conversations(2000));
+    let arguments =
+        [&PARTS[..], &["--concurrency", "1", "--max-retries", "0"], &["--schema", "s.json"]]
+            .concat();
+    let types = r#"{"columns":[{"name":"input","type":"json","why":"x"},{"name":"additional_properties","type":"struct","fields":[{"name":"trace","type":"struct","fields":[{"name":"n","type":"int"}]}]}]}"#;
+    fs::write(truth.path("s.json"), types).unwrap();
+    truth.export(&arguments).ok();
+    let faults = Faults::none().on(30, FaultAttempt::Always, Fault::status(503));
+    let world = World::with_rows(Options { faults, ..Options::default() }, conversations(2000));
+    fs::write(world.path("s.json"), types).unwrap();
+    assert_eq!(world.export(&arguments).code, Some(69));
+    world.server.set_faults(Faults::none());
+    let ran = world.export(&arguments).ok();
+    assert!(ran.stderr.contains("resuming: "), "{}", ran.stderr);
+    assert!(content(&world.path("rows")) == content(&truth.path("rows")));
+    run(&world, &["verify", "rows"]).ok();
+}
+
+#[test]
+fn values_that_do_not_fit_can_be_rescued() {
+    let world = world(conversations(600));
+    export(&world, &["-o", "text/", "--rows-per-file", "200"]);
+    let types = r#"{"columns":[{"name":"input","type":"struct","fields":[{"name":"messages","type":"list","item":{"type":"struct","fields":[{"name":"role","type":"string"},{"name":"tokens","type":"int"},{"name":"score","type":"int"}]}},{"name":"mixed","type":"json","why":"x"}]},{"name":"tags","type":"struct","fields":[{"name":"topic","type":"string"}]}]}"#;
+    fs::write(world.path("s.json"), types).unwrap();
+    let given = ["--schema", "s.json", "--rescue"];
+    for (name, more) in [
+        ("rows/", &["--rows-per-file", "200"][..]),
+        ("ipc/", &["--format", "arrow", "--encode-threads", "7"]),
+        ("one.parquet", &["--manifest", "--limit", "90"]),
+    ] {
+        let done = export(&world, &[&["-o", name], &given[..], more].concat());
+        let rescued = done["rescued_rows"].as_u64().unwrap();
+        assert!(rescued > 60 && rescued < done["rows"].as_u64().unwrap(), "{done}");
+        let paths = &done["rescued_paths"];
+        assert_eq!(paths[0], ".input.messages[].score", "{paths}");
+        let name = name.trim_end_matches('/');
+        run(&world, &["verify", name]).ok();
+        let shown = run(&world, &["preview", name, "-n", "2", "--columns", "_rescued"]).ok();
+        assert!(shown.stdout.contains(r#"{".input.messages[0].score":1.50"#), "{}", shown.stdout);
+        let schema = run(&world, &["schema", name]).ok();
+        let columns = r#"{"name":"_rescued","type":"json","why":"values that do not fit"#;
+        assert!(schema.stdout.contains(columns), "{}", schema.stdout);
+        let typed = ["_rescued", "input", "id"].map(str::to_owned);
+        let mut options = overmind_export::ReadOptions::default();
+        options.columns = typed.to_vec();
+        let batches = Batches::open_with(&Location::from(world.path(name)), &options).unwrap();
+        let names: Vec<_> =
+            batches.columns().unwrap().iter().map(|it| it.name().to_owned()).collect();
+        assert_eq!(names, ["id", "input", "_rescued"]);
+    }
+    // The values are those of the text form, and the digest is that of every form.
+    assert_eq!(manifest(&world, "rows")["digest"], manifest(&world, "text")["digest"]);
+    let value = |text: &Option<String>| {
+        let text = text.as_ref()?.replace("1e400", "\"1e400\"");
+        Some(plain(&serde_json::from_str(&text).unwrap()))
+    };
+    for (row, expected) in read(&world, "rows").iter().zip(&read(&world, "text")) {
+        assert_eq!(
+            row.iter().map(value).collect::<Vec<_>>(),
+            expected.iter().map(value).collect::<Vec<_>>()
+        );
+    }
+    // A conversion has the values in their columns.
+    let ran = run(&world, &["convert", "rows", "-o", "back.jsonl", "--json"]).ok();
+    assert!(!String::from_utf8(world.read("back.jsonl")).unwrap().contains("_rescued"), "{ran:?}");
+    // A conversion can rescue values, too: of the text form, and again of a nested one.
+    for source in ["text", "rows"] {
+        let output = format!("again_{source}/");
+        let convert = ["convert", source, "-o", &output, "--rows-per-file", "200", "--json"];
+        let ran = run(&world, &[&convert[..], &given].concat()).ok();
+        let done: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let paths = done["rescued_paths"].as_array().unwrap();
+        assert!(paths.contains(&".input.messages[].score".into()), "{done}");
+        let output = output.trim_end_matches('/');
+        run(&world, &["verify", output]).ok();
+        run(&world, &["diff", output, "rows"]).ok();
+    }
+    let told = world.export(&[&["-o", "told/"], &given[..]].concat()).ok();
+    let line = "  values that do not fit the schema are in the column _rescued: ";
+    assert!(told.stderr.contains(line), "{}", told.stderr);
+    for (options, why) in [
+        (&["-o", "x.parquet", "--rescue"][..], "and --rescue are for nested columns"),
+        (
+            &["-o", "x.parquet", "--json-columns", "nested", "--column", "_Rescued=.id"],
+            "nested exports keep values that do not fit in it: give another name",
+        ),
+    ] {
+        let ran = world.export(options);
+        assert!(ran.code == Some(2) && ran.stderr.contains(why), "{options:?} {ran:?}");
+    }
+}
+
+#[test]
+fn damaged_rescued_values_are_found() {
+    let world = world(conversations(40));
+    let types = r#"{"columns":[{"name":"tags","type":"int"}]}"#;
+    fs::write(world.path("s.json"), types).unwrap();
+    let given = ["--schema", "s.json", "--rescue", "--compression", "none"];
+    export(&world, &[&["-o", "rows.arrow"], &given[..]].concat());
+    run(&world, &["preview", "rows.arrow"]).ok();
+    let bytes = world.read("rows.arrow");
+    let at = bytes.windows(8).position(|it| it == b"{\".tags\"").unwrap();
+    // The values of another column, and something that is no object.
+    for damage in [&b"{\".tigs\""[..], b"{\"_tags\"", b"[\".tags\""] {
+        let mut damaged = bytes.clone();
+        damaged[at..at + 8].copy_from_slice(damage);
+        fs::write(world.path("damaged.arrow"), damaged).unwrap();
+        let ran = run(&world, &["preview", "damaged.arrow", "-n", "40"]);
+        let why = "its column _rescued has values of other rows";
+        assert!(ran.code == Some(65) && ran.stderr.contains(why), "{ran:?}");
+        let ran = run(&world, &["verify", "damaged.arrow"]);
+        assert_ne!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
+fn split_has_nested_columns_of_given_types() {
+    let world = World::with_rows(Options::default(), conversations(2000));
+    world.export(&["-o", "all.parquet", "--manifest", "--json-columns", "nested"]).ok();
+    fs::rename(world.path("all.parquet.manifest.json"), world.path("s.json")).unwrap();
+    let split =
+        ["-o", "out/", "--split", "train=0.5,test=0.5", "--dataset-card", "--rows-per-file", "600"];
+    world.export(&[&split[..], &["--schema", "s.json"]].concat()).ok();
+    let of = |name: &str| -> Value { serde_json::from_slice(&world.read(name)).unwrap() };
+    assert_eq!(of("out.manifest.json")["nested"], of("s.json")["nested"]);
+    for path in ["out", "out/data", "out/data/train", "out/data/test"] {
+        run(&world, &["verify", path]).ok();
+    }
+    let refused = world.export(&[&split[..], &["--json-columns", "nested"]].concat());
+    assert_eq!(refused.code, Some(2));
+    let why = "--split needs the types of nested JSON columns: give --schema";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+}
+
+#[test]
+fn mistakes_in_a_schema_are_refused() {
+    let world = world(conversations(1));
+    export(&world, &["-o", "rows.parquet"]);
+    let mut told = String::new();
+    for schema in [
+        r#"{"columns":[{"name":"input","type":"struct","fields":[{"name":"n","type":"strng"}]}]}"#,
+        r#"{"columns":[{"name":"input","kind":"int"}]}"#,
+        r#"{"columns":[{"name":"inptu","type":"int"}]}"#,
+        r#"{"columns":[{"name":"id","type":"int"},{"name":"tags","type":"json"}]}"#,
+        r#"{"columns":[{"name":"order","type":"timestamp"},{"name":"tags","type":"json"}]}"#,
+        "columns",
+    ] {
+        fs::write(world.path("s.json"), schema).unwrap();
+        let ran = world.export(&["-o", "x.parquet", "--schema", "s.json"]);
+        assert_eq!(ran.code, Some(2), "{schema} {ran:?}");
+        told += &ran.stderr;
+    }
+    let ran = world.export(&["-o", "x.parquet", "--schema", "rows.parquet"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    told += &ran.stderr;
+    insta::assert_snapshot!(told, @r#"
+    error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct
+    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a "type", a string
+    error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
+    error: "int" is not a valid type in a schema: the column id has the type string
+    error: "timestamp" is not a valid type in a schema: the column order has the type int
+    error: "columns" is not a valid schema: it is not JSON: give the output of `overmind-export schema`: expected value at line 1 column 1
+    error: "rows.parquet" is not a valid schema: it is an export: give the output of `overmind-export schema` for it
+    "#);
+    assert!(!world.path("x.parquet").exists());
+}
