@@ -18,6 +18,15 @@ fn replace_control(c: char) -> char {
     }
 }
 
+/// Returns bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// Returns the first `length` characters of a text, on one line and without control characters.
 pub(crate) fn harmless(text: &str, length: usize) -> String {
     text.chars().take(length).map(replace_control).collect()

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
@@ -43,11 +44,6 @@ pub struct ClusterCommit {
     client: Client,
     output: ClusterOutput,
     progress: Arc<Progress>,
-}
-
-/// The checked records of all ranges, in order.
-struct Gathered {
-    records: Vec<RangeRecord>,
 }
 
 impl ClusterCommit {
@@ -139,11 +135,9 @@ impl ClusterCommit {
         let gathering = move |destination: &mut Destination| {
             let found = destination.gather(&plan_bytes)?;
             let ranges = covered(&of_plan, found, width);
-            gather(destination, &of_plan, ranges, width)?.map_err(|(problems, ranges)| {
-                Error::MissingRanges { path, problems, ranges, of: of_plan.ranges }
-            })
+            gather(destination, (&of_plan, path), ranges, width)
         };
-        let Gathered { records } = on_thread(slot, stop.as_mut(), gathering).await?;
+        let records = on_thread(slot, stop.as_mut(), gathering).await?;
         let orders: BTreeMap<u64, Option<i64>> =
             records.iter().map(|record| (record.first_page, record.first_order)).collect();
         let kept: Vec<KeptPart> = records.iter().flat_map(|record| record.parts.clone()).collect();
@@ -207,14 +201,16 @@ fn look(output: &ClusterOutput) -> Result<CommitStart> {
     }
 }
 
-/// Reads the parts of all ranges. The inner error has the problems, and the numbers of the ranges to write again.
-#[expect(clippy::type_complexity, reason = "the inner error becomes one of ours at once")]
+/// Reads the parts of all ranges, and returns their records in order.
+///
+/// # Errors
+/// [`Error::MissingRanges`] with the problems and the ranges to write again; `path` is that of the output.
 fn gather(
     destination: &mut Destination,
-    plan: &StoredPlan,
+    (plan, path): (&StoredPlan, PathBuf),
     mut ranges: Vec<CoveredRange>,
     width: usize,
-) -> Result<std::result::Result<Gathered, (Vec<String>, Vec<u32>)>> {
+) -> Result<Vec<RangeRecord>> {
     let mut before = 0;
     for range in &mut ranges {
         if let Ok(record) = &mut range.record
@@ -227,11 +223,10 @@ fn gather(
     }
     let problems: Vec<String> = ranges.iter().filter_map(|range| range.problem(plan)).collect();
     if problems.is_empty() {
-        let records = ranges.into_iter().filter_map(|range| range.record.ok()).collect();
-        return Ok(Ok(Gathered { records }));
+        return Ok(ranges.into_iter().filter_map(|range| range.record.ok()).collect());
     }
     let again = ranges.iter().filter(|range| range.record.is_err()).map(|range| range.range);
-    Ok(Err((problems, again.collect())))
+    Err(Error::MissingRanges { path, problems, ranges: again.collect(), of: plan.ranges })
 }
 
 fn written(record: &RangeRecord, width: usize) -> WrittenRange {

@@ -1,5 +1,7 @@
 //! Chooses the record of each range, and names the ranges that are missing or cannot be used.
 
+use std::collections::BTreeMap;
+
 use super::plan::StoredPlan;
 use crate::{
     destination::{FoundRange, RangeRecord},
@@ -48,19 +50,20 @@ pub(super) fn covered(
     width: usize,
 ) -> Vec<CoveredRange> {
     let of_plan = found.into_iter().filter(|found| found.record.plan == plan.id);
-    let mut of_plan: Vec<_> = of_plan.collect();
-    // The last record of a range is the one that replaces the others.
-    of_plan.sort_by_key(|found| (found.record.range, found.record.attempt));
+    let mut by_range = BTreeMap::<u32, Vec<FoundRange>>::new();
+    of_plan.for_each(|found| by_range.entry(found.record.range).or_default().push(found));
     let ranges = (1..=plan.ranges).filter_map(|range| Some((range, plan.range_pages(range)?)));
     let ranges = ranges.map(|(range, pages)| {
         let mut record = Err(RangeProblem::Missing);
         let mut parts = 0;
-        let own = of_plan.iter().filter(|found| found.record.range == range);
+        let mut own = by_range.remove(&range).unwrap_or_default();
+        // The last record of a range is the one that replaces the others.
+        own.sort_by_key(|found| found.record.attempt);
         for found in own {
             parts = found.record.parts.len();
-            let problem = found.problem.clone().or_else(|| wrong(&found.record, pages, width));
+            let problem = found.problem.or_else(|| wrong(&found.record, pages, width));
             match problem {
-                None => record = Ok(found.record.clone()),
+                None => record = Ok(found.record),
                 Some(why) if record.is_err() => record = Err(RangeProblem::Unusable(why)),
                 Some(_) => {}
             }

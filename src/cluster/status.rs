@@ -70,7 +70,9 @@ pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     let covered = covered(&plan, found.records(&plan.layout)?, plan.layout.width());
     let shown = plan.shown(output.given());
     let state = |range: &PlannedRange| {
-        let own = covered.iter().find(|covered| covered.range == range.range);
+        // The ranges are in order.
+        let own = covered.binary_search_by_key(&range.range, |covered| covered.range).ok();
+        let own = own.and_then(|own| covered.get(own));
         let parts = own.and_then(|own| own.record.as_ref().ok()).map(|record| &record.parts);
         let (state, problem) = match own.map(|own| &own.record) {
             None => (RangeState::Empty, None),

@@ -17,6 +17,7 @@ use crate::{
     error::{Error, Result},
     files::FileStatus,
     sink::Output,
+    text::hex,
 };
 
 /// Size of the write buffer in bytes: 256 KiB. Encoders write in small pieces; larger writes are cheaper.
@@ -274,15 +275,6 @@ impl fmt::Debug for PartFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PartFile").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Reads a file to its end and returns the size and SHA-256 of its content.

@@ -21,6 +21,7 @@ use super::damaged;
 use crate::{
     error::{Cause, Error, Result},
     location::{Location, Opened},
+    text::hex,
 };
 
 /// The first I/O error of the system or the store, if any.
@@ -88,7 +89,7 @@ impl FileHash {
     /// Compares the two, after the file has been read to its end.
     pub(super) fn check(&self, path: &Location) -> Result<()> {
         let seen = self.seen().clone().finalize();
-        let seen: String = seen.iter().map(|byte| format!("{byte:02x}")).collect();
+        let seen = hex(&seen);
         if seen == self.recorded {
             return Ok(());
         }

@@ -18,6 +18,7 @@ use crate::{
     client::Row,
     error::{Error, Result},
     net::random_bytes,
+    text::hex,
 };
 
 /// The hash of a row that is not compared: the expression failed on it, and `on_error` keeps it.
@@ -48,7 +49,7 @@ impl HashKey {
 
     /// Returns the key as hexadecimal digits, for a journal.
     pub(crate) fn to_hex(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 
     /// Reads the key from [`to_hex`](Self::to_hex); `None` if it is another text.

@@ -15,7 +15,10 @@ use super::{
     canonical::{canonical, canonical_string},
     dedupe::HashKey,
 };
-use crate::error::{Cause, Error, Result};
+use crate::{
+    error::{Cause, Error, Result},
+    text::hex,
+};
 
 /// Bytes of a pseudonym: 16, which are 32 hexadecimal digits. Two of a billion values have the same one with a
 /// probability of 10^-21.
@@ -85,7 +88,7 @@ impl PseudonymKey {
             return Err(format!("its characters are not random; {make}").into());
         }
         let mac = Hmac::<Sha256>::new_from_slice(key).map_err(|_| "it is not a key")?;
-        let check = hexadecimal(&hash(&mac, CHECKED)[..CHECK_BYTES]);
+        let check = hex(&hash(&mac, CHECKED)[..CHECK_BYTES]);
         Ok(Self { mac, check })
     }
 
@@ -104,12 +107,12 @@ impl PseudonymKey {
         let mut mac = self.mac.clone();
         canonical(json, &mut |part| mac.update(part));
         let hash: [u8; 32] = mac.finalize().into_bytes().into();
-        hexadecimal(&hash[..PSEUDONYM_BYTES])
+        hex(&hash[..PSEUDONYM_BYTES])
     }
 
     /// Returns the pseudonym of a string: the same as that of its JSON text.
     pub(super) fn of_string(&self, string: &str) -> String {
-        hexadecimal(&hash(&self.mac, &canonical_string(string))[..PSEUDONYM_BYTES])
+        hex(&hash(&self.mac, &canonical_string(string))[..PSEUDONYM_BYTES])
     }
 }
 
@@ -117,10 +120,6 @@ fn hash(mac: &Hmac<Sha256>, bytes: &[u8]) -> [u8; 32] {
     let mut mac = mac.clone();
     mac.update(bytes);
     mac.finalize().into_bytes().into()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Opens a key file. A link is followed: secrets of a container are links.
