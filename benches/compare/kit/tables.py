@@ -72,6 +72,7 @@ TABLES = [
     Table("convert", "Parquet file to Parquet file", "convert", Dataset(100_000, 100)),
     Table("nested", "JSON Lines file to a Parquet file with structs and lists", "nested", Dataset(100_000, 100)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
+    Table("spark", "URL to a query of Spark", "spark", Dataset(100_000, 100), default=False),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
         leave_out=(*ONE_PAGE_AT_A_TIME, "DuckDB reading the URLs"),
