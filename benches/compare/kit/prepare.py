@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from . import places, servers
+from .tables import IN_PYTHON
 
 APT_PACKAGES = ["nginx-light", "curl", "time"]
 TIME = "/usr/bin/time"
@@ -119,7 +120,9 @@ def everything(tables, given_binary):
             python_environment(requirements)
     cargo("the limit programs", places.HERE / "limits" / "Cargo.toml")
     path = binary(given_binary)
-    python_package(["frames", "spark"] if has_spark else ["frames"])
+    in_python = {IN_PYTHON[table.kind] for table in tables if table.kind in IN_PYTHON}
+    if in_python:
+        python_package(sorted(in_python))
     for table in tables:
         for dataset in table.datasets:
             page_files(dataset)
