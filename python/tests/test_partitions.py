@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 
 import overmind_export as oe
@@ -167,3 +168,11 @@ def test_options_with_credentials_are_refused(name: str, value: str) -> None:
     assert "canary" not in str(raised.value)
     with pytest.raises(oe.UsageError, match="may hold a credential"):
         refuse_credentials({name: value})
+
+
+@pytest.mark.parametrize(("name", "library"), [("spark", "pyspark"), ("ray", "ray")])
+def test_missing_engine_names_the_extra(name: str, library: str) -> None:
+    if importlib.util.find_spec(library) is not None:
+        pytest.skip(f"{library} is installed")
+    with pytest.raises(ImportError, match=rf"is not installed: pip install 'overmind-export\[{name}\]'"):
+        getattr(oe, name)

@@ -163,36 +163,58 @@ def test_task_that_fails_once_is_repeated(spark: Any) -> None:
     assert seen.pages[failing] == 2
 
 
-def test_killed_executor_changes_nothing(spark: Any) -> None:
-    reached, killed = threading.Semaphore(0), threading.Event()
+class Killer:
+    """Lets a page of each task wait until both executors are in the middle of one, and kills one of them."""
 
-    def answer(page: int, attempt: int) -> tuple[int, object]:
-        # A page in the middle of each partition waits.
-        if page % PAGES == PAGES // 2 and attempt == 1:
-            reached.release()
-            killed.wait(120)
+    def __init__(self, pages: int) -> None:
+        self.victims: list[int] = []
+        self._pages = pages
+        self._reached, self._killed = threading.Semaphore(0), threading.Event()
+        self._thread = threading.Thread(target=self._kill)
+
+    def __call__(self, page: int, attempt: int) -> tuple[int, object]:
+        if page % self._pages == self._pages // 2 and attempt == 1:
+            self._reached.release()
+            self._killed.wait(120)
         return 200, None
 
-    seen = Seen(answer)
-    victims: list[int] = []
+    def _kill(self) -> None:
+        if self._reached.acquire(timeout=120) and self._reached.acquire(timeout=120):
+            self.victims.append(executors()[0])
+            os.kill(self.victims[0], signal.SIGKILL)
+        self._killed.set()
 
-    def kill() -> None:
-        # Once for each executor: both are in the middle of a partition.
-        if reached.acquire(timeout=120) and reached.acquire(timeout=120):
-            victims.append(executors()[0])
-            os.kill(victims[0], signal.SIGKILL)
-        killed.set()
+    def __enter__(self) -> Killer:
+        self._thread.start()
+        return self
 
-    with serving(ROWS, seen) as url:
-        killer = threading.Thread(target=kill)
-        killer.start()
-        df = read(spark, url)
-        found = [it["id"] for it in df.collect()]
-        killer.join()
+    def __exit__(self, *_: object) -> None:
+        self._killed.set()
+        self._thread.join()
+
+
+def test_killed_executor_changes_nothing(spark: Any) -> None:
+    with Killer(PAGES) as killer:
+        seen = Seen(killer)
+        with serving(ROWS, seen) as url:
+            found = [it["id"] for it in read(spark, url).collect()]
     assert found == expected(ROWS)
-    assert victims and victims[0] not in executors()
+    assert killer.victims and killer.victims[0] not in executors()
     # The partition of the killed executor was read again.
     assert max(seen.pages[page] for page in range(2, 4 * PAGES + 1)) == 2
+
+
+def test_executor_killed_in_an_export_changes_nothing(spark: Any, tmp_path: Path) -> None:
+    with Killer(25) as killer:
+        seen = Seen(killer)
+        with serving(10_000, seen) as url:
+            options = {"rows_per_file": 2500, "base_url": url}
+            summary = oe.spark.export(spark, DATASET, f"{tmp_path}/many/", 4, **options)
+            assert killer.victims and killer.victims[0] not in executors()
+            assert max(seen.pages[page] for page in range(2, 100)) == 2
+            oe.export(DATASET, f"{tmp_path}/alone/", **options, **API)
+    assert (summary.rows, summary.completeness) == (10_000, "proven")
+    assert files(tmp_path / "many") == files(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("when", ["after the plan", "within a partition"])

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ._client import Dataset
 
 # A missing library is an error that says how to install it.
+require("pyarrow", "ray")
+require("ray", "ray")
 require("ray.data", "ray")
 
 from ray.data import read_datasource  # noqa: E402

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # A missing library is an error that says how to install it.
 require("pyarrow", "spark")
+require("pyspark", "spark")
 require("pyspark.sql.datasource", "spark")
 
 import pyarrow as pa  # noqa: E402
@@ -55,7 +56,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType  # n
 
 __all__ = ["OvermindDataSource", "SparkExportOptions", "export", "prove"]
 
-#: Ranges of an export, if the caller does not say it. A range that is written again repeats so much.
+#: Number of ranges of an export. A task that runs again repeats at most a 64th of the pages.
 DEFAULT_RANGES = 64
 #: Errors that a retry of the task cannot mend.
 _FINAL = (
