@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use overmind_export::{
-    Error,
+    Error, PageRange,
     cluster::{self, ClusterCommit, ClusterOutput, PagePlan, RangeWorker},
     serde_json,
 };
@@ -109,15 +109,18 @@ pub(crate) fn cluster_abort<'py>(
     run(py, "overmind-abort", &options.watch()?, move |_| cluster::abort(&output))
 }
 
-/// Requests page 1, and divides the pages of a dataset into ranges of at most this number of pages. Returns the base URL, the
-/// number of rows, the rows of a full page, and the first page, the last page and the rows of each range.
+/// The first page, the last page and the number of rows of a range.
+type RangeFacts = (u64, u64, u64);
+
+/// Requests page 1, and divides the pages of a dataset into ranges of at most this number of pages. Returns the base
+/// URL, the number of rows, the rows of a full page, and the ranges.
 #[pyfunction]
 pub(crate) fn cluster_pages<'py>(
     py: Python<'py>,
     dataset: &str,
     pages: u64,
     options: Bound<'py, PyDict>,
-) -> PyResult<(String, u64, u64, Vec<(u64, Option<u64>, u64)>)> {
+) -> PyResult<(String, u64, u64, Vec<RangeFacts>)> {
     let options = Options::of_call(options);
     let id = dataset_id(py, "dataset", dataset)?;
     let (query, size, client) = (options.query()?, options.stream()?.page_size, options.client()?);
@@ -125,7 +128,9 @@ pub(crate) fn cluster_pages<'py>(
     let plan = run(py, "overmind-pages", &options.watch()?, move |stop| {
         block_on_until(PagePlan::request(&client, id, &query, size), stop)
     })?;
-    let ranges = plan.ranges(pages).map(|range| (range.first(), range.last(), plan.rows(range)));
+    let facts =
+        |range: PageRange| (range.first(), range.last().unwrap_or(plan.pages()), plan.rows(range));
+    let ranges = plan.ranges(pages).map(facts);
     Ok((base_url, plan.count(), plan.rows_per_page(), ranges.collect()))
 }
 

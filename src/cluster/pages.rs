@@ -12,8 +12,8 @@ use crate::{
 
 /// The pages of a dataset, as one request saw them. Tasks of an engine read them in ranges.
 ///
-/// Each task proves its own pages: every row of them came once, and the dataset still has the planned number of rows. An
-/// id that came in two ranges is seen only where all rows are: count the distinct ids of all ranges there.
+/// Each task proves its own pages: every row of them came once, and the dataset still has the planned number of rows.
+/// An id that came in two ranges is seen only where all rows are: count the distinct ids of all ranges there.
 ///
 /// ```
 /// use futures::TryStreamExt;
@@ -105,8 +105,8 @@ impl PagePlan {
     /// Reads the pages of a range with the filters and the bounds of `reader`.
     ///
     /// # Errors
-    /// The stream ends with the errors of [`DatasetReader::pages`]. It ends with [`Error::Incomplete`], too, at the first
-    /// page that is not the planned one: the dataset has another number of rows, or the page has.
+    /// The stream ends with the errors of [`DatasetReader::pages`]. It ends with [`Error::Incomplete`], too, at the
+    /// first page that is not the planned one: the dataset has another number of rows, or the page has.
     pub fn read(
         &self,
         reader: DatasetReader,

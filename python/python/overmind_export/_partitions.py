@@ -53,9 +53,9 @@ class PartitionOptions(ConnectionOptions, FilterOptions, total=False):
 class Partition:
     """A range of pages of a dataset, to be read by a task of an engine, anywhere and any number of times.
 
-    A task raises :class:`overmind_export.IncompleteError` if the dataset no longer has the planned number of rows, or if a
-    row of these pages is missing or came twice. It does not see the rows of other partitions: count the distinct ids of all
-    of them in the engine.
+    A task raises :class:`overmind_export.IncompleteError` if the dataset no longer has the planned number of rows, or
+    if a row of these pages is missing or came twice. It does not see the rows of other partitions: count the distinct
+    ids of all of them in the engine.
 
     A pickle of a partition has no key: the other process takes it from its environment, or from ``api_key_file`` there.
 

@@ -50,8 +50,8 @@ __all__ = ["OvermindDatasource", "prove", "read"]
 class OvermindDatasource(Datasource):
     """A data source with one read task for each partition, for ``ray.data.read_datasource``.
 
-    A task fails if the dataset no longer has the number of rows that it had when this object was made, or if a row of its
-    pages is missing or came twice. Only :func:`prove` sees the rows of all tasks.
+    A task fails if the dataset no longer has the number of rows that it had when this object was made, or if a row of
+    its pages is missing or came twice. Only :func:`prove` sees the rows of all tasks.
     """
 
     def __init__(self, found: list[Partition]) -> None:
@@ -113,8 +113,8 @@ def read(
 def prove(ds: Any, rows: int | None = None) -> int:
     """Proves that a dataset of Ray has every row once: it has as many distinct ids as rows. Returns the number of rows.
 
-    Every execution reads the dataset again, so give a materialised dataset, or one that was read from where it was written.
-    Gathers the ids in the memory of this process, which takes about 100 bytes a row.
+    Every execution reads the dataset again, so give a materialised dataset, or one that was read from where it was
+    written. Gathers the ids in the memory of this process, which takes about 100 bytes a row.
 
     Parameters
     ----------
@@ -140,6 +140,7 @@ def prove(ds: Any, rows: int | None = None) -> int:
     if problem is not None:
         raise IncompleteError(
             f"the dataset does not have every row once: {problem}",
-            hint="read it again when it no longer changes, or give `ordering=\"id\"` if the API's default order is not stable",
+            hint="read it again when it no longer changes, or give `ordering=\"id\"` if the API's default order is not "
+            "stable",
         )
     return int(found)

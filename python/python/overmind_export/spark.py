@@ -73,14 +73,14 @@ _FINAL = (
 class OvermindDataSource(DataSource):
     """The rows of a dataset: ``spark.read.format("overmind").load(ID)``.
 
-    A partition is a range of pages, which a task reads in bounded memory. It fails if the dataset no longer has the number
-    of rows that the driver saw, or if a row of its pages is missing or came twice. Only :func:`prove` sees the rows of all
-    partitions.
+    A partition is a range of pages, which a task reads in bounded memory. It fails if the dataset no longer has the
+    number of rows that the driver saw, or if a row of its pages is missing or came twice. Only :func:`prove` sees the
+    rows of all partitions.
 
     Every action reads the dataset again. Use :func:`export` for rows that are read twice.
 
-    The options are the filters of the API (``agent``, ``version``, …), ``page_size``, ``prefetch_bytes``, the settings of
-    the connection (``base_url``, ``rate_limit``, ``timeout``, …), and:
+    The options are the filters of the API (``agent``, ``version``, …), ``page_size``, ``prefetch_bytes``, the settings
+    of the connection (``base_url``, ``rate_limit``, ``timeout``, …), and:
 
     - ``pages_per_partition``: default 200, which is 20,000 rows.
     - ``share``: each task takes this share of ``rate_limit``. Give it the number of tasks that run at the same time.
@@ -165,8 +165,9 @@ def _checked_columns(schema: Any) -> list[str]:
 def prove(df: Any, rows: int | None = None) -> int:
     """Proves that a data frame has every row once: it has as many distinct ids as rows. Returns the number of rows.
 
-    Each partition has proven its own pages, so the rows are complete if no id came in two partitions. Every action reads
-    the dataset again, so prove rows that stay: those that were written, read back from there, or a persisted data frame.
+    Each partition has proven its own pages, so the rows are complete if no id came in two partitions. Every action
+    reads the dataset again, so prove rows that stay: those that were written, read back from there, or a persisted data
+    frame.
 
     Parameters
     ----------
@@ -189,8 +190,8 @@ def prove(df: Any, rows: int | None = None) -> int:
     if problem is not None:
         raise IncompleteError(
             f"the data frame does not have every row once: {problem}",
-            hint="read the dataset again when it no longer changes, or give the option ordering=id if the API's default "
-            "order is not stable",
+            hint="read the dataset again when it no longer changes, or give the option ordering=id if the API's "
+            "default order is not stable",
         )
     return int(found)
 
@@ -212,8 +213,8 @@ def export(
 ) -> Summary:
     """Exports a dataset with the executors of Spark: every row once, published once, or an error.
 
-    Begins and commits on the driver, and writes the ranges in tasks. See :mod:`overmind_export.cluster`. A task that Spark
-    runs again changes nothing. After an error, a second call continues: finished ranges are kept.
+    Begins and commits on the driver, and writes the ranges in tasks. See :mod:`overmind_export.cluster`. A task that
+    Spark runs again changes nothing. After an error, a second call continues: finished ranges are kept.
 
     Parameters
     ----------
@@ -225,8 +226,8 @@ def export(
     ranges : int
         Number of tasks. A range begins where a part begins, so a task can have nothing to do.
     **options
-        As for :func:`overmind_export.export`, without keys. An executor encodes on one thread, unless ``encode_threads``
-        says more.
+        As for :func:`overmind_export.export`, without keys. An executor encodes on one thread, unless
+        ``encode_threads`` says more.
 
     Raises
     ------
