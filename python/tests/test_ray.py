@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,21 @@ pytestmark = [pytest.mark.long, pytest.mark.consumer("ray", "pyarrow")]
 
 
 @pytest.fixture(scope="module")
-def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def ray() -> Iterator[Any]:
     import ray
 
-    with pytest.MonkeyPatch.context() as patch:
+    # The path of a socket must be short.
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray") as folder:
         # Also the environment of the workers.
         patch.setenv("OVERMIND_LAB_API_KEY", "demo")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=200 << 20, configure_logging=False
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            object_store_memory=200 << 20,
+            _temp_dir=folder,
         )
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield ray
