@@ -143,7 +143,7 @@ fn page_says_first_what_is_odd() {
     );
     assert!(page.find(fell) < page.find("<dt>Last run</dt>"));
     // Two runs of a day can be told apart.
-    assert!(page.contains("<span>2026-09-01 02:00</span> <span>2026-09-02 02:00</span>"), "{page}");
+    assert!(page.contains("<span>2026-09-01 02:00 to 2026-09-02 02:00</span>"), "{page}");
     // No schedule is known, so the runs themselves say how far apart they are.
     let page = at("2026-09-20T03:00:00Z");
     assert!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use maud::{Markup, html};
 
-use super::{MomentForm, rows_of, status_of};
+use super::{MomentForm, moments, rows_of, status_of};
 use crate::{
     report::{
         nights::JobNights,
@@ -146,7 +146,7 @@ pub(super) fn runs(job: &JobNights) -> Markup {
                 figure class="many" {
                     figcaption { (name) ", at most " (text(most)) "; in the last run " (text(nights.last().map_or(0.0, |it| it.value))) }
                     (night_bars(nights, name, most))
-                    div.axis { span { (form.run(first)) } @if runs.len() > 1 { " " span { (form.run(last)) } } }
+                    (moments(runs.len(), &form.run(first), &form.run(last)))
                 }
             }
         }

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::{MomentForm, charts::whole};
+use super::{MomentForm, charts::whole, moments};
 use crate::{
     report::{
         SnapshotChange, SnapshotData,
-        drift::{self, DriftLine, DriftTable},
+        drift::{self, DriftGroup, DriftLine, DriftTable},
         nights::JobNights,
         page::{
             chart::{Night, night_bars, share_line},
@@ -16,6 +16,8 @@ use crate::{
     text::{counted, grouped, line},
 };
 
+/// A share that moves by less is steady: one point.
+const STEADY: f64 = 0.01;
 /// Snapshots in a table that is open at first.
 const OPEN_ROWS: usize = 12;
 
@@ -46,7 +48,7 @@ pub(super) fn section(place: usize, job: &JobNights) -> Markup {
             figure.many {
                 figcaption { (name) ", at most " (whole(most)) }
                 (night_bars(&nights, name, scale))
-                div.axis { span { (form.text(first.taken_at)) } @if job.data.len() > 1 { " " span { (form.text(last.taken_at)) } } }
+                (moments(job.data.len(), &form.text(first.taken_at), &form.text(last.taken_at)))
             }
         }
     };
@@ -96,6 +98,17 @@ fn changes(place: usize, job: &JobNights, form: MomentForm) -> Markup {
     }
 }
 
+/// Whether the types of a column stay as they are. Then a table says nothing that a line does not.
+fn is_steady(table: &DriftTable) -> bool {
+    let steady = |line: &DriftLine| {
+        let shares = || line.shares.iter().copied();
+        shares().fold(0.0, f64::max) - shares().fold(1.0, f64::min) < STEADY
+    };
+    matches!(table.group, DriftGroup::Types(_))
+        && table.others == 0
+        && table.lines.iter().all(steady)
+}
+
 /// The shares of the values of a group.
 fn shares(job: &str, table: &DriftTable, data: &[SnapshotData], form: MomentForm) -> Markup {
     let (name, percent) = (table.group.name(), |share: f64| format!("{:.1} %", share * 100.0));
@@ -108,6 +121,14 @@ fn shares(job: &str, table: &DriftTable, data: &[SnapshotData], form: MomentForm
     };
     let places = |line: &DriftLine| line.jumps.iter().map(|jump| jump.place).collect::<Vec<_>>();
     let has_jumps = table.lines.iter().any(|line| !line.jumps.is_empty());
+    if is_steady(table) {
+        let all = table
+            .lines
+            .iter()
+            .filter_map(|line| Some((&line.value, percent(*line.shares.last()?))));
+        let all: Vec<String> = all.map(|(value, share)| format!("{value} {share}")).collect();
+        return html! { p.note { (Outside(&name)) ": " (Outside(&all.join(", "))) " of all rows, the same in each snapshot to within a point." } };
+    }
     html! {
         @if !table.lines.is_empty() {
             div.scroll tabindex="0" role="region" aria-label=(format!("{name} of {}", line(job))) {

@@ -5,7 +5,7 @@ mod drift;
 mod tables;
 mod words;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use self::words::{remark, state_word};
@@ -25,6 +25,8 @@ use crate::{
 
 /// Most failures that are shown.
 const MOST_FAILURES: usize = 20;
+/// Bars of a chart that reach its right end: 28 of 30.
+const WIDE: usize = 28;
 /// Most next runs that are shown.
 const MOST_NEXT: usize = 5;
 /// Most odd nights of a job that are listed openly.
@@ -50,6 +52,7 @@ pub(crate) fn render(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> M
             h1 { (Outside(title)) }
             (verdicts(&seen))
             p.soft { "As of " (time(&clock::text(as_of))) "." }
+            (worst(&seen))
             @if jobs.len() > 1 {
                 nav aria-label="Jobs" { @for (place, job) in jobs.iter().enumerate() { a href=(format!("#job-{place}")) { (Outside(&job.job)) } } }
             }
@@ -78,7 +81,12 @@ fn verdicts(seen: &[SeenJob<'_>]) -> Markup {
                 p.verdict.warn { strong { (state_word(state)) } ": " (names(state)) "." }
             }
         }
-        // The page of one job says the same right below.
+    }
+}
+
+/// The worst thing about each job. The page of one job says the same right below.
+fn worst(seen: &[SeenJob<'_>]) -> Markup {
+    html! {
         @if seen.len() > 1 && seen.iter().any(|it| is_worth_a_look(it)) {
             ul.remarks {
                 @for (place, it) in seen.iter().enumerate().filter(|(_, it)| is_worth_a_look(it)) {
@@ -198,26 +206,42 @@ fn rows_of(run: &JobResult) -> u64 {
     run.snapshots.iter().map(|it| it.rows).sum()
 }
 
-/// How moments are shown: as a day, and with the time if several of them share a day.
+/// How moments are shown: as precisely as it takes to tell neighbours apart.
 #[derive(Debug, Clone, Copy)]
-struct MomentForm {
-    has_time: bool,
-}
+struct MomentForm(&'static str);
 
 impl MomentForm {
     /// The moments must be in their order.
     fn of(moments: impl Iterator<Item = DateTime<Utc>>) -> Self {
-        let days: Vec<NaiveDate> = moments.map(|it| it.date_naive()).collect();
-        Self { has_time: days.windows(2).any(|pair| pair.first() == pair.last()) }
+        let moments: Vec<DateTime<Utc>> = moments.collect();
+        let differ = |form: &str| {
+            let texts: Vec<String> = moments.iter().map(|it| it.format(form).to_string()).collect();
+            texts.windows(2).all(|pair| pair.first() != pair.last())
+        };
+        let forms = ["%Y-%m-%d", "%Y-%m-%d %H:%M"];
+        Self(forms.into_iter().find(|form| differ(form)).unwrap_or("%Y-%m-%d %H:%M:%S"))
     }
 
     fn text(self, at: DateTime<Utc>) -> String {
-        at.format(if self.has_time { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d" }).to_string()
+        at.format(self.0).to_string()
     }
 
     /// The moment of a run in the history, whose text can be anything.
     fn run(self, run: &JobResult) -> String {
         JobNights::start(run).map_or_else(|| line(&run.started_at), |at| self.text(at))
+    }
+}
+
+/// The text below a chart with this number of bars. Few bars do not reach the right end of their chart.
+fn moments(bars: usize, first: &str, last: &str) -> Markup {
+    html! {
+        div.axis {
+            @match bars {
+                ..2 => span { (first) },
+                2..WIDE => span { (first) " to " (last) },
+                _ => { span { (first) } " " span { (last) } }
+            }
+        }
     }
 }
 
