@@ -30,6 +30,13 @@ impl MaskedValues {
         self.has(&ValueTrail::of(name))
     }
 
+    /// Whether values in a column are masked.
+    pub(super) fn reaches(&self, name: &str) -> bool {
+        let ValueTrail(column) = ValueTrail::of(name);
+        let mut rest = self.paths.iter().filter_map(|path| path.strip_prefix(column.as_str()));
+        rest.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     /// Whether the values at a place are masked.
     pub(super) fn has(&self, trail: &ValueTrail) -> bool {
         self.paths.contains(&trail.0)
@@ -88,6 +95,7 @@ mod tests {
         assert_eq!(trail.as_str(), ".input.messages[].\"a b\".x");
         let paths = vec![trail.as_str().to_owned(), ".persona".to_owned()];
         let masked = MaskedValues::of(&ExportFacts::default(), &paths);
+        assert!(masked.reaches("input") && !masked.reaches("in"));
         assert!(masked.has(&trail) && masked.has_column("persona") && !masked.has_column("input"));
     }
 }

@@ -80,6 +80,13 @@ fn part(report: &ExportReport, count: u64) -> String {
     format!("{} ({} of all rows)", counted(count, "row"), share(count, report.rows()))
 }
 
+/// Masked values make rows look equal or empty.
+fn mask_note(report: &ExportReport, field: Column) -> Markup {
+    html! {
+        @if report.masked.reaches(field.name()) { " Values in " code { (field.name()) } " are masked, which can be the reason." }
+    }
+}
+
 fn repeated_ids(report: &ExportReport) -> Option<Markup> {
     let ids = &report.seen.repeated_ids;
     let rows = ids.rows - ids.distinct;
@@ -99,6 +106,7 @@ fn repeated_inputs(report: &ExportReport) -> Option<Markup> {
     (rows > 0).then(|| html! {
         strong { (part(report, rows)) } (if rows == 1 { " repeats" } else { " repeat" }) " the input of an earlier row: "
         (grouped(inputs)) " " (plural(inputs, "input")) (if inputs == 1 { " occurs" } else { " occur" }) " more than once."
+            (mask_note(report, Column::Input))
     })
 }
 
@@ -107,6 +115,7 @@ fn outputs_of(report: &ExportReport, column: &ColumnProfile) -> Vec<Markup> {
     if outputs.empty > 0 {
         found.push(html! {
             strong { (part(report, outputs.empty)) } " with an empty expected output: without any text, number or boolean."
+            (mask_note(report, Column::ExpectedOutput))
         });
     }
     if outputs.wordless > 0 {
