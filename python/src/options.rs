@@ -370,6 +370,7 @@ impl<'py> Options<'py> {
         }
         options.mask = self.texts("mask", "a path or a list of paths")?;
         options.drop = self.texts("drop", "a name or a list of names")?;
+        options.by = self.parsed("by")?.unwrap_or_default();
         options.temp_dir = self.path("temp_dir")?;
         options.read = self.reading()?;
         Ok(options)
