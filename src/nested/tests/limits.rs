@@ -79,14 +79,14 @@ fn schemas_of_types_are_readable() {
     let members = (0..30).map(|n| format!("\"{}\":{inner}", letters(n)));
     let row = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
     let kind = type_of(&[&row], &NestRules::default());
-    assert!(types::is_readable(&[NestedField::new("c", kind.clone())], 10));
+    assert!(is_readable(&[NestedField::new("c", kind.clone())], 10));
     assert!(
         shown(&kind).contains("json(more columns and groups than readers accept)"),
         "{:.300}",
         shown(&kind)
     );
     check_round_trip(&[Some(&row)], &kind);
-    assert!(!types::is_readable(&[], 4_000));
+    assert!(!is_readable(&[], 4_000));
 }
 
 #[test]
