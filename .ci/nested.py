@@ -5,6 +5,7 @@ the source. A null and a missing member are the same.
 """
 
 import json
+import re
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,35 @@ from expected import JSON_COLUMNS, Columns, Different, Source
 from libraries import Export, ipc_table
 
 Read = Callable[[Export], Columns]
+
+# The column of the values that do not fit their types.
+RESCUED = "_rescued"
+
+# Types that hold only some values of the conversations.
+NARROW = {
+    "columns": [
+        {
+            "name": "input",
+            "type": "struct",
+            "fields": [
+                {
+                    "name": "messages",
+                    "type": "list",
+                    "item": {
+                        "type": "struct",
+                        "fields": [
+                            {"name": "role", "type": "string"},
+                            {"name": "content", "type": "string"},
+                            {"name": "score", "type": "int"},
+                        ],
+                    },
+                },
+                {"name": "mixed", "type": "string"},
+            ],
+        },
+        {"name": "tags", "type": "struct", "fields": [{"name": "topic", "type": "string"}]},
+    ]
+}
 
 
 def conversation_lines() -> Iterator[str]:
@@ -37,7 +67,7 @@ def conversation_lines() -> Iterator[str]:
 
 
 def pandas_columns(frame: pd.DataFrame) -> Columns:
-    return {name: [plain(value) for value in frame[name]] for name in frame if name in JSON_COLUMNS}
+    return {name: [plain(value) for value in frame[name]] for name in frame if name in (*JSON_COLUMNS, RESCUED)}
 
 
 def plain(value: object) -> object:
@@ -111,6 +141,30 @@ def compare(read: Columns, kinds: dict[str, dict], source: Source) -> None:
         for row, (one, other) in enumerate(zip(have, wanted)):
             if one != other:
                 raise Different(f"{name}, row {row}: {one!r:.200} instead of {other!r:.200}")
+
+
+def restored(read: Columns, kinds: dict[str, dict]) -> Columns:
+    """Puts the rescued values back, and returns the columns as JSON text of their values."""
+    columns = {name: [typed(value, kinds[name]) for value in read[name]] for name in JSON_COLUMNS}
+    for row, rescued in enumerate(read[RESCUED]):
+        for path, value in json.loads(rescued or "{}").items():
+            _, column, *steps = [int(index) if index else name for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", "._" + path)]
+            place, last = columns[column], row
+            for step in steps:
+                place, last = place[last], step
+            if (place.get(last) if isinstance(place, dict) else place[last]) is not None:
+                raise Different(f"row {row} has a value at {path} already")
+            place[last] = value
+    return columns
+
+
+def compare_rescued(read: Columns, kinds: dict[str, dict], source: Source) -> None:
+    """Raises `Different` if the columns and the rescued values together are not those of the source."""
+    if not 0 < sum(value is not None for value in read[RESCUED]) < len(read[RESCUED]):
+        raise Different("all rows have rescued values, or none")
+    plain_text = {name: {"type": "json"} for name in kinds}
+    texts = {name: [json.dumps(value) for value in values] for name, values in restored(read, kinds).items()}
+    compare(texts, plain_text, source)
 
 
 def first_contents(source: Source) -> list:

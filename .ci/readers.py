@@ -7,6 +7,7 @@ Each comparison prints one line. The last line contains their number.
     python -B -W error .ci/readers.py BINARY [CORPUS.jsonl]...
 """
 
+import json
 import math
 import os
 import signal
@@ -63,6 +64,7 @@ class Form:
         options = ["--compression", self.compression] if self.compression else []
         variants = {"plain": ["--parquet-encoding", "plain"], "text": ["--json-columns", "text"]}
         variants["nested"] = ["--json-columns", "nested"]
+        variants["rescued"] = ["--rescue"]
         options += variants.get(self.variant, [])
         options += ["--csv-bom"] if self.bom else []
         if self.target.endswith("/"):
@@ -99,6 +101,14 @@ NESTED_FORMS = [
     Form("parquet", "parts/", variant="nested"),
     Form("arrow", "rows.arrow", variant="nested"),
     Form("arrow", "parts/", "none", variant="nested"),
+]
+
+
+RESCUED_FORMS = [
+    Form("parquet", "rows.parquet", variant="rescued"),
+    Form("parquet", "parts/", variant="rescued"),
+    Form("arrow", "rows.arrow", variant="rescued"),
+    Form("arrow", "parts/", "none", variant="rescued"),
 ]
 
 
@@ -182,6 +192,22 @@ def check_nested(tally: Tally, command: Command, source: Source) -> None:
                             raise Different("the values differ")
 
 
+def check_rescued(tally: Tally, command: Command, source: Source) -> None:
+    """Checks exports with values that do not fit their types with every library."""
+    for form in RESCUED_FORMS:
+        with TemporaryDirectory() as folder:
+            schema, export = Path(folder, "narrow.json"), None
+            schema.write_text(json.dumps(nested.NARROW))
+            with tally.comparison(f"{source.name}, {form.name}, types", source.rows):
+                export = command.export(source, form, folder, "--schema", str(schema))
+                kinds = nested.types(command.binary, export)
+            if export is None:
+                continue
+            for name, read in nested.READERS[form.format].items():
+                with tally.comparison(f"{source.name}, {form.name}, {name}", source.rows):
+                    nested.compare_rescued(read(export), kinds, source)
+
+
 def check_lists(tally: Tally, command: Command, source: Source) -> None:
     """Checks exports with columns of lists with every library."""
     for form in LIST_FORMS:
@@ -243,6 +269,7 @@ def main(binary: str, corpora: list[Path]) -> int:
                 check_pipes(tally, command, source)
             for source in [*sources, Source(conversations)]:
                 check_nested(tally, command, source)
+            check_rescued(tally, command, Source(conversations))
             check_lists(tally, command, Source(conversations))
             for source in real:
                 for form in FORMS:

@@ -68,6 +68,8 @@ def test_wrong_conversions_are_refused(tmp_path: Path, source: Path) -> None:
         oe.convert(source, "x/", rows_per_files=3)  # type: ignore[call-arg]
     with pytest.raises(oe.ReadWriteError):
         oe.convert(tmp_path / "missing.parquet", tmp_path / "x.csv")
+    with pytest.raises(oe.DataError, match='".input.mesages" matches no value in'):
+        oe.convert(source, tmp_path / "x.parquet", json_columns="nested", nest=".input.mesages")
     damaged = bytearray(source.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (tmp_path / "damaged.parquet").write_bytes(damaged)

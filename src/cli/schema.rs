@@ -25,7 +25,7 @@ use super::{
 use crate::{
     Batches, ColumnType, Error, NestedField, OutputColumn, Query, ReadOptions, Result, Sink,
     StreamOptions, Transform, TransformPlan, WidenedSchema, Written,
-    nested::{InferredColumn, NestPath, NestRules, RESCUED, resolve},
+    nested::{InferredColumns, NestPath, NestRules, RESCUED},
     widen_schema, write_transformed,
 };
 
@@ -63,9 +63,9 @@ pub(super) struct SchemaArgs {
     /// Keep the values at this path JSON text, such as .input.messages[].metadata
     #[arg(long, value_name = "PATH", value_parser = values::value::<NestPath>)]
     text: Vec<NestPath>,
-    /// Number of nested columns; the widest objects stay JSON text if there are more
-    #[arg(long, value_name = "N", default_value_t = NestRules::MOST_COLUMNS, value_parser = values::positive::<usize>)]
-    max_columns: usize,
+    /// Number of nested columns; the widest objects stay JSON text if there are more [default: 1000]
+    #[arg(long, value_name = "N", value_parser = values::positive::<usize>)]
+    max_columns: Option<usize>,
     /// Where the record of the export is, if it was written with --record
     #[arg(long, value_name = "PATH", value_parser = super::path())]
     record: Option<PathBuf>,
@@ -88,6 +88,9 @@ struct ShownSchema {
     leaves: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     differences: Option<Vec<SchemaDifference>>,
+    /// What its values are; `None` if its columns have types already.
+    #[serde(skip)]
+    inferred: Option<InferredColumns>,
 }
 
 /// A column that only one schema has, or that has another type.
@@ -149,8 +152,10 @@ impl SchemaArgs {
             }
             PreviewSource::Export(text) => self.export(text, self.record.as_ref(), global)?,
         };
-        if let Some(other) = &self.against {
-            let other = self.export(other, None, global)?;
+        let against = self.against.as_ref().map(|other| self.export(other, None, global));
+        let against = against.transpose()?;
+        self.check_rules(&schema, against.as_ref())?;
+        if let Some(other) = against {
             schema.differences = Some(differences(&other.leaves, &schema.leaves));
         }
         let differs = schema.differences.as_ref().is_some_and(|it| !it.is_empty());
@@ -175,7 +180,23 @@ impl SchemaArgs {
 
     fn rules(&self) -> NestRules {
         let (nest, text) = (self.nest.clone(), self.text.clone());
-        NestRules { nest, text, most_columns: self.max_columns }
+        let most_columns = self.max_columns.unwrap_or(NestRules::MOST_COLUMNS);
+        NestRules { nest, text, most_columns }
+    }
+
+    /// Refuses rules that decide nothing: the types are there already, or a path leads to no value.
+    fn check_rules(&self, schema: &ShownSchema, against: Option<&ShownSchema>) -> Result<()> {
+        let other = against.and_then(|other| other.inferred.as_ref());
+        match (&schema.inferred, other) {
+            (Some(inferred), other) => inferred.check_with(other),
+            (None, Some(other)) => other.check(),
+            (None, None) if self.rules() == NestRules::default() => Ok(()),
+            (None, None) => Err(Error::Usage(
+                "`nest`, `text` and `max_columns` choose types, and the export has nested columns already: leave them \
+                 out"
+                .to_owned(),
+            )),
+        }
     }
 
     /// Reads a dataset.
@@ -184,7 +205,7 @@ impl SchemaArgs {
         let plan = TransformPlan::new(&Transform::new(), None, &[])?;
         let columns: Vec<OutputColumn> = plan.columns().cloned().collect();
         self.rules().check_columns(columns.len())?;
-        let tally = SharedTally::default();
+        let tally = SharedTally::new(&self.rules(), PathBuf::new());
         let pages = reader.options(options).pages().into_stream();
         let done = write_transformed(pages, &plan, Box::new(tally.clone())).await?;
         Ok(self.inferred(&columns, tally, done.written.rows))
@@ -207,9 +228,7 @@ impl SchemaArgs {
         {
             return Ok(shown(columns.as_deref().unwrap_or_default(), nested, facts.rows));
         }
-        let place = location.to_path();
-        let tally = SchemaTally { place, ..SchemaTally::default() };
-        let (mut tally, mut rows) = (SharedTally(Arc::new(Mutex::new(tally))), 0);
+        let (mut tally, mut rows) = (SharedTally::new(&self.rules(), location.to_path()), 0);
         for batch in batches {
             let batch = batch?;
             rows += batch.num_rows() as u64;
@@ -226,35 +245,41 @@ impl SchemaArgs {
     }
 
     fn inferred(&self, columns: &[OutputColumn], tally: SharedTally, rows: u64) -> ShownSchema {
-        let mut seen = tally.take();
+        let mut inferred = tally.take();
         let json = columns.iter().filter(|column| column.column_type() == ColumnType::Json);
-        let found: Vec<_> = json
-            .map(|column| {
-                let name = column.name();
-                (name.to_owned(), seen.columns.remove(name).unwrap_or_default())
-            })
-            .collect();
-        let others = columns.len() - found.len();
-        shown(columns, &resolve(&found, others, &self.rules()), rows)
+        // A column without a value in any row has a type, too.
+        let others = columns.len() - json.clone().count();
+        for column in json {
+            inferred.index_of(column.name());
+        }
+        let shown = shown(columns, &inferred.resolve(others, &self.rules()), rows);
+        ShownSchema { inferred: Some(inferred), ..shown }
     }
 }
 
-/// What the values of JSON columns are, by name, and the number of rows so far.
-#[derive(Debug, Default)]
+/// What the values of JSON columns are, and the number of rows so far.
+#[derive(Debug)]
 struct SchemaTally {
-    columns: BTreeMap<String, InferredColumn>,
+    columns: InferredColumns,
     rows: u64,
     /// The export that is read.
     place: PathBuf,
 }
 
 /// A sink that only looks at the values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct SharedTally(Arc<Mutex<SchemaTally>>);
 
 impl SharedTally {
-    fn take(self) -> SchemaTally {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn new(rules: &NestRules, place: PathBuf) -> Self {
+        let columns = InferredColumns::new([], rules);
+        Self(Arc::new(Mutex::new(SchemaTally { columns, rows: 0, place })))
+    }
+
+    fn take(self) -> InferredColumns {
+        let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = InferredColumns::new([], &NestRules::default());
+        std::mem::replace(&mut tally.columns, none)
     }
 }
 
@@ -265,15 +290,16 @@ impl Sink for SharedTally {
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let is_json = ColumnType::of_field(field) == Some(ColumnType::Json);
             let Some(texts) = array.as_string_opt::<i32>().filter(|_| is_json) else { continue };
-            let column = tally.columns.entry(field.name().clone()).or_default();
+            let index = tally.columns.index_of(field.name());
             for (row, text) in (first_row..).zip(texts) {
                 let Some(text) = text else { continue };
-                column.add(text, row).map_err(|_| {
+                tally.columns.add(index, text, row).map_err(|_| {
                     let why = format!("row {row}: its {} is not JSON", field.name());
                     Error::Damaged { path: tally.place.clone(), why }
                 })?;
             }
         }
+        tally.columns.count_rows(batch.num_rows());
         tally.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -308,7 +334,7 @@ fn shown(columns: &[OutputColumn], nested: &[NestedField], rows: u64) -> ShownSc
         shown.push(json!(own));
         leaves.extend(own.leaves().into_iter().map(|(path, kind)| (path, kind.to_owned())));
     }
-    ShownSchema { rows, columns: shown, leaves, differences: None }
+    ShownSchema { rows, columns: shown, leaves, differences: None, inferred: None }
 }
 
 /// Returns the columns of which the type differs.

@@ -30,6 +30,8 @@ mod apart;
 mod block;
 mod checks;
 mod explained;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod nesting;
 mod outcome;
 mod plan;

@@ -7,7 +7,7 @@ use crate::{
     batch::ColumnType,
     error::Result,
     export::lanes::{LaneBatch, infer_in_lanes},
-    nested::{NestRules, NestedField, resolve},
+    nested::{NestRules, NestedField},
     readback::ReadOptions,
 };
 
@@ -25,7 +25,7 @@ pub(super) fn types_of(
     let mut rows = plan.rows.clone();
     rows.read = ReadOptions { stop: stop.clone(), ..rows.read };
     let batches = TransformedBatches::of(rows, plan.output.encode_threads, &plan.output.temp_dir);
-    let states = infer_in_lanes(&names, plan.output.encode_threads, |send| {
+    let states = infer_in_lanes(&names, rules, plan.output.encode_threads, |send| {
         let mut row = 0;
         for batch in batches {
             let (batch, first_row) = (batch?, row + 1);
@@ -35,6 +35,6 @@ pub(super) fn types_of(
         Ok(())
     })?;
     let others = plan.columns().count() - names.len();
-    let named = names.into_iter().map(str::to_owned).zip(states);
-    Ok(resolve(&named.collect::<Vec<_>>(), others, rules))
+    states.check()?;
+    Ok(states.resolve(others, rules))
 }

@@ -27,10 +27,7 @@ use crate::{
     location::Target,
     nested::NestedField,
     paginator::StreamOptions,
-    record::{
-        facts::digest,
-        manifest::{Part, PartRows},
-    },
+    record::manifest::{Part, PartRows},
     transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
 
@@ -223,16 +220,21 @@ impl ConvertWriter {
     fn flush(&mut self) -> Result<()> {
         let Some(batch) = self.builder.finish()? else { return Ok(()) };
         let Some((encoder, _)) = &mut self.nested else { return self.parts.write(0, batch) };
-        let encoded = match encoder.encode(&batch)? {
-            Ok(encoded) => encoded,
-            // The types that were found hold every value.
-            Err(_) if matches!(self.plan.nesting, Some(TypeChoice::Found(_))) => {
-                let why = "its rows changed while it was read".to_owned();
-                return Err(damaged(&self.plan.rows.source.place, why));
-            }
-            Err(misfit) => return Err(misfit.explain(&batch)),
-        };
-        self.parts.write_nested(0, encoded, digest(&batch)?)
+        let mut first = 0;
+        while first < batch.num_rows() {
+            let encoded = match encoder.encode(&batch, first)? {
+                Ok(encoded) => encoded,
+                // The types that were found hold every value.
+                Err(_) if matches!(self.plan.nesting, Some(TypeChoice::Found(_))) => {
+                    let why = "its rows changed while it was read".to_owned();
+                    return Err(damaged(&self.plan.rows.source.place, why));
+                }
+                Err(misfit) => return Err(misfit.explain(&batch)),
+            };
+            first += encoded.rows();
+            self.parts.write_nested(0, encoded)?;
+        }
+        Ok(())
     }
 
     fn close_part(&mut self) -> Result<()> {

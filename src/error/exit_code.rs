@@ -61,6 +61,7 @@ impl Error {
             Self::Page { .. }
             | Self::Row { .. }
             | Self::UnmatchedPath { .. }
+            | Self::UnmatchedNode { .. }
             | Self::Misfit { .. }
             | Self::Incomplete { .. }
             | Self::ListChanged { .. }

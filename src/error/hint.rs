@@ -46,6 +46,9 @@ impl Error {
                 "rows were already delivered, and their values may be those that the path was meant to replace: \
                  check the spelling of the path, or leave it out if no row has such a value"
             }
+            Self::UnmatchedNode { .. } => {
+                "check the spelling of the path, or leave it out if no row has such a value"
+            }
             Self::Misfit { .. } => {
                 "nothing was published: leave out `schema` to find types that hold every value, change the type to json, \
                  or give `rescue` to keep such values in a column of their own"

@@ -99,6 +99,18 @@ pub enum Error {
         /// Whether rows were already delivered, through a stream or standard output. False for files.
         delivered: bool,
     },
+    /// A path that decides the types of nested columns led to no value in any row. It is probably misspelled.
+    #[error("`{option}` {path:?} matches no value in {}{}", counted(*rows, "row"), meant.as_ref().map(|meant| format!(": did you mean {meant}?")).unwrap_or_default())]
+    UnmatchedNode {
+        /// Name of the option with the path.
+        option: &'static str,
+        /// The path, in its shortest form.
+        path: String,
+        /// Number of rows that were read.
+        rows: u64,
+        /// A path that leads to a value, or further than this one, and was probably meant.
+        meant: Option<String>,
+    },
     /// A value does not fit the given type of its column.
     #[error("{column}{} does not fit the `schema`: {value}", id.as_ref().map(|id| format!(" of row {id}")).unwrap_or_default())]
     Misfit {

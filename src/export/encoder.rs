@@ -48,9 +48,15 @@ pub(crate) struct NestedEncoder {
     is_strict: bool,
 }
 
+/// Largest memory of the nested columns of a batch, in bytes: 8 MiB. A short text can take much more memory than its own
+/// size, such as `[{},{}]` where objects have hundreds of members.
+const BATCH_BYTES: usize = 8 << 20;
+
 /// A batch with nested columns.
 pub(crate) struct EncodedBatch {
     pub(super) nested: RecordBatch,
+    /// The same rows with JSON text.
+    pub(super) text: RecordBatch,
     /// The batch as it is read back.
     pub(super) read_back: RecordBatch,
     /// Number of rows with values that did not fit, and the paths of these values.
@@ -84,52 +90,68 @@ impl NestedEncoder {
         self.schema.clone()
     }
 
-    /// Returns the nested batch, and the batch as it is read back; or the first value that has another type than its
-    /// column and is not rescued.
+    /// Encodes rows of a batch, from the one with the index `first`. Returns them as a nested batch, and as they are read
+    /// back. These are all rows from there, unless their columns take too much memory. Or returns the first value that
+    /// has another type than its column and is not rescued.
     pub(crate) fn encode(
         &mut self,
         batch: &RecordBatch,
+        first: usize,
     ) -> Result<std::result::Result<EncodedBatch, MisfitPlace>> {
         let failed = |error| Error::Internal(format!("nested columns: {error}"));
-        let (mut nested, mut read_back) = (Vec::new(), Vec::new());
-        let (mut rescue, schema) = (None, batch.schema());
-        let arrays = batch.columns().iter().zip(&mut self.columns);
-        for (column, (array, own)) in arrays.enumerate() {
+        let (schema, mut rows) = (batch.schema(), batch.num_rows() - first);
+        let mut rescue = None;
+        let most = BATCH_BYTES / self.columns.iter().flatten().count().max(1);
+        let mut typed = Vec::with_capacity(self.columns.len());
+        for (column, (array, own)) in batch.columns().iter().zip(&mut self.columns).enumerate() {
             let Some((kind, builder)) = own else {
+                typed.push(None);
+                continue;
+            };
+            let texts = array.as_string_opt::<i32>().ok_or_else(|| unlike("JSON"))?;
+            let texts = texts.slice(first, rows);
+            rows = match fill(builder, &texts, most) {
+                Ok(filled) => filled,
+                Err(row) if self.is_strict => {
+                    return Ok(Err(MisfitPlace { row: first + row, column }));
+                }
+                Err(_) => {
+                    // Misfits are rare, so only batches with one are read twice.
+                    *builder = NestedBuilder::new(kind);
+                    let rescue = rescue.get_or_insert_with(|| Rescue::new(rows));
+                    let name = schema.field(column).name();
+                    push_fitting(builder, (name, kind), &texts, (rescue, most))?
+                }
+            };
+            typed.push(Some((&*kind, builder.finish().map_err(failed)?)));
+        }
+        let batch = batch.slice(first, rows);
+        let (mut nested, mut read_back) = (Vec::new(), Vec::new());
+        for (array, typed) in batch.columns().iter().zip(typed) {
+            let Some((kind, typed)) = typed else {
                 nested.push(array.clone());
                 read_back.push(array.clone());
                 continue;
             };
-            let texts = array.as_string_opt::<i32>().ok_or_else(|| unlike("JSON"))?;
-            let misfit = texts.iter().position(|text| builder.push(text).is_err());
-            if let Some(row) = misfit {
-                if self.is_strict {
-                    return Ok(Err(MisfitPlace { row, column }));
-                }
-                // Misfits are rare, so only batches with one are read twice.
-                *builder = NestedBuilder::new(kind);
-                let rescue = rescue.get_or_insert_with(|| Rescue::new(batch.num_rows()));
-                let name = schema.field(column).name();
-                push_fitting(builder, (name, kind), texts, rescue)?;
-            }
-            let typed = builder.finish().map_err(failed)?;
+            // A later column can have ended the batch earlier.
+            let typed = typed.slice(0, rows);
             read_back.push(texts_of(kind, &typed)?);
             nested.push(typed);
         }
         let (mut count, mut paths) = (0, RescuedPaths::default());
         if self.rescues {
-            let none = || StringArray::new_null(batch.num_rows());
-            let objects = rescue.as_ref().map_or_else(none, |it| it.objects().collect());
+            let none = || StringArray::new_null(rows);
+            let objects = rescue.as_ref().map_or_else(none, |it| it.objects().take(rows).collect());
             count = (objects.len() - objects.null_count()) as u64;
             if count > 0 {
-                self.restore(batch, &objects, &mut read_back)?;
+                self.restore(&batch, &objects, &mut read_back)?;
             }
             paths = rescue.map(|rescue| rescue.paths).unwrap_or_default();
             nested.push(Arc::new(objects));
         }
         let nested = RecordBatch::try_new(self.schema.clone(), nested).map_err(failed)?;
         let read_back = RecordBatch::try_new(schema, read_back).map_err(failed)?;
-        Ok(Ok(EncodedBatch { nested, read_back, rescued: (count, paths) }))
+        Ok(Ok(EncodedBatch { nested, text: batch, read_back, rescued: (count, paths) }))
     }
 
     /// Puts the rescued values back into the texts of their columns, as a reader does.
@@ -166,19 +188,47 @@ impl NestedEncoder {
     }
 }
 
-/// Adds the values of a column, reduced to what fits.
+impl EncodedBatch {
+    /// Returns the number of its rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.nested.num_rows()
+    }
+}
+
+/// Adds values of a column, until they take so many bytes. Returns their number, or the index of a value that does not
+/// fit.
+fn fill(
+    builder: &mut NestedBuilder,
+    texts: &StringArray,
+    most: usize,
+) -> std::result::Result<usize, usize> {
+    let mut bytes = 0;
+    for (row, text) in texts.iter().enumerate() {
+        bytes += builder.push(text).map_err(|Misfit| row)?;
+        if bytes >= most {
+            return Ok(row + 1);
+        }
+    }
+    Ok(texts.len())
+}
+
+/// Adds values of a column like [`fill`], reduced to what fits. Returns their number.
 fn push_fitting(
     builder: &mut NestedBuilder,
     column: (&str, &NestedType),
     texts: &StringArray,
-    rescue: &mut Rescue,
-) -> Result<()> {
+    (rescue, most): (&mut Rescue, usize),
+) -> Result<usize> {
+    let mut bytes = 0;
     for (row, text) in texts.iter().enumerate() {
         let fitting = text.map(|text| rescue.fitting(column, row, text)).transpose();
         let fitting = fitting.map_err(|_| unlike("JSON"))?;
-        builder.push(fitting.as_deref()).map_err(|Misfit| unlike("fitting"))?;
+        bytes += builder.push(fitting.as_deref()).map_err(|Misfit| unlike("fitting"))?;
+        if bytes >= most {
+            return Ok(row + 1);
+        }
     }
-    Ok(())
+    Ok(texts.len())
 }
 
 /// Returns the JSON text of values, as a reader gets it.

@@ -9,7 +9,7 @@ use arrow_array::{RecordBatch, cast::AsArray};
 
 use crate::{
     error::{Error, Result, panics::message},
-    nested::InferredColumn,
+    nested::{InferredColumns, NestRules},
 };
 
 /// Number of lanes: more threads than these have no use, because reading the batches takes as long.
@@ -30,16 +30,19 @@ pub(crate) struct LaneBatch {
 /// The error of `read`. [`Error::Internal`] when a column is missing or its text is not JSON.
 pub(crate) fn infer_in_lanes(
     names: &[&str],
+    rules: &NestRules,
     threads: usize,
     read: impl FnOnce(&mut dyn FnMut(LaneBatch)) -> Result<()>,
-) -> Result<Vec<InferredColumn>> {
+) -> Result<InferredColumns> {
     let threads = threads.clamp(1, LANES);
+    let none = InferredColumns::new(names.iter().copied(), rules);
     thread::scope(|scope| {
         let mut senders = Vec::with_capacity(threads);
         let mut serving = Vec::with_capacity(threads);
         for _ in 0..threads {
             let (sender, receiver) = mpsc::sync_channel(QUEUED);
-            let serve = move || serve(names, receiver);
+            let none = &none;
+            let serve = move || serve(names, none, receiver);
             let builder = thread::Builder::new().name("infer".to_owned());
             serving.push(builder.spawn_scoped(scope, serve).map_err(Error::no_thread)?);
             senders.push(sender);
@@ -51,7 +54,7 @@ pub(crate) fn infer_in_lanes(
             drop(senders[lane % threads].send((lane, batch)));
         });
         drop(senders);
-        let mut columns = vec![InferredColumn::default(); names.len()];
+        let mut columns = none.clone();
         let mut lanes = Vec::with_capacity(LANES);
         for thread in serving {
             let panicked = |payload: Box<dyn std::any::Any + Send>| {
@@ -61,28 +64,33 @@ pub(crate) fn infer_in_lanes(
         }
         done?;
         lanes.sort_by_key(|(lane, _)| *lane);
-        for (_, states) in lanes {
-            columns.iter_mut().zip(states).for_each(|(column, state)| column.join(state));
-        }
+        lanes.into_iter().for_each(|(_, state)| columns.join(state));
         Ok(columns)
     })
 }
 
-type LaneStates = Vec<(usize, Vec<InferredColumn>)>;
+type LaneStates = Vec<(usize, InferredColumns)>;
 
 /// Reads the batches of some lanes.
-fn serve(names: &[&str], batches: mpsc::Receiver<(usize, LaneBatch)>) -> Result<LaneStates> {
+fn serve(
+    names: &[&str],
+    none: &InferredColumns,
+    batches: mpsc::Receiver<(usize, LaneBatch)>,
+) -> Result<LaneStates> {
     let mut lanes: LaneStates = Vec::new();
     for (lane, LaneBatch { batch, first_row }) in batches {
         let place = lanes.iter().position(|(it, _)| *it == lane).unwrap_or_else(|| {
-            lanes.push((lane, vec![InferredColumn::default(); names.len()]));
+            lanes.push((lane, none.clone()));
             lanes.len() - 1
         });
-        for (name, column) in names.iter().zip(&mut lanes[place].1) {
+        let columns = &mut lanes[place].1;
+        columns.count_rows(batch.num_rows());
+        for (index, name) in names.iter().enumerate() {
             let array = batch.column_by_name(name).and_then(|it| it.as_string_opt::<i32>());
             let texts = array.ok_or_else(|| wrong(name))?;
             for (row, text) in (first_row..).zip(texts) {
-                text.map_or(Ok(()), |text| column.add(text, row)).map_err(|_| wrong(name))?;
+                let added = text.map_or(Ok(()), |text| columns.add(index, text, row));
+                added.map_err(|_| wrong(name))?;
             }
         }
     }
@@ -101,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    fn states(threads: usize) -> Vec<InferredColumn> {
+    fn states(threads: usize) -> InferredColumns {
         let read = |send: &mut dyn FnMut(LaneBatch)| {
             for first_row in (1..=200).step_by(5) {
                 let row = |row: u64| match row {
@@ -115,7 +123,7 @@ mod tests {
             }
             Ok(())
         };
-        infer_in_lanes(&["c"], threads, read).unwrap()
+        infer_in_lanes(&["c"], &NestRules::default(), threads, read).unwrap()
     }
 
     #[test]
@@ -124,7 +132,7 @@ mod tests {
         for threads in [2, 3, 16] {
             assert_eq!(states(threads), one, "{threads}");
         }
-        assert_ne!(one, vec![InferredColumn::default()]);
+        assert_ne!(one, InferredColumns::new(["c"], &NestRules::default()));
     }
 
     #[test]
@@ -135,7 +143,7 @@ mod tests {
             (0..100).for_each(|row| send(LaneBatch { batch: batch.clone(), first_row: row }));
             Ok(())
         };
-        let told = infer_in_lanes(&["c"], 2, read).unwrap_err().to_string();
+        let told = infer_in_lanes(&["c"], &NestRules::default(), 2, read).unwrap_err().to_string();
         assert!(told.contains("c of a draft is not JSON text"), "{told}");
     }
 }

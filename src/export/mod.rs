@@ -154,7 +154,8 @@ impl Export {
     /// # Errors
     /// After an error before the publication, nothing is published:
     /// - The errors of [`DatasetReader::datapoints`](crate::DatasetReader::datapoints): the API, its pages, or the proof failed.
-    /// - [`Error::Row`], [`Error::UnmatchedPath`]: an expression failed on a row, or a path has replaced nothing.
+    /// - [`Error::Row`], [`Error::UnmatchedPath`], [`Error::UnmatchedNode`]: an expression failed on a row, or a path
+    ///   leads to no value.
     /// - [`Error::Output`]: the output exists, or cannot be created.
     /// - [`Error::Locked`], [`Error::LockLost`]: another run writes the output, or took its lock.
     /// - [`Error::PartChanged`], [`Error::Damaged`]: a finished part was changed, or its upload is lost.
@@ -234,7 +235,10 @@ impl Export {
             let changed = matches!(error, Error::Incomplete { .. });
             // If the dataset changed during the export, rows are out of order, or a path is misspelled, a later run
             // cannot use these parts.
-            let is_wrong = matches!(error, Error::OutOfOrder(_) | Error::UnmatchedPath { .. });
+            let is_wrong = matches!(
+                error,
+                Error::OutOfOrder(_) | Error::UnmatchedPath { .. } | Error::UnmatchedNode { .. }
+            );
             if changed || is_wrong {
                 let staged = slot.take()?;
                 slot.put_back(blocking(move || forget(staged)).await?);

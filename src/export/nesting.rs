@@ -21,11 +21,14 @@ use crate::{
     batch::ColumnType,
     destination::{Destination, Drafts},
     error::{Error, Result},
-    nested::{NestRules, NestedField, recorded_types, resolve},
+    nested::{LONGEST, NestRules, NestedField, recorded_types},
     proof::Digest,
-    readback,
-    record::{facts::digest, manifest::PartRows},
+    readback::{self, ReadOptions},
+    record::manifest::{Part, PartRows},
 };
+
+/// Types are chosen so that readers accept the values by default.
+const _: () = assert!(LONGEST == ReadOptions::MAX_VALUE_BYTES, "the limit of readers");
 
 /// The second half of an export with nested columns.
 pub(super) struct Nesting {
@@ -60,7 +63,7 @@ impl Nesting {
             schema: encoder.schema(),
             encode_threads: self.plan.encode_threads,
             has_manifest: self.plan.has_manifest(),
-            splits: Vec::new(),
+            splits: self.plan.splits(),
         };
         let mut writer = PartsWriter::new(parts, destination, Vec::new(), self.progress.clone());
         let written = self.write(&mut writer, encoder, &types);
@@ -74,12 +77,34 @@ impl Nesting {
         (writer.into_destination().0, done)
     }
 
+    /// Returns the drafts of each group of pages, as indices, and the part of each, in the order of the splits.
+    fn groups(&self) -> impl Iterator<Item = Vec<(usize, &Part)>> {
+        let parts = &self.drafted.parts;
+        let width = self.plan.splits().len().max(1);
+        let groups = parts.len() / width;
+        // The record has all parts of a split before those of the next one.
+        (0..groups).map(move |group| {
+            let of_split =
+                |split| Some((group * width + split, parts.get(split * groups + group)?));
+            (0..width).filter_map(of_split).collect()
+        })
+    }
+
+    /// Returns the drafts in the order of the rows in the record, as indices.
+    fn in_order(&self) -> impl Iterator<Item = usize> {
+        let groups: Vec<_> = self.groups().collect();
+        let width = groups.first().map_or(0, Vec::len);
+        (0..width).flat_map(move |split| {
+            groups.iter().filter_map(|group| Some(group.get(split)?.0)).collect::<Vec<_>>()
+        })
+    }
+
     /// Finds the types that hold the values of all rows.
     fn types(&self, destination: &Destination) -> Result<Vec<NestedField>> {
         let names = json_columns(&self.plan);
-        let states = infer_in_lanes(&names, self.plan.encode_threads, |send| {
+        let states = infer_in_lanes(&names, &self.rules, self.plan.encode_threads, |send| {
             let mut row = 0;
-            for index in 0..self.drafted.parts.len() {
+            for index in self.in_order() {
                 let draft = Draft::open(self, destination, index)?;
                 for batch in draft.batches {
                     let batch = self.go_on(batch)?;
@@ -92,8 +117,8 @@ impl Nesting {
         })?;
         let rescued = usize::from(self.plan.rescues());
         let others = self.plan.columns.len() - names.len() + rescued;
-        let named = names.into_iter().map(str::to_owned).zip(states);
-        Ok(resolve(&named.collect::<Vec<_>>(), others, &self.rules))
+        states.check()?;
+        Ok(states.resolve(others, &self.rules))
     }
 
     /// Encodes the parts.
@@ -103,24 +128,16 @@ impl Nesting {
         mut encoder: NestedEncoder,
         types: &[NestedField],
     ) -> Result<()> {
-        for (index, drafted) in self.drafted.parts.iter().enumerate() {
-            let draft = Draft::open(self, writer.destination(), index)?;
+        for group in self.groups() {
             writer.open()?;
-            let mut seen = Digest::default();
-            for batch in draft.batches {
-                let batch = self.go_on(batch)?;
-                let own = digest(&batch)?;
-                seen.join(own, batch.num_rows() as u64);
-                let encoded = encoder.encode(&batch)?;
-                let encoded = encoded.map_err(|_| draft.place.changed())?;
-                writer.write_nested(0, encoded, own)?;
+            for (split, (index, drafted)) in group.iter().enumerate() {
+                let draft = Draft::open(self, writer.destination(), *index)?;
+                self.encode(writer, (&mut encoder, split), draft, &drafted.digest)?;
             }
-            if seen.to_string() != drafted.digest {
-                return Err(draft.place.changed());
+            for (rows, (_, drafted)) in writer.open_rows().zip(&group) {
+                *rows = PartRows { nested_digest: rows.nested_digest, ..PartRows::from(*drafted) };
             }
-            for rows in writer.open_rows() {
-                *rows = PartRows { nested_digest: rows.nested_digest, ..PartRows::from(drafted) };
-            }
+            let Some((_, drafted)) = group.first() else { continue };
             let pages = drafted.first_page..=drafted.last_page;
             let parts = writer.close(pages, |first_row, rows, split| {
                 let facts = self.plan.facts(self.count, first_row, rows, split);
@@ -132,6 +149,29 @@ impl Nesting {
             parts.iter().try_for_each(|part| writer.destination().note_part(part))?;
         }
         Ok(())
+    }
+
+    /// Encodes the rows of a draft, which has this digest, into the open part of a split.
+    fn encode(
+        &self,
+        writer: &mut PartsWriter,
+        (encoder, split): (&mut NestedEncoder, usize),
+        draft: Draft,
+        digest: &str,
+    ) -> Result<()> {
+        let mut seen = Digest::default();
+        for batch in draft.batches {
+            let batch = self.go_on(batch)?;
+            let mut first = 0;
+            while first < batch.num_rows() {
+                let encoded = encoder.encode(&batch, first)?;
+                let encoded = encoded.map_err(|_| draft.place.changed())?;
+                let rows = encoded.rows();
+                seen.join(writer.write_nested(split, encoded)?, rows as u64);
+                first += rows;
+            }
+        }
+        if seen.to_string() == digest { Ok(()) } else { Err(draft.place.changed()) }
     }
 
     fn go_on<T>(&self, next: Result<T>) -> Result<T> {

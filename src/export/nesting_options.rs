@@ -3,7 +3,7 @@
 use crate::{
     batch::{BatchColumn, Column, ColumnType},
     error::{Error, Result},
-    nested::{NestPath, NestRules, NestedField, NestedType, RESCUED},
+    nested::{NestPath, NestRules, NestedField, NestedType, RESCUED, is_readable},
     sink::{Encoding, JsonColumns},
 };
 
@@ -109,6 +109,10 @@ pub(crate) fn chosen_form(
         require_other_names(columns)?;
         check_names(types, columns)?;
         let given = given_types(types, &json)?;
+        if !is_readable(&given, columns.len() - json.len() + usize::from(asked.rescue)) {
+            let why = "it has more columns and groups than readers accept";
+            return Err(Error::invalid("schema", "columns", why));
+        }
         return Ok((encoding, Some(TypeChoice::Given(given))));
     }
     let of_all = form_of_all.unwrap_or(JsonColumns::Text);

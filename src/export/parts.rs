@@ -55,7 +55,7 @@ impl PartsPlan {
 pub(crate) struct PartsWriter {
     plan: PartsPlan,
     destination: Destination,
-    /// The drafts, if the parts are written as drafts. There is one part of a group then.
+    /// The drafts, if the parts are written as drafts.
     drafts: Option<Drafts>,
     /// The parts of a group of pages; empty if none is open.
     open: Vec<OpenPart>,
@@ -162,19 +162,16 @@ impl PartsWriter {
         self.write_as(split, batch, own, None)
     }
 
-    /// Writes rows of a split whose JSON columns are nested. `before` is the digest of the rows as text.
-    pub(crate) fn write_nested(
-        &mut self,
-        split: usize,
-        encoded: EncodedBatch,
-        before: Digest,
-    ) -> Result<()> {
-        let EncodedBatch { nested, read_back, rescued: (rows, paths) } = encoded;
+    /// Writes rows of a split whose JSON columns are nested. Returns the digest of the rows as text.
+    pub(crate) fn write_nested(&mut self, split: usize, encoded: EncodedBatch) -> Result<Digest> {
+        let EncodedBatch { nested, text, read_back, rescued: (rows, paths) } = encoded;
+        let own = digest(&text)?;
         if let Some(part) = self.open.get_mut(split) {
             part.rows.rescued += rows;
             part.rows.rescued_paths.join(&paths.0);
         }
-        self.write_as(split, nested, before, Some(digest(&read_back)?))
+        self.write_as(split, nested, own, Some(digest(&read_back)?))?;
+        Ok(own)
     }
 
     /// Writes rows of a split that have this digest. `nested` is their digest as they are read back, if their JSON

@@ -213,8 +213,7 @@ impl ExportPlan {
         if is_mapped {
             require_lines(encoding)?;
         }
-        let finds_types = matches!(nesting, Some(TypeChoice::Found(_)));
-        check_splits((shaper.as_deref(), options.dataset_card), &target, finds_types)?;
+        check_splits((shaper.as_deref(), options.dataset_card), &target)?;
         Ok(Self {
             options,
             target,

@@ -34,12 +34,10 @@ pub(crate) fn check_card(shaper: Option<&Shaper>) -> Result<()> {
     }
 }
 
-/// Refuses splits and a dataset card for an output that is not a directory. `finds_types` says that the types of nested
-/// columns are those of all rows, which are known only after the rows were split.
+/// Refuses splits and a dataset card for an output that is not a directory.
 pub(crate) fn check_splits(
     (shaper, has_card): (Option<&Shaper>, bool),
     target: &Target,
-    finds_types: bool,
 ) -> Result<()> {
     if has_card && !matches!(target, Target::Directory(_)) {
         return Err(Error::Usage(format!(
@@ -50,10 +48,6 @@ pub(crate) fn check_splits(
         check_card(shaper)?;
     }
     let has_splits = shaper.is_some_and(|shaper| shaper.splits().next().is_some());
-    if has_splits && finds_types {
-        let why = "`split` needs the types of nested JSON columns: give `schema`, or leave out one of the two";
-        return Err(Error::Usage(why.to_owned()));
-    }
     if !has_splits || matches!(target, Target::Directory(_)) {
         return Ok(());
     }

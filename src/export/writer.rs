@@ -25,10 +25,7 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, shape_pages, split_rows},
     },
     location::Target,
-    record::{
-        facts::digest,
-        manifest::{Part, PartRows, add_replaced},
-    },
+    record::manifest::{Part, PartRows, add_replaced},
     transform::{HashKey, Shaped, Shaper, Stage, StageLimits},
 };
 
@@ -293,11 +290,14 @@ impl Writer {
         let Some(builder) = self.builders.get_mut(split) else { return Ok(()) };
         let Some(batch) = builder.finish()? else { return Ok(()) };
         let Some(encoder) = &mut self.encoder else { return self.parts.write(split, batch) };
-        let own = digest(&batch)?;
-        match encoder.encode(&batch)? {
-            Ok(encoded) => self.parts.write_nested(split, encoded, own),
-            Err(place) => Err(place.explain(&batch)),
+        let mut first = 0;
+        while first < batch.num_rows() {
+            let encoded = encoder.encode(&batch, first)?;
+            let encoded = encoded.map_err(|place| place.explain(&batch))?;
+            first += encoded.rows();
+            self.parts.write_nested(split, encoded)?;
         }
+        Ok(())
     }
 
     fn close_parts(&mut self) -> Result<()> {

@@ -20,7 +20,7 @@ mod record;
 #[cfg(feature = "snapshots")]
 mod text;
 
-use crate::{client, destination};
+use crate::{client, convert, destination};
 
 /// A name and its target.
 pub type FuzzTarget = (&'static str, fn(&[u8]));
@@ -36,6 +36,7 @@ pub const TARGETS: &[FuzzTarget] = &[
     ("config", text::config),
     #[cfg(feature = "clouds")]
     ("control", destination::fuzzing::control),
+    ("convert", convert::fuzzing::convert),
     #[cfg(feature = "cli")]
     ("csv", files::csv),
     ("headers", client::fuzzing::headers),

@@ -12,7 +12,7 @@ use arrow_schema::{ArrowError, DataType, Field, Fields};
 use super::{
     cursor::{JsonCursor, JsonKind, MalformedJson},
     number::{float_of, integer_of},
-    types::NestedType,
+    types::{MOST_CELLS, NestedType},
 };
 
 /// A value that its column cannot hold.
@@ -34,7 +34,12 @@ const INDEXED: usize = 16;
 pub(crate) struct NestedBuilder {
     data_type: DataType,
     values: PartBuilder,
+    /// Memory of a row without lists, in bytes.
+    row_bytes: usize,
 }
+
+/// Size of a cell in memory, in bytes: an integer, a floating-point number, or two ends of a text.
+const CELL_BYTES: usize = 8;
 
 enum PartBuilder {
     /// JSON text.
@@ -50,6 +55,8 @@ enum PartBuilder {
 struct ListParts {
     field: Arc<Field>,
     item: PartBuilder,
+    /// Number of cells of an element.
+    cells: usize,
     /// The end of each list.
     ends: Vec<i32>,
     valid: NullBufferBuilder,
@@ -66,21 +73,24 @@ struct StructParts {
 
 impl NestedBuilder {
     pub(crate) fn new(kind: &NestedType) -> Self {
-        Self { data_type: kind.data_type(), values: PartBuilder::new(kind) }
+        let row_bytes = kind.cells() * CELL_BYTES;
+        Self { data_type: kind.data_type(), values: PartBuilder::new(kind), row_bytes }
     }
 
-    /// Adds the value of a row. `null` is no value.
+    /// Adds the value of a row. `null` is no value. Returns about the memory that the value takes, in bytes.
     ///
     /// # Errors
-    /// [`Misfit`] when the value has another type, or the text is not JSON. The builder is then of no use.
-    pub(crate) fn push(&mut self, text: Option<&str>) -> Fit<()> {
+    /// [`Misfit`] when the value has another type or its lists have too many cells, or the text is not JSON. The builder
+    /// is then of no use.
+    pub(crate) fn push(&mut self, text: Option<&str>) -> Fit<usize> {
         let Some(text) = text else {
             self.values.push_null();
-            return Ok(());
+            return Ok(self.row_bytes);
         };
-        let mut cursor = JsonCursor::new(text);
-        self.values.push(&mut cursor)?;
-        Ok(cursor.end()?)
+        let mut row = RowCursor { cursor: JsonCursor::new(text), cells: MOST_CELLS };
+        self.values.push(&mut row)?;
+        row.cursor.end()?;
+        Ok(self.row_bytes + text.len() + (MOST_CELLS - row.cells) * CELL_BYTES)
     }
 
     /// Returns the values, and empties the builder.
@@ -95,6 +105,13 @@ impl NestedBuilder {
     }
 }
 
+/// A row that is being read.
+struct RowCursor<'a> {
+    cursor: JsonCursor<'a>,
+    /// Number of cells that are left for the elements of its lists.
+    cells: usize,
+}
+
 impl PartBuilder {
     fn new(kind: &NestedType) -> Self {
         match kind {
@@ -105,8 +122,8 @@ impl PartBuilder {
             NestedType::Bool => Self::Bool(BooleanBuilder::new()),
             NestedType::List { item } => {
                 let (field, valid) = (item.element(), NullBufferBuilder::new(0));
-                let item = Self::new(item);
-                Self::List(Box::new(ListParts { field, item, ends: Vec::new(), valid }))
+                let (item, cells) = (Self::new(item), item.cells());
+                Self::List(Box::new(ListParts { field, item, cells, ends: Vec::new(), valid }))
             }
             NestedType::Struct { fields } => {
                 let mut index = HashMap::new();
@@ -155,7 +172,8 @@ impl PartBuilder {
         }
     }
 
-    fn push(&mut self, cursor: &mut JsonCursor<'_>) -> Fit<()> {
+    fn push(&mut self, row: &mut RowCursor<'_>) -> Fit<()> {
+        let cursor = &mut row.cursor;
         let kind = cursor.kind()?;
         if kind == JsonKind::Null {
             cursor.scalar()?;
@@ -176,13 +194,14 @@ impl PartBuilder {
             (Self::Bool(builder), JsonKind::Bool) => builder.append_value(cursor.bool()?),
             (Self::List(parts), JsonKind::Array) => {
                 cursor.enter();
-                while cursor.has_more()? {
-                    parts.item.push(cursor)?;
+                while row.cursor.has_more()? {
+                    row.cells = row.cells.checked_sub(parts.cells).ok_or(Misfit)?;
+                    parts.item.push(row)?;
                 }
                 parts.ends.push(i32::try_from(parts.item.len()).map_err(|_| Misfit)?);
                 parts.valid.append_non_null();
             }
-            (Self::Struct(parts), JsonKind::Object) => parts.push(cursor)?,
+            (Self::Struct(parts), JsonKind::Object) => parts.push(row)?,
             _ => return Err(Misfit),
         }
         Ok(())
@@ -212,16 +231,16 @@ impl PartBuilder {
 }
 
 impl StructParts {
-    fn push(&mut self, cursor: &mut JsonCursor<'_>) -> Fit<()> {
+    fn push(&mut self, row: &mut RowCursor<'_>) -> Fit<()> {
         let mut guess = 0;
-        cursor.enter();
-        while cursor.has_more()? {
-            let name = cursor.key()?.value().ok_or(Misfit)?;
+        row.cursor.enter();
+        while row.cursor.has_more()? {
+            let name = row.cursor.key()?.value().ok_or(Misfit)?;
             let place = self.place(&name, guess);
             guess = place.map_or(guess, |place| place + 1);
             match place.and_then(|place| self.fields.get_mut(place)) {
                 // A name that occurs twice has its value already.
-                Some(field) if field.len() == self.rows => field.push(cursor)?,
+                Some(field) if field.len() == self.rows => field.push(row)?,
                 _ => return Err(Misfit),
             }
         }

@@ -193,6 +193,22 @@ impl<'a> JsonCursor<'a> {
         }
     }
 
+    /// Passes the next string, number or word, at any depth. Returns its text, `None` after the last one.
+    pub(super) fn next_scalar(&mut self) -> Read<Option<&'a str>> {
+        loop {
+            match self.peek() {
+                None => return Ok(None),
+                Some(b'{' | b'}' | b'[' | b']' | b',' | b':') => self.at += 1,
+                Some(b'"') => {
+                    let start = self.at;
+                    self.string()?;
+                    return self.text.get(start..self.at).ok_or(MalformedJson).map(Some);
+                }
+                Some(_) => return self.scalar().map(Some),
+            }
+        }
+    }
+
     fn container(&mut self) -> Read<&'a str> {
         let (bytes, start, mut depth) = (self.text.as_bytes(), self.at, 0_usize);
         loop {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     paths::{NestPath, NestStep},
-    types::{AS_ASKED, NestedField, NestedType},
+    types::{AS_ASKED, MOST_LISTS, NestedField, NestedType},
 };
 use crate::{
     error::{Error, Result},
@@ -133,6 +133,9 @@ fn check(kind: &NestedType, path: &NestPath, depth: usize) -> Result<()> {
         return wrong("it is nested too deeply");
     }
     match kind {
+        NestedType::List { .. } if path.lists() >= MOST_LISTS => {
+            wrong("it has more than 16 lists in each other, for which readers take too long")
+        }
         NestedType::List { item } => check(item, &path.below(NestStep::Elements), depth + 1),
         NestedType::Struct { fields } if fields.is_empty() => wrong("a struct needs a field"),
         NestedType::Struct { fields } => {
@@ -173,6 +176,11 @@ mod tests {
         ] {
             assert!(field(kind).unwrap().is_err(), "{kind}");
         }
+        let lists = |count: usize| {
+            let (open, close) = (r#""type":"list","item":{"#.repeat(count), "}".repeat(count));
+            field(&format!(r#"{open}"type":"int"{close}"#)).unwrap().is_ok()
+        };
+        assert!(lists(MOST_LISTS) && !lists(MOST_LISTS + 1));
         for text in ["", "[]", "{}", r#"{"columns":[]}"#] {
             let told = text.parse::<GivenSchema>().unwrap_err().to_string();
             assert!(told.contains("is not a valid schema"), "{told}");

@@ -2,7 +2,8 @@
 //!
 //! A state is a tree: each node has the first row of everything that was seen there, and the members that objects had.
 //! States of consecutive rows join to the state of all rows, in whatever order they are joined. The kinds of values
-//! only grow, and the limits count the joined tree.
+//! only grow. The number of nodes is bounded while a row is read, so the memory of a state is bounded for any row;
+//! `columns.rs` bounds all columns together.
 
 use std::collections::HashMap;
 
@@ -10,12 +11,16 @@ use super::{
     cursor::{JsonCursor, JsonKind, MalformedJson, RawString, Read},
     given::DEPTH,
     number::{NumberKind, number_kind},
+    text::can_be_too_long,
 };
 
 /// Most members of an object that become columns.
 pub(super) const MOST_KEYS: usize = 512;
-/// Most nodes of the tree of a column. Bounds memory, when objects in objects are used as maps.
-const MOST_NODES: usize = 1 << 16;
+/// Most nodes of the trees of all columns. Bounds memory, when objects in objects are used as maps: a node takes about
+/// 300 bytes.
+pub(super) const MOST_NODES: usize = 1 << 15;
+/// Bytes of a name that take as much memory as a node.
+const NAME_BYTES: usize = 256;
 /// From this number of members on, an index finds them.
 const INDEXED: usize = 16;
 /// A longer name is data.
@@ -62,10 +67,46 @@ pub(super) struct InferredNode {
     /// The members of the objects. If there were too many, the first ones by row, without their own nodes.
     pub(super) members: Vec<Member>,
     /// Places of the members by name, once there are many.
-    index: HashMap<Box<str>, usize>,
+    index: Option<Box<HashMap<Box<str>, usize>>>,
     pub(super) has_too_many: bool,
     /// The elements of arrays.
-    pub(super) item: Option<Box<InferredNode>>,
+    pub(super) item: Option<Box<InferredItem>>,
+}
+
+/// The elements of the arrays at a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct InferredItem {
+    pub(super) node: InferredNode,
+    /// Most elements of all these arrays in one row, and the first row with so many.
+    pub(super) most: (usize, u64),
+    /// Number of elements in the row that was added last, and this row.
+    latest: (usize, u64),
+}
+
+impl InferredItem {
+    /// Returns elements that were not seen in rows.
+    pub(super) fn expected(node: InferredNode) -> Self {
+        Self { node, ..Self::default() }
+    }
+
+    #[inline]
+    fn count(&mut self, row: u64) {
+        if self.latest.1 != row {
+            self.latest = (0, row);
+        }
+        self.latest.0 += 1;
+        if self.latest.0 > self.most.0 {
+            self.most = self.latest;
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.node.join(other.node);
+        let (own, others) = (self.most, other.most);
+        if others.0 > own.0 || others.0 == own.0 && others.1 < own.1 {
+            self.most = others;
+        }
+    }
 }
 
 /// A member of objects.
@@ -88,6 +129,8 @@ pub(crate) struct InferredColumn {
     nodes: usize,
     /// Whether there were too many nodes. Then the tree is not kept.
     pub(super) is_overfull: bool,
+    /// The first row whose value could be written as a text that is too long.
+    pub(super) too_long: Option<u64>,
 }
 
 impl Default for InferredNode {
@@ -96,7 +139,7 @@ impl Default for InferredNode {
             first: [NEVER; SIGHTS],
             objects: 0,
             members: Vec::new(),
-            index: HashMap::new(),
+            index: None,
             has_too_many: false,
             item: None,
         }
@@ -106,8 +149,23 @@ impl Default for InferredNode {
 impl InferredColumn {
     /// Starts with a tree that was not seen in rows.
     pub(super) fn with_root(root: InferredNode) -> Self {
-        Self { nodes: root.count(), root, is_overfull: false }
+        Self { nodes: root.count(), root, ..Self::default() }
     }
+
+    /// Returns the number of nodes, in which long names count as several.
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// Drops the tree, because there are too many nodes.
+    pub(super) fn give_up(&mut self) {
+        *self = Self { is_overfull: true, ..Self::default() };
+    }
+}
+
+/// Returns what the node of a member counts.
+fn weight(name: &str) -> usize {
+    1 + name.len() / NAME_BYTES
 }
 
 impl Member {
@@ -122,40 +180,44 @@ struct RowScan<'a> {
     cursor: JsonCursor<'a>,
     /// The number of the row, from 1.
     row: u64,
-    /// Number of nodes that were added.
-    added: usize,
+    /// Number of nodes of the column so far.
+    nodes: usize,
+    most: usize,
+    /// Whether there are more nodes than these. The rest of the row is then only skipped.
+    is_over: bool,
 }
 
 impl InferredColumn {
-    /// Adds the value of a row. `row` is its number, from 1.
-    pub(crate) fn add(&mut self, text: &str, row: u64) -> Result<(), MalformedJson> {
-        let mut scan = RowScan { cursor: JsonCursor::new(text), row, added: 0 };
+    /// Adds the value of a row. `row` is its number, from 1, and `most` is the largest number of nodes.
+    pub(super) fn add(&mut self, text: &str, row: u64, most: usize) -> Result<(), MalformedJson> {
+        let cursor = JsonCursor::new(text);
+        let mut scan = RowScan { cursor, row, nodes: self.nodes, most, is_over: false };
         if self.is_overfull {
             scan.cursor.skip()?;
         } else {
             scan.value(&mut self.root, 0)?;
         }
         scan.cursor.end()?;
-        self.nodes += scan.added;
-        self.bound();
+        if self.too_long.is_none() && can_be_too_long(text)? {
+            self.too_long = Some(row);
+        }
+        self.nodes = scan.nodes;
+        if scan.is_over {
+            self.give_up();
+        }
         Ok(())
     }
 
     /// Adds what was seen in other rows of the column.
-    pub(crate) fn join(&mut self, other: Self) {
-        self.is_overfull |= other.is_overfull;
-        self.root.join(other.root);
-        self.nodes = self.root.count();
-        self.bound();
-    }
-
-    fn bound(&mut self) {
-        if self.nodes > MOST_NODES {
-            // Nodes with too many members drop what is below them.
-            self.nodes = self.root.count();
+    pub(super) fn join(&mut self, other: Self, most: usize) {
+        if self.is_overfull || other.is_overfull {
+            return self.give_up();
         }
-        if self.is_overfull || self.nodes > MOST_NODES {
-            *self = Self { root: InferredNode::default(), nodes: 0, is_overfull: true };
+        self.root.join(other.root);
+        self.too_long = self.too_long.into_iter().chain(other.too_long).min();
+        self.nodes = self.root.count();
+        if self.nodes > most {
+            self.give_up();
         }
     }
 }
@@ -173,9 +235,11 @@ impl InferredNode {
         *first = row.min(*first);
     }
 
-    fn count(&self) -> usize {
-        let members = self.members.iter().map(|member| 1 + member.node.count()).sum::<usize>();
-        members + self.item.as_ref().map_or(0, |item| 1 + item.count())
+    /// Returns the number of nodes below this one, in which long names count as several.
+    pub(super) fn count(&self) -> usize {
+        let of = |member: &Member| weight(&member.name) + member.node.count();
+        let members = self.members.iter().map(of).sum::<usize>();
+        members + self.item.as_ref().map_or(0, |item| 1 + item.node.count())
     }
 
     fn join(&mut self, other: Self) {
@@ -212,11 +276,12 @@ impl InferredNode {
         self.members.sort_by_key(|member| member.first);
         self.members.truncate(MOST_KEYS + 1);
         self.members.iter_mut().for_each(|member| member.node = Self::default());
-        self.index = self.names();
+        self.index = Some(self.names());
     }
 
-    fn names(&self) -> HashMap<Box<str>, usize> {
-        self.members.iter().enumerate().map(|(place, it)| (it.name.clone(), place)).collect()
+    fn names(&self) -> Box<HashMap<Box<str>, usize>> {
+        let names = self.members.iter().enumerate();
+        Box::new(names.map(|(place, it)| (it.name.clone(), place)).collect())
     }
 
     /// Finds a member. `guess` is its likely place.
@@ -225,20 +290,20 @@ impl InferredNode {
         if self.members.get(guess).is_some_and(|it| *it.name == *name) {
             return Some(guess);
         }
-        if self.members.len() >= INDEXED {
-            return self.index.get(name).copied();
+        if let Some(index) = &self.index {
+            return index.get(name).copied();
         }
         self.members.iter().position(|it| *it.name == *name)
     }
 
     pub(super) fn push(&mut self, member: Member) -> usize {
         let place = self.members.len();
-        if place >= INDEXED {
-            self.index.insert(member.name.clone(), place);
+        if let Some(index) = &mut self.index {
+            index.insert(member.name.clone(), place);
         }
         self.members.push(member);
         if place + 1 == INDEXED {
-            self.index = self.names();
+            self.index = Some(self.names());
         }
         place
     }
@@ -295,11 +360,24 @@ impl RowScan<'_> {
         self.cursor.enter();
         while self.cursor.has_more()? {
             if node.item.is_none() {
-                self.added += 1;
+                self.count(1);
             }
-            self.value(node.item.get_or_insert_default(), depth)?;
+            if self.is_over {
+                self.cursor.skip()?;
+                continue;
+            }
+            let item = node.item.get_or_insert_default();
+            item.count(self.row);
+            self.value(&mut item.node, depth)?;
         }
         Ok(())
+    }
+
+    /// Counts nodes that are added.
+    #[inline]
+    fn count(&mut self, nodes: usize) {
+        self.nodes += nodes;
+        self.is_over |= self.nodes > self.most;
     }
 
     fn object(&mut self, node: &mut InferredNode, depth: usize) -> Read<()> {
@@ -309,6 +387,9 @@ impl RowScan<'_> {
         while self.cursor.has_more()? {
             let at = self.cursor.position();
             let key = self.cursor.key()?;
+            if self.is_over {
+                return self.skip_members();
+            }
             let Some(name) = key.value() else {
                 node.see(Sight::Surrogate, self.row);
                 self.cursor.skip()?;
@@ -320,7 +401,7 @@ impl RowScan<'_> {
             let place = match node.place(&name, guess) {
                 Some(place) => place,
                 None => {
-                    self.added += 1;
+                    self.count(weight(&name));
                     node.push(Member {
                         name: name.into(),
                         first: (self.row, at),
@@ -332,7 +413,9 @@ impl RowScan<'_> {
             };
             if node.members.len() > MOST_KEYS {
                 // The rest of the object changes nothing, and would need memory for each name.
+                let before = node.count();
                 node.bound();
+                self.nodes -= before - node.count();
                 return self.skip_members();
             }
             guess = place + 1;
@@ -347,7 +430,6 @@ impl RowScan<'_> {
             member.values += u64::from(self.cursor.kind()? != JsonKind::Null);
             self.value(&mut member.node, depth)?;
         }
-        node.bound();
         Ok(())
     }
 
@@ -389,16 +471,16 @@ mod tests {
             format!("{{{}}}", members.collect::<Vec<_>>().join(","))
         };
         let mut column = InferredColumn::default();
-        column.add(&object(100_000, "1"), 1).unwrap();
+        column.add(&object(100_000, "1"), 1, MOST_NODES).unwrap();
         assert_eq!(column.root.members.len(), MOST_KEYS + 1);
         assert!(column.root.members.capacity() < 4 * MOST_KEYS);
         assert!(column.root.has_too_many && !column.is_overfull);
         // What follows is read, too.
-        assert!(column.add("{\"k\":1", 2).is_err());
+        assert!(column.add("{\"k\":1", 2, MOST_NODES).is_err());
         let broken = object(1_000, "1").replace("\"k900\":1", "\"k900\":x");
-        assert!(InferredColumn::default().add(&broken, 1).is_err());
+        assert!(InferredColumn::default().add(&broken, 1, MOST_NODES).is_err());
         let mut column = InferredColumn::default();
-        column.add(&object(400, &object(400, "1")), 1).unwrap();
+        column.add(&object(400, &object(400, "1")), 1, MOST_NODES).unwrap();
         assert!(column.is_overfull && column.root.members.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::cursor::{JsonCursor, JsonKind, Read};
 use crate::error::{Error, Result};
 
 /// A path to a node: the column, then members, and `[]` for the elements of a list.
@@ -34,6 +35,37 @@ impl NestPath {
         self.0.starts_with(&other.0)
     }
 
+    /// Whether it is the path of a column, and not of a part of it.
+    pub(super) fn is_of_column(&self) -> bool {
+        self.0.len() == 1
+    }
+
+    /// Returns the number of lists around the node.
+    pub(super) fn lists(&self) -> usize {
+        self.0.iter().filter(|step| **step == NestStep::Elements).count()
+    }
+
+    /// Whether the path leads to a value, or a null, in this JSON text of its column.
+    pub(super) fn leads_into(&self, text: &str) -> bool {
+        let below = self.0.get(1..).unwrap_or_default();
+        // A text that is not JSON is an error of inference.
+        leads(&mut JsonCursor::new(text), below).unwrap_or_default()
+    }
+
+    /// Returns the steps below the column, and the place of each in the path.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (usize, &NestStep)> {
+        self.0.iter().enumerate().skip(1)
+    }
+
+    /// Returns the path with another name at this place.
+    pub(super) fn with_name(&self, place: usize, name: &str) -> Self {
+        let mut path = self.clone();
+        if let Some(step) = path.0.get_mut(place) {
+            *step = NestStep::Member(name.to_owned());
+        }
+        path
+    }
+
     /// Returns the path with another step at its end.
     pub(super) fn below(&self, step: NestStep) -> Self {
         let mut path = self.clone();
@@ -48,6 +80,39 @@ impl NestPath {
     pub(super) fn pop(&mut self) {
         self.0.pop();
     }
+}
+
+/// Whether the steps lead to a value below this one. Passes the value if they do not.
+fn leads(cursor: &mut JsonCursor<'_>, steps: &[NestStep]) -> Read<bool> {
+    let Some((step, below)) = steps.split_first() else { return Ok(true) };
+    match (step, cursor.kind()?) {
+        (NestStep::Elements, JsonKind::Array) => {
+            // An array without elements has a place for them.
+            if below.is_empty() {
+                return Ok(true);
+            }
+            cursor.enter();
+            while cursor.has_more()? {
+                if leads(cursor, below)? {
+                    return Ok(true);
+                }
+            }
+        }
+        (NestStep::Member(name), JsonKind::Object) => {
+            cursor.enter();
+            while cursor.has_more()? {
+                if cursor.key()?.value().is_some_and(|own| own == *name) {
+                    if leads(cursor, below)? {
+                        return Ok(true);
+                    }
+                } else {
+                    cursor.skip()?;
+                }
+            }
+        }
+        _ => drop(cursor.skip()?),
+    }
+    Ok(false)
 }
 
 impl FromStr for NestPath {

@@ -15,7 +15,8 @@ use super::{
     number::{float_of, integer_of},
     paths::{NestPath, NestStep},
     restore::{RescuePath, RescueStep},
-    types::{NestedField, NestedType},
+    text::LONGEST,
+    types::{MOST_CELLS, NestedField, NestedType},
 };
 use crate::json_text::push_json_string;
 
@@ -92,15 +93,23 @@ impl Rescue {
         text: &str,
     ) -> Read<String> {
         let members = self.rows.get_mut(row).map(std::mem::take).unwrap_or_default();
+        let before = members.len();
         let mut split = RowSplit {
             cursor: JsonCursor::new(text),
             place: RescuePath::of_column(column).to_string(),
             path: NestPath::of_column(column),
             fitting: String::with_capacity(text.len()),
             members,
+            cells: MOST_CELLS,
+            is_over: false,
             paths: &mut self.paths,
         };
         split.value(kind)?;
+        if split.is_over {
+            split.members.truncate(before);
+            split.fitting = "null".to_owned();
+            split.rescue(text);
+        }
         let RowSplit { cursor, fitting, members, .. } = split;
         cursor.end()?;
         if let Some(row) = self.rows.get_mut(row) {
@@ -124,12 +133,19 @@ struct RowSplit<'a> {
     path: NestPath,
     fitting: String,
     members: String,
+    /// Number of cells that are left for the elements of the row's lists.
+    cells: usize,
+    /// Whether the paths and values are longer than readers accept. Then the whole column is rescued: its path is short.
+    is_over: bool,
     paths: &'a mut RescuedPaths,
 }
 
 impl RowSplit<'_> {
     fn value(&mut self, kind: &NestedType) -> Read<()> {
         let found = self.cursor.kind()?;
+        if self.is_over {
+            return self.cursor.skip().map(drop);
+        }
         if found == JsonKind::Null || matches!(kind, NestedType::Json { .. }) {
             self.fitting.push_str(self.cursor.skip()?);
             return Ok(());
@@ -145,7 +161,9 @@ impl RowSplit<'_> {
                 float_of(self.cursor.clone().scalar()?).is_some()
             }
             (NestedType::Bool, JsonKind::Bool) => true,
-            (NestedType::List { item }, JsonKind::Array) => return self.list(item),
+            (NestedType::List { item }, JsonKind::Array) if self.has_cells(item)? => {
+                return self.list(item);
+            }
             (NestedType::Struct { fields }, JsonKind::Object) if self.has_clear_names()? => {
                 return self.object(fields);
             }
@@ -168,7 +186,20 @@ impl RowSplit<'_> {
         push_json_string(&self.place, &mut self.members);
         self.members.push(':');
         self.members.push_str(value);
+        self.is_over |= self.members.len() > LONGEST;
         self.paths.add(&self.path);
+    }
+
+    /// Takes the cells of the elements of a list. Returns whether there were enough of them.
+    fn has_cells(&mut self, item: &NestedType) -> Read<bool> {
+        let (mut cursor, mut left) = (self.cursor.clone(), Some(self.cells));
+        cursor.enter();
+        while cursor.has_more()? {
+            cursor.skip()?;
+            left = left.and_then(|left| left.checked_sub(item.cells()));
+        }
+        self.cells = left.unwrap_or(self.cells);
+        Ok(left.is_some())
     }
 
     fn list(&mut self, item: &NestedType) -> Read<()> {

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use super::{
-    infer::{InferredColumn, InferredNode, MOST_KEYS, Member, Sight},
+    infer::{InferredColumn, InferredItem, InferredNode, MOST_KEYS, Member, Sight},
     paths::{NestPath, NestStep},
-    types::{AS_ASKED, NO_VALUE, NestedField, NestedType},
+    types::{AS_ASKED, MOST_CELLS, MOST_LISTS, NO_VALUE, NestedField, NestedType, is_readable},
 };
 use crate::error::{Error, Result};
 
@@ -73,18 +73,25 @@ const RARE_KEYS: usize = 4;
 const NUMBERED_KEYS: usize = 3;
 
 /// Decides the types of columns. `others` is the number of columns of the output that hold no JSON.
-pub(crate) fn resolve(
+pub(super) fn resolve(
     columns: &[(String, InferredColumn)],
     others: usize,
     rules: &NestRules,
 ) -> Vec<NestedField> {
+    let mut cells = MOST_CELLS;
     let mut fields: Vec<NestedField> = columns
         .iter()
         .map(|(name, column)| {
-            let kind = match column.is_overfull {
-                true => text("too many different members", None),
-                false => Resolving { rules, path: NestPath::of_column(name) }.kind(&column.root),
+            let mut resolving = Resolving { rules, path: NestPath::of_column(name), cells };
+            let kind = match resolving.kind(&column.root) {
+                _ if column.is_overfull => text("too many different members", None),
+                kind if kind.is_text() => kind,
+                kind => match column.too_long {
+                    Some(row) => text("a value whose usual spelling is too long", Some(row)),
+                    None => kind,
+                },
             };
+            cells = resolving.cells;
             NestedField::new(name.clone(), kind)
         })
         .collect();
@@ -92,13 +99,26 @@ pub(crate) fn resolve(
         others + fields.iter().map(|field| field.kind.leaves()).sum::<usize>()
     };
     while leaves(&fields) > rules.most_columns {
-        let Some(widest) = fields.iter().map(|field| width(&field.kind)).max() else { break };
-        // The first of the widest objects becomes one column.
-        if widest < 2 || !fields.iter_mut().any(|field| fold(&mut field.kind, widest)) {
+        if !fold_widest(&mut fields, "more columns than `max_columns`") {
             break;
         }
     }
+    while !is_readable(&fields, others) {
+        let why = "more columns and groups than readers accept";
+        if fold_widest(&mut fields, why) {
+            continue;
+        }
+        let largest = fields.iter_mut().max_by_key(|field| field.kind.elements());
+        let Some(field) = largest.filter(|field| !field.kind.is_text()) else { break };
+        field.kind = text(why, None);
+    }
     fields
+}
+
+/// Makes the first of the widest objects one column. Returns whether there was one with several members.
+fn fold_widest(fields: &mut [NestedField], why: &str) -> bool {
+    let widest = fields.iter().map(|field| width(&field.kind)).max().unwrap_or_default();
+    widest >= 2 && fields.iter_mut().any(|field| fold(&mut field.kind, widest, why))
 }
 
 /// Largest number of members of an object in this type.
@@ -114,15 +134,15 @@ fn width(kind: &NestedType) -> usize {
 }
 
 /// Makes the first object with this number of members JSON text. Returns whether there was one.
-fn fold(kind: &mut NestedType, members: usize) -> bool {
+fn fold(kind: &mut NestedType, members: usize, why: &str) -> bool {
     match kind {
-        NestedType::List { item } => fold(item, members),
+        NestedType::List { item } => fold(item, members, why),
         NestedType::Struct { fields } if fields.len() == members => {
-            *kind = text("more columns than `max_columns`", None);
+            *kind = text(why, None);
             true
         }
         NestedType::Struct { fields } => {
-            fields.iter_mut().any(|field| fold(&mut field.kind, members))
+            fields.iter_mut().any(|field| fold(&mut field.kind, members, why))
         }
         _ => false,
     }
@@ -135,6 +155,8 @@ fn text(why: impl Into<String>, row: Option<u64>) -> NestedType {
 struct Resolving<'a> {
     rules: &'a NestRules,
     path: NestPath,
+    /// Number of cells that are left for the elements of lists in a row.
+    cells: usize,
 }
 
 impl Resolving<'_> {
@@ -165,12 +187,26 @@ impl Resolving<'_> {
             [_] if node.first(Sight::Deep).is_some() => {
                 text("nested too deeply", node.first(Sight::Deep))
             }
+            [(row, "array")] if self.path.lists() == MOST_LISTS => {
+                text(format!("more than {MOST_LISTS} lists in each other"), Some(*row))
+            }
             [(_, "array")] => {
                 self.path.push(NestStep::Elements);
-                let none = InferredNode::default();
-                let item = Box::new(self.kind(node.item.as_deref().unwrap_or(&none)));
+                let (none, before) = (InferredItem::default(), self.cells);
+                let seen = node.item.as_deref().unwrap_or(&none);
+                let item = self.kind(&seen.node);
                 self.path.pop();
-                NestedType::List { item }
+                // Elements that are text take fewer cells. If these are too many, the list itself is text.
+                let why = "a row with too many elements";
+                let (most, row) = seen.most;
+                for item in [item, text(why, Some(row))] {
+                    if let Some(left) = self.cells.checked_sub(most.saturating_mul(item.cells())) {
+                        self.cells = left;
+                        return NestedType::List { item: Box::new(item) };
+                    }
+                    self.cells = before;
+                }
+                text(why, Some(row))
             }
             [_] => self.object(node),
             // The row with the second kind forced it.

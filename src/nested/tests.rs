@@ -1,3 +1,4 @@
+mod limits;
 mod rescued;
 
 use std::{fs, path::Path};
@@ -8,7 +9,9 @@ use serde_json::value::RawValue;
 
 use super::{
     cursor::{JsonCursor, JsonKind, RawString},
+    infer::{InferredColumn, MOST_NODES},
     number::digits_of,
+    resolve::resolve,
     *,
 };
 
@@ -59,7 +62,7 @@ fn equal_form(text: Option<&str>) -> String {
 fn inferred(rows: &[Option<&str>], before: u64) -> InferredColumn {
     let mut column = InferredColumn::default();
     for (row, text) in (before + 1..).zip(rows) {
-        text.map_or(Ok(()), |text| column.add(text, row)).unwrap();
+        text.map_or(Ok(()), |text| column.add(text, row, MOST_NODES)).unwrap();
     }
     column
 }
@@ -197,7 +200,7 @@ proptest! {
         let mut joined = InferredColumn::default();
         for place in order {
             let block = blocks[place].clone();
-            joined.join(inferred(&rows[block.clone()], block.start as u64));
+            joined.join(inferred(&rows[block.clone()], block.start as u64), MOST_NODES);
         }
         let rules = NestRules::default();
         prop_assert_eq!(resolved(joined, &rules), resolved(inferred(&rows, 0), &rules));
@@ -295,14 +298,14 @@ fn too_many_members_stay_text() {
     assert!(type_of(&[&few], &NestRules::default()).leaves() == 400);
     assert_eq!(shape(&[&few, "{}", &more]), "json(more than 512 members, row 3)");
     let mut later = inferred(&[Some(&other), Some(&few)], 10);
-    later.join(inferred(&[Some(&more)], 5));
+    later.join(inferred(&[Some(&more)], 5), MOST_NODES);
     let told = shown(&resolved(later, &NestRules::default()));
     assert_eq!(told, "json(more than 512 members, row 11)");
 }
 
 #[test]
 fn deep_values_stay_text() {
-    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let deep = |depth: usize| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth);
     assert!(!shape(&[&deep(32)]).contains("deep"));
     let rows = [Some(deep(32)), Some(deep(33)), Some(deep(300))];
     let rows: Vec<_> = rows.iter().map(Option::as_deref).collect();

@@ -11,7 +11,10 @@ use arrow_array::{
     types::{Float64Type, Int64Type},
 };
 
-use super::types::NestedType;
+use super::{
+    cursor::{JsonCursor, Read},
+    types::NestedType,
+};
 use crate::json_text::push_json_string;
 
 /// The text of a value is longer than the limit.
@@ -123,6 +126,34 @@ impl<'a> NestedValues<'a> {
         }
         if text.len() > limit { Err(TextTooLong) } else { Ok(()) }
     }
+}
+
+/// Longest text of a value that every reader of this crate accepts by default, in bytes: 64 MiB.
+pub(crate) const LONGEST: usize = 64 << 20;
+/// The usual spelling of a token is at most this many times as long: `1e15` is `1000000000000000.0`.
+const MOST_GROWTH: usize = 5;
+
+/// Whether the text of a value, as it is written from arrays, can be longer than the original text and than readers
+/// accept.
+pub(super) fn can_be_too_long(text: &str) -> Read<bool> {
+    if text.len() <= LONGEST / MOST_GROWTH {
+        return Ok(false);
+    }
+    let (mut cursor, mut length) = (JsonCursor::new(text), text.len());
+    while let Some(token) = cursor.next_scalar()? {
+        let mut written = String::new();
+        match token.parse() {
+            Ok(float) => write_float(float, &mut written),
+            // Without escapes, a string stays as it is.
+            Err(_) if token.contains('\\') => {
+                let value = serde_json::from_str::<String>(token);
+                value.into_iter().for_each(|value| push_json_string(&value, &mut written));
+            }
+            Err(_) => {}
+        }
+        length += written.len().saturating_sub(token.len());
+    }
+    Ok(length > LONGEST.max(text.len()))
 }
 
 /// Appends the shortest digits that give the number again. A number that JSON does not have becomes null; no builder

@@ -3,9 +3,10 @@
 //! Inference starts with what the types say instead of with nothing. So all rules of inference hold.
 
 use super::{
-    infer::{InferredColumn, InferredNode, Member, Sight},
+    columns::InferredColumns,
+    infer::{InferredColumn, InferredItem, InferredNode, Member, Sight},
     paths::{NestPath, NestStep},
-    resolve::{NestRules, resolve},
+    resolve::NestRules,
     types::{NestedField, NestedType},
 };
 
@@ -13,7 +14,7 @@ use super::{
 pub(crate) fn expected_columns<'a>(
     types: &[NestedField],
     others: impl Iterator<Item = &'a str>,
-) -> Vec<(String, InferredColumn)> {
+) -> InferredColumns {
     let expected = |field: &NestedField| {
         (field.name.clone(), InferredColumn::with_root(expected_node(&field.kind)))
     };
@@ -23,21 +24,21 @@ pub(crate) fn expected_columns<'a>(
             columns.push((name.to_owned(), InferredColumn::default()));
         }
     }
-    columns
+    InferredColumns::expected(columns)
 }
 
 /// Returns these types, widened so that they hold all rows that were added to the columns. A node that is JSON text
 /// stays so, except one without values. `others` is the number of columns of the output that hold no JSON.
 pub(crate) fn widened(
     types: &[NestedField],
-    columns: &[(String, InferredColumn)],
+    columns: &InferredColumns,
     others: usize,
 ) -> Vec<NestedField> {
     let mut rules = NestRules::default();
     for field in types {
         collect_rules(&field.kind, NestPath::of_column(&field.name), &mut rules);
     }
-    let mut widened = resolve(columns, others, &rules);
+    let mut widened = columns.resolve(others, &rules);
     for field in &mut widened {
         if let Some(before) = types.iter().find(|it| it.name == field.name) {
             keep_reasons(&before.kind, &mut field.kind);
@@ -58,7 +59,7 @@ fn expected_node(kind: &NestedType) -> InferredNode {
         NestedType::Json { .. } => {}
         NestedType::List { item } => {
             node.see(Sight::Array, 0);
-            node.item = Some(Box::new(expected_node(item)));
+            node.item = Some(Box::new(InferredItem::expected(expected_node(item))));
         }
         NestedType::Struct { fields } => {
             node.see(Sight::Object, 0);

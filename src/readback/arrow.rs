@@ -74,6 +74,7 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
         writer: None,
         schema: Some(columns.schema),
         foreign: columns.foreign,
+        rescues: columns.rescued.is_some(),
         rows: None,
         batches: FileBatches::Units(units),
     })

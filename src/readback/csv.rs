@@ -55,6 +55,7 @@ pub(super) fn open(
         writer: None,
         schema: Some(choice.schema),
         foreign: choice.foreign,
+        rescues: false,
         rows: None,
         batches: FileBatches::Lines(Box::new(batches)),
     })

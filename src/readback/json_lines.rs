@@ -54,6 +54,7 @@ pub(super) fn open(
         writer: None,
         schema: None,
         foreign: Foreign::default(),
+        rescues: false,
         rows: None,
         batches: FileBatches::Lines(Box::new(batches)),
     })

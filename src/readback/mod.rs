@@ -103,6 +103,8 @@ pub struct ReadOptions {
     /// Cancellation flag. Set it from another thread to end [`verify`] soon with [`Error::Interrupted`]. Other
     /// readers ignore it.
     pub stop: Arc<AtomicBool>,
+    /// Whether the batches also have the column of rescued values, as their last one, if the file has it.
+    pub(crate) with_rescued: bool,
 }
 
 impl ReadOptions {
@@ -138,6 +140,7 @@ impl Default for ReadOptions {
             record: None,
             decode_threads: None,
             stop: Arc::default(),
+            with_rescued: false,
         }
     }
 }
@@ -157,6 +160,8 @@ pub(crate) struct Reader {
     pub(crate) schema: Option<SchemaRef>,
     /// Columns that no export has.
     pub(crate) foreign: Foreign,
+    /// Whether the file has a column of rescued values that is read.
+    pub(crate) rescues: bool,
     /// Number of rows, if it is known without reading them.
     pub(crate) rows: Option<u64>,
     /// The batches, reduced to the columns that an export has.
@@ -310,7 +315,7 @@ impl ColumnChoice {
         // A column that is always text has nothing to put back.
         let is_typed = |it: &NestedField| !it.kind.is_text() && wanted.wants(&it.name);
         let needs_rescued = rescues && typed.into_iter().flatten().any(is_typed);
-        let is_wanted = wanted.columns.iter().any(|it| it == RESCUED);
+        let is_wanted = wanted.with_rescued || wanted.columns.iter().any(|it| it == RESCUED);
         let mut rescued = None;
         if rescues && found.index_of(RESCUED).is_err() {
             foreign.types = Some(format!("it has no column {RESCUED}"));

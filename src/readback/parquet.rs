@@ -93,6 +93,7 @@ pub(super) fn open(path: &Location, file: Opened, options: &ReadOptions) -> Resu
         writer,
         schema: Some(schema),
         foreign: columns.foreign,
+        rescues: columns.rescued.is_some(),
         rows,
         batches: FileBatches::Units(units),
     })

@@ -1,6 +1,7 @@
-//! The totals of the rows of an export's files: their number, their distinct ids, and their digest.
+//! The totals of the rows of an export's files: their number, their distinct ids, their digest, and the rows with
+//! rescued values.
 
-use arrow_array::{RecordBatch, cast::AsArray};
+use arrow_array::{Array, RecordBatch, cast::AsArray};
 use uuid::Uuid;
 
 use super::{ReadOptions, Reader};
@@ -16,19 +17,34 @@ use crate::{
 struct CountedBatch {
     rows: u64,
     digest: Digest,
+    rescued: u64,
     ids: Option<Vec<Uuid>>,
 }
 
+/// What a file has.
+pub(super) struct FileTally {
+    pub(super) rows: u64,
+    pub(super) digest: Digest,
+    /// Number of rows with a rescued value.
+    pub(super) rescued: u64,
+}
+
 impl CountedBatch {
-    /// Counts a batch, and returns the size of the counts in memory, in bytes.
-    fn of(batch: &RecordBatch) -> Result<(Self, usize)> {
+    /// Counts a batch, and returns the size of the counts in memory, in bytes. `rescues` says whether its last column
+    /// has the rescued values, which are also in their own columns.
+    fn of(mut batch: RecordBatch, rescues: bool) -> Result<(Self, usize)> {
+        let mut rescued = 0;
+        if rescues && let Some(last) = batch.num_columns().checked_sub(1) {
+            let objects = batch.remove_column(last);
+            rescued = (objects.len() - objects.null_count()) as u64;
+        }
         let ids = batch.column_by_name(Column::Id.name());
         let ids = ids.and_then(|ids| ids.as_string_opt::<i32>());
         // The digest detects a text that is not a UUID: count it as the nil UUID here.
         let parsed = |id| Uuid::try_parse(id).unwrap_or_default();
         let ids: Option<Vec<Uuid>> = ids.map(|ids| ids.iter().flatten().map(parsed).collect());
         let bytes = size_of::<Self>() + ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()));
-        Ok((Self { rows: batch.num_rows() as u64, digest: digest(batch)?, ids }, bytes))
+        Ok((Self { rows: batch.num_rows() as u64, digest: digest(&batch)?, rescued, ids }, bytes))
     }
 }
 
@@ -45,24 +61,32 @@ impl VerifyTally {
         Self { rows: 0, ids, has_ids: false }
     }
 
-    /// Adds the rows of a file and returns the file's own row count and digest.
+    /// Returns the options with which files are read: also with their rescued values.
+    pub(super) fn reading(options: &ReadOptions) -> ReadOptions {
+        ReadOptions { columns: Vec::new(), with_rescued: true, ..options.clone() }
+    }
+
+    /// Adds the rows of a file, which was opened with the options of [`reading`](Self::reading). Returns what the file
+    /// itself has.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the caller has set the stop flag. Every error of the reader.
-    pub(super) fn add(&mut self, reader: Reader, options: &ReadOptions) -> Result<(u64, Digest)> {
-        let (mut rows, mut whole) = (0, Digest::default());
-        for counted in reader.batches.mapped(options, |batch| CountedBatch::of(&batch)) {
+    pub(super) fn add(&mut self, reader: Reader, options: &ReadOptions) -> Result<FileTally> {
+        let mut whole = FileTally { rows: 0, digest: Digest::default(), rescued: 0 };
+        let rescues = reader.rescues;
+        for counted in reader.batches.mapped(options, move |it| CountedBatch::of(it, rescues)) {
             let counted = counted?;
             options.go_on()?;
-            whole.join(counted.digest, counted.rows);
-            rows += counted.rows;
+            whole.digest.join(counted.digest, counted.rows);
+            whole.rows += counted.rows;
+            whole.rescued += counted.rescued;
             self.has_ids |= counted.ids.is_some();
             for id in counted.ids.into_iter().flatten() {
                 self.ids.insert(id).map_err(Error::io("sort ids in", std::env::temp_dir()))?;
             }
         }
-        self.rows += rows;
-        Ok((rows, whole))
+        self.rows += whole.rows;
+        Ok(whole)
     }
 
     pub(super) fn repeated(self) -> Result<Option<String>> {

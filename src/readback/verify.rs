@@ -72,8 +72,7 @@ pub fn verify_with(location: &Location, options: &ReadOptions) -> Result<Verific
         problems: Vec::new(),
         unread: Vec::new(),
     };
-    let options = ReadOptions { columns: Vec::new(), ..options.clone() };
-    let tally = VerifyTally::new();
+    let (options, tally) = (VerifyTally::reading(options), VerifyTally::new());
     let (record, sidecar) = (String::new(), FoundManifest::Missing);
     let mut verifying = Verifying { found, options, tally, record, sidecar, is_other: false };
     if single { verifying.single_file(location) } else { verifying.directory(location) }?;
@@ -293,12 +292,12 @@ impl Verifying {
             return Ok(());
         }
         let added = self.tally.add(reader, &self.options);
-        let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.compare_counts(&name, "rows", facts.rows, rows);
-        self.compare(&name, "digest", facts.read_digest(), &digest.to_string());
+        let Some(whole) = self.found_damaged(added)? else { return Ok(()) };
+        self.compare_counts(&name, "rows", facts.rows, whole.rows);
+        self.compare(&name, "digest", facts.read_digest(), &whole.digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
-        self.found.rows += rows;
+        self.found.rows += whole.rows;
         self.repeated()
     }
 
@@ -402,12 +401,13 @@ impl Verifying {
             return Ok(());
         }
         let added = self.tally.add(reader, &self.options);
-        let Some((rows, digest)) = self.found_damaged(added)? else { return Ok(()) };
-        self.is_other |= !self.compare_counts(name, "rows", part.rows, rows);
-        self.compare(name, "digest", part.read_digest(), &digest.to_string());
+        let Some(whole) = self.found_damaged(added)? else { return Ok(()) };
+        self.is_other |= !self.compare_counts(name, "rows", part.rows, whole.rows);
+        self.compare(name, "digest", part.read_digest(), &whole.digest.to_string());
+        self.compare_counts(name, "rows with rescued values", part.rescued, whole.rescued);
         checked.insert(Check::Rows);
         self.found.add(checked);
-        self.found.rows += rows;
+        self.found.rows += whole.rows;
         Ok(())
     }
 

@@ -31,7 +31,8 @@ pub(crate) fn widened_types(
     let mut first_row = 1;
     for batch in batches {
         let batch = batch?;
-        for (name, column) in &mut inferred {
+        let names: Vec<String> = inferred.names().map(str::to_owned).collect();
+        for (index, name) in names.iter().enumerate() {
             let Some(array) = batch.column_by_name(name) else { continue };
             let wrong = |row: u64| {
                 let why = format!("row {row}: its {name} is not JSON");
@@ -39,7 +40,7 @@ pub(crate) fn widened_types(
             };
             let texts = array.as_string_opt::<i32>().ok_or_else(|| wrong(first_row))?;
             for (row, text) in (first_row..).zip(texts) {
-                let added = text.map_or(Ok(()), |text| column.add(text, row));
+                let added = text.map_or(Ok(()), |text| inferred.add(index, text, row));
                 added.map_err(|_| wrong(row))?;
             }
         }

@@ -154,10 +154,6 @@ fn wrong_cards_send_no_request() {
             "with --dataset-card, a name has",
         ),
         (&["-o", "a/", "--dataset-card", "--split", "all=0.5,c=0.5"], "is not all: Hugging Face"),
-        (
-            &["-o", "a/", "--dataset-card", "--json-columns", "nested", "--split", "a=0.5,b=0.5"],
-            "--split needs the types of nested JSON columns: give --schema",
-        ),
     ] {
         let ran = world.export(arguments);
         assert_eq!(ran.code, Some(2), "{ran:?}");

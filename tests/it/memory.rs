@@ -1,6 +1,8 @@
 //! Peak memory of exports and readers. It is bounded in bytes for rows of any size and does not grow with the
 //! number of rows. Each export runs in its own process, which prints its peak.
 
+mod shaped;
+
 use std::{env, process::Command};
 
 use std::{fs::File, path::Path, sync::Arc};
@@ -12,12 +14,14 @@ use overmind_export::{
 };
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 
+use self::shaped::Shape;
 use crate::support::{ID, KEY, World};
 
 const URL: &str = "OVERMIND_EXPORT_TEST_URL";
 const OUTPUT: &str = "OVERMIND_EXPORT_TEST_OUTPUT";
 const PAGE_SIZE: &str = "OVERMIND_EXPORT_TEST_PAGE_SIZE";
 const THREADS: &str = "OVERMIND_EXPORT_TEST_THREADS";
+const SHAPE: &str = "OVERMIND_EXPORT_TEST_SHAPE";
 const PEAK: &str = "peak KiB: ";
 
 #[test]
@@ -30,7 +34,12 @@ fn one_export() {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = Client::builder().base_url(url).api_key(KEY).build().unwrap();
+    let Shape { json_columns, nesting, transform } =
+        Shape::of(&env::var(SHAPE).unwrap_or_default());
     let options = ExportOptions {
+        json_columns,
+        nesting,
+        transform,
         page_size: page_size.parse().unwrap(),
         encode_threads: threads.parse().ok(),
         ..ExportOptions::new(ID, output)
@@ -55,13 +64,25 @@ fn peak_with(threads: usize, rows: usize, bytes: usize, page_size: usize, output
         let id = crate::rows::id(number as u64);
         format!(r#"{{"id":"{id}","order":{number},"input":["{text}"],"tags":["a"]}}"#)
     };
-    let world = World::with_rows(Options::default(), (0..rows).map(row).collect());
+    let rows = (0..rows).map(row).collect();
+    peak_of(rows, (threads, page_size), "", output)
+}
+
+/// Peak memory in MiB of an export of these rows. `shape` selects what becomes of them.
+fn peak_of(
+    rows: Vec<String>,
+    (threads, page_size): (usize, usize),
+    shape: &str,
+    output: &str,
+) -> usize {
+    let world = World::with_rows(Options::default(), rows);
     let ran = Command::new(env::current_exe().unwrap())
         .args(["--exact", "memory::one_export", "--ignored", "--nocapture"])
         .env(URL, world.server.url())
         .env(OUTPUT, world.path(output))
         .env(PAGE_SIZE, page_size.to_string())
         .env(THREADS, threads.to_string())
+        .env(SHAPE, shape)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
@@ -131,6 +152,7 @@ fn one_reading() {
             let convert = Convert::new(ConvertPlan::new(options).unwrap());
             runtime.unwrap().block_on(convert.run()).unwrap();
         }
+        "text" | "nested" | "dedupe" => shaped::convert(Path::new(&path), &how),
         _ => {
             let read = Batches::open(&place).and_then(|mut it| it.try_for_each(|it| it.map(drop)));
             assert!(matches!(read, Err(Error::ValueTooLarge { .. })), "{read:?}");

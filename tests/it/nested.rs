@@ -1,6 +1,8 @@
 //! Exports with nested JSON columns: their values, their types, and their bytes.
 
+mod rules;
 mod schema;
+mod split;
 
 use std::{collections::BTreeSet, fs, time::Duration};
 

@@ -58,7 +58,7 @@ fn wider(kind: &NestedType, rows: &[Option<&str>]) -> NestedType {
     let types = [NestedField::new("c", kind.clone())];
     let mut columns = expected_columns(&types, ["c"].into_iter());
     for (row, text) in (1..).zip(rows) {
-        text.map_or(Ok(()), |text| columns[0].1.add(text, row)).unwrap();
+        text.map_or(Ok(()), |text| columns.add(0, text, row)).unwrap();
     }
     widened(&types, &columns, 0).remove(0).kind
 }

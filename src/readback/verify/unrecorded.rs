@@ -36,8 +36,8 @@ impl Verifying {
             // Without a checksum, check at least that the file can be read to its end.
             None => {
                 let added = self.tally.add(reader, &self.options);
-                let Some((rows, _)) = self.found_damaged(added)? else { return Ok(()) };
-                rows
+                let Some(whole) = self.found_damaged(added)? else { return Ok(()) };
+                whole.rows
             }
         };
         self.found.rows += rows;

@@ -75,6 +75,7 @@ fn write_seeds() {
     answers();
     texts();
     files();
+    conversions();
     foreign_files();
     records();
     journals();
@@ -211,6 +212,39 @@ fn files() {
         empty.export(&["-o", name]).ok();
         put(target, "empty", [empty.read(name)]);
     }
+}
+
+/// Files with values that are nested in some way, or that no type holds.
+fn conversions() {
+    let text = include_str!("nested.txt").trim_end();
+    let rows: Vec<String> = text
+        .split("\n---\n")
+        .enumerate()
+        .map(|(number, input)| {
+            let id = crate::rows::id(number as u64);
+            format!(r#"{{"id":"{id}","order":{number},"input":{input},"tags":[{input},null]}}"#)
+        })
+        .collect();
+    put("convert", "value", rows.iter().map(|row| format!("{row}\n")));
+    let world = World::with_rows(Options::default(), rows);
+    fs::write(
+        world.path("s.json"),
+        r#"{"columns":[{"name":"input","type":"list","item":{"type":"int"}}]}"#,
+    )
+    .unwrap();
+    let nested = ["--json-columns", "nested"];
+    let forms: [(&str, &[&str]); 5] = [
+        ("rows.parquet", &nested),
+        ("rows.arrow", &nested),
+        ("rows.jsonl", &["--json-columns", "text"]),
+        ("rows.jsonl.zst", &[]),
+        ("rows.parquet", &["--schema", "s.json", "--rescue", "--compression", "none"]),
+    ];
+    let files = forms.map(|(name, more)| {
+        world.export(&[&["-o", name, "--overwrite"], more].concat()).ok();
+        world.read(name)
+    });
+    put("convert", "file", files);
 }
 
 /// Files of other programs.

@@ -207,22 +207,43 @@ fn damaged_rescued_values_are_found() {
 }
 
 #[test]
-fn split_has_nested_columns_of_given_types() {
-    let world = World::with_rows(Options::default(), conversations(2000));
-    world.export(&["-o", "all.parquet", "--manifest", "--json-columns", "nested"]).ok();
-    fs::rename(world.path("all.parquet.manifest.json"), world.path("s.json")).unwrap();
-    let split =
-        ["-o", "out/", "--split", "train=0.5,test=0.5", "--dataset-card", "--rows-per-file", "600"];
-    world.export(&[&split[..], &["--schema", "s.json"]].concat()).ok();
-    let of = |name: &str| -> Value { serde_json::from_slice(&world.read(name)).unwrap() };
-    assert_eq!(of("out.manifest.json")["nested"], of("s.json")["nested"]);
-    for path in ["out", "out/data", "out/data/train", "out/data/test"] {
-        run(&world, &["verify", path]).ok();
+fn verify_counts_rows_with_rescued_values() {
+    let world = world(conversations(40));
+    let types =
+        r#"{"columns":[{"name":"tags","type":"struct","fields":[{"name":"topic","type":"int"}]}]}"#;
+    fs::write(world.path("s.json"), types).unwrap();
+    let given = ["--schema", "s.json", "--rescue"];
+    for (name, more) in [
+        ("rows", &["--rows-per-file", "30"][..]),
+        ("one.arrow", &["--manifest"]),
+        ("one.parquet", &["--manifest", "--columns", "id,tags"]),
+    ] {
+        let output = if name == "rows" { "rows/" } else { name };
+        let done = export(&world, &[&["-o", output], &given[..], more].concat());
+        assert_eq!(done["rescued_rows"], 13, "{done}");
+        run(&world, &["verify", name]).ok();
+        let record = format!("{name}.manifest.json");
+        let mut changed = manifest(&world, name);
+        let rescued = changed["parts"][0]["rescued"].as_u64().unwrap();
+        for (recorded, is_missing) in [(rescued + 1, false), (rescued - 1, false), (0, true)] {
+            let part = changed["parts"][0].as_object_mut().unwrap();
+            match is_missing {
+                true => drop(part.remove("rescued")),
+                false => drop(part.insert("rescued".to_owned(), recorded.into())),
+            }
+            fs::write(world.path(&record), changed.to_string()).unwrap();
+            let ran = run(&world, &["verify", name]);
+            let why = format!("rows with rescued values {rescued}, recorded {recorded}");
+            assert!(ran.code == Some(65) && ran.stdout.contains(&why), "{why} {ran:?}");
+        }
     }
-    let refused = world.export(&[&split[..], &["--json-columns", "nested"]].concat());
-    assert_eq!(refused.code, Some(2));
-    let why = "--split needs the types of nested JSON columns: give --schema";
-    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    // Without the column, there are none.
+    export(&world, &["-o", "text.parquet", "--manifest"]);
+    let mut changed = manifest(&world, "text.parquet");
+    changed["parts"][0]["rescued"] = 1.into();
+    fs::write(world.path("text.parquet.manifest.json"), changed.to_string()).unwrap();
+    let ran = run(&world, &["verify", "text.parquet"]);
+    assert!(ran.stdout.contains("rows with rescued values 0, recorded 1"), "{ran:?}");
 }
 
 #[test]

@@ -428,11 +428,6 @@ fn wrong_splits_send_no_request() {
             2,
             "--split-by has no effect without --split or --sample",
         ),
-        (
-            &["-o", "a/", "--split", "a=0.5,b=0.5", "--json-columns", "nested"],
-            2,
-            "--split needs the types of nested JSON columns: give --schema",
-        ),
         (&["-o", "a/", "--seed", "1"], 2, "--seed has no effect without --sample or --split"),
         (
             &["-o", "a/", "--split", "a=0.5,b=0.5", "--split-by", ".["],

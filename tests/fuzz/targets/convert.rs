@@ -1,0 +1,3 @@
+#![no_main]
+
+overmind_export_fuzz::target!("convert");
