@@ -29,7 +29,7 @@ use crate::{
     paginator::StreamOptions,
     record::{
         facts::digest,
-        manifest::{Part, PartRows},
+        manifest::{Part, PartRows, keep_missing},
     },
     transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
@@ -162,6 +162,7 @@ impl ConvertWriter {
         for outcome in outcomes(block, shaped) {
             // A row that is left out after the last one of a part counts for that part.
             if outcome.lines > 0 && self.is_full() {
+                self.keep_missing(shaped);
                 self.close_part()?;
             }
             if self.parts.open_rows().next().is_none() {
@@ -184,8 +185,16 @@ impl ConvertWriter {
                 }
             }
         }
+        self.keep_missing(shaped);
         self.progress.add_rows(block.batch.num_rows() as u64);
         Ok(())
+    }
+
+    /// Notes for the open part what no row of the block gave to the expressions.
+    fn keep_missing(&mut self, shaped: Option<&Shaped<BatchBlock>>) {
+        if let (Some(rows), Some(shaped)) = (self.parts.open_rows().next(), shaped) {
+            keep_missing(&mut rows.missing, &shaped.missing);
+        }
     }
 
     fn open_part(&mut self) -> Result<()> {

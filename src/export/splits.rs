@@ -34,30 +34,23 @@ pub(crate) fn check_card(shaper: Option<&Shaper>) -> Result<()> {
     }
 }
 
-/// Refuses splits and a dataset card for an output that is not a directory. `finds_types` says that the types of nested
-/// columns are those of all rows, which are known only after the rows were split.
-pub(crate) fn check_splits(
+/// Refuses splits and a dataset card for an output that is not a directory.
+pub(crate) fn require_directory(
     (shaper, has_card): (Option<&Shaper>, bool),
     target: &Target,
-    finds_types: bool,
 ) -> Result<()> {
-    if has_card && !matches!(target, Target::Directory(_)) {
+    if matches!(target, Target::Directory(_)) {
+        return Ok(());
+    }
+    if has_card {
         return Err(Error::Usage(format!(
             "`dataset_card` describes a directory of parts, but {target} is not one: give a path that ends in a slash"
         )));
     }
-    if has_card {
-        check_card(shaper)?;
+    if shaper.is_some_and(|shaper| shaper.splits().next().is_some()) {
+        return Err(Error::Usage(format!(
+            "`split` needs a directory with a folder for each split, but {target} is not one: give a path that ends in a slash"
+        )));
     }
-    let has_splits = shaper.is_some_and(|shaper| shaper.splits().next().is_some());
-    if has_splits && finds_types {
-        let why = "`split` needs the types of nested JSON columns: give `schema`, or leave out one of the two";
-        return Err(Error::Usage(why.to_owned()));
-    }
-    if !has_splits || matches!(target, Target::Directory(_)) {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "`split` needs a directory with a folder for each split, but {target} is not one: give a path that ends in a slash"
-    )))
+    Ok(())
 }

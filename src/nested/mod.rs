@@ -33,7 +33,7 @@ pub(crate) use self::{
     cursor::{JsonCursor, JsonKind, MalformedJson, RawString},
     infer::InferredColumn,
     paths::NestPath,
-    rescue::{RESCUED, Rescue, RescuedPaths, recorded_types},
+    rescue::{MisfitValue, RESCUED, Rescue, RescuedPaths, recorded_types},
     resolve::{NestRules, resolve},
     restore::{RescuedRow, WrongRescue},
     text::{NestedValues, TextTooLong},

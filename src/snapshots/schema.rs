@@ -263,7 +263,8 @@ fn widen_all(
         series.check()?;
         let Some(pinned) = series.pinned(job)? else { continue };
         let Some((stamp, manifest)) = series.newest_of(job)? else { continue };
-        let widened = widen(&series, stamp, &pinned.nested)?;
+        let types = job.nesting.types.as_deref().unwrap_or(&pinned.nested);
+        let widened = widen(&series, stamp, types)?;
         if let Some(lock) = accepts.filter(|_| widened != pinned.nested) {
             lock.confirm()?;
             series.write_pinned(&PinnedSchema {

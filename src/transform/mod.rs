@@ -21,6 +21,7 @@ mod computed;
 mod dedupe;
 mod edits;
 mod evaluator;
+mod expected;
 mod explain;
 mod expression;
 mod fence;
@@ -67,6 +68,8 @@ pub(crate) use self::{
     splits::{SplitsText, is_split_name},
     stage::Stage,
 };
+#[cfg(feature = "cli")]
+pub(crate) use self::row_value::FIELDS;
 pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},
