@@ -26,8 +26,6 @@ use crate::{
 
 /// Time that a report has to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
-/// Number of next runs to show of each job.
-const NEXT_RUNS: usize = 5;
 
 /// Write a page about an export: what it holds, whether it is complete, and some of its rows; what changed
 /// since another one; or about the runs of jobs
@@ -213,7 +211,7 @@ fn nights_of(
         if let Some(job) = known.iter().find(is_same) {
             nights.retention = plan_retention(job, storage)?;
             if let Some(times) = Timetable::of(job) {
-                nights.next = times.after(now).take(NEXT_RUNS).map(|slot| slot.starts).collect();
+                nights.next = times.next_starts(now);
             }
         }
         Ok(nights)

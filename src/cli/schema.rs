@@ -129,11 +129,7 @@ impl ShownPin {
 impl SchemaArgs {
     /// Returns the exit code.
     pub(super) fn run(&self, global: &Global) -> Result<u8> {
-        let is_text = |path: &&NestPath| self.text.iter().any(|text| path.is_within(text));
-        if let Some(path) = self.nest.iter().find(is_text) {
-            let why = "`text` keeps it JSON text: leave out one of the two";
-            return Err(Error::invalid("path of `nest`", path.to_string(), why));
-        }
+        self.rules().check_paths()?;
         let what = match (&self.accept, &self.what) {
             (Some(job), _) => return self.accept(job, global),
             (None, Some(what)) => what,
@@ -187,7 +183,7 @@ impl SchemaArgs {
         let options = StreamOptions { limit: self.limit, ..StreamOptions::default() };
         let plan = TransformPlan::new(&Transform::new(), None, &[])?;
         let columns: Vec<OutputColumn> = plan.columns().cloned().collect();
-        self.check_limit(&columns)?;
+        self.rules().check_columns(columns.len())?;
         let tally = SharedTally::default();
         let pages = reader.options(options).pages().into_stream();
         let done = write_transformed(pages, &plan, Box::new(tally.clone())).await?;
@@ -225,18 +221,8 @@ impl SchemaArgs {
             tally.write(batch)?;
         }
         let columns = columns.as_deref().unwrap_or_default();
-        self.check_limit(columns)?;
+        self.rules().check_columns(columns.len())?;
         Ok(self.inferred(columns, tally, rows))
-    }
-
-    /// Refuses fewer columns than there are when every JSON column is one.
-    fn check_limit(&self, columns: &[OutputColumn]) -> Result<()> {
-        let (asked, own) = (self.max_columns, columns.len());
-        if asked < own {
-            let why = format!("the output has {own} columns, and each needs one");
-            return Err(Error::invalid("number of columns", asked.to_string(), why));
-        }
-        Ok(())
     }
 
     fn inferred(&self, columns: &[OutputColumn], tally: SharedTally, rows: u64) -> ShownSchema {

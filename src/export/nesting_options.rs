@@ -148,26 +148,19 @@ pub(crate) fn chosen_form(
         texts.iter().map(path).collect::<Result<Vec<_>>>()
     };
     let nest = paths("path of `nest`", &asked.nest)?;
-    let mut text = paths("path of `text`", &asked.text)?;
-    if let Some(path) = nest.iter().find(|path| text.iter().any(|text| path.is_within(text))) {
-        let why = "`text` keeps it JSON text: leave out one of the two";
-        return Err(Error::invalid("path of `nest`", path.to_string(), why));
-    }
+    let text = paths("path of `text`", &asked.text)?;
+    let mut rules = NestRules { nest, text, most_columns: NestRules::MOST_COLUMNS };
+    rules.check_paths()?;
     let as_text = json.iter().filter(|name| form(name) == JsonColumns::Text);
-    text.extend(as_text.map(|name| NestPath::of_column(name)));
-    let most_columns = match asked.max_columns {
+    rules.text.extend(as_text.map(|name| NestPath::of_column(name)));
+    match asked.max_columns {
         Some(0) => {
             return Err(Error::invalid("number of columns", "0", "it must be at least 1"));
         }
-        most => most.unwrap_or(NestRules::MOST_COLUMNS),
-    };
-    let of_output = columns.len() + usize::from(asked.rescue);
-    if most_columns < of_output {
-        let why = format!("the output has {of_output} columns, and each needs one");
-        return Err(Error::invalid("number of columns", most_columns.to_string(), why));
+        most => rules.most_columns = most.unwrap_or(NestRules::MOST_COLUMNS),
     }
+    rules.check_columns(columns.len() + usize::from(asked.rescue))?;
     let encoding = encoding.with_json_columns(JsonColumns::Nested)?;
-    let rules = NestRules { nest, text, most_columns };
     Ok((encoding, Some(TypeChoice::Found(rules))))
 }
 

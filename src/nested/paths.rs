@@ -30,7 +30,7 @@ impl NestPath {
     }
 
     /// Whether all nodes of the path are nodes of the other path, or below them.
-    pub(crate) fn is_within(&self, other: &Self) -> bool {
+    pub(super) fn is_within(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }
 

@@ -8,6 +8,7 @@ use super::{
     paths::{NestPath, NestStep},
     types::{AS_ASKED, NO_VALUE, NestedField, NestedType},
 };
+use crate::error::{Error, Result};
 
 /// What the caller decides about types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,27 @@ pub(crate) struct NestRules {
 impl NestRules {
     /// Default of the most columns: 1,000. Readers take that many in less than a second.
     pub(crate) const MOST_COLUMNS: usize = 1_000;
+
+    /// Refuses an object that becomes columns at or below a node that stays JSON text.
+    pub(crate) fn check_paths(&self) -> Result<()> {
+        let is_text = |path: &&NestPath| self.text.iter().any(|text| path.is_within(text));
+        match self.nest.iter().find(is_text) {
+            None => Ok(()),
+            Some(path) => {
+                let why = "`text` keeps it JSON text: leave out one of the two";
+                Err(Error::invalid("path of `nest`", path.to_string(), why))
+            }
+        }
+    }
+
+    /// Refuses fewer columns than the `own` ones that there are when every JSON column is one.
+    pub(crate) fn check_columns(&self, own: usize) -> Result<()> {
+        if self.most_columns < own {
+            let why = format!("the output has {own} columns, and each needs one");
+            return Err(Error::invalid("number of columns", self.most_columns.to_string(), why));
+        }
+        Ok(())
+    }
 
     /// Returns the rules as JSON: they decide the bytes of an output.
     pub(crate) fn to_json(&self) -> serde_json::Value {

@@ -18,8 +18,6 @@ use crate::{
 
 /// How long a page is served again: 5 s. Many readers cause as many reads of the histories as one.
 const FRESH: Duration = Duration::from_secs(5);
-/// Number of next runs to show of each job.
-const NEXT_RUNS: usize = 5;
 
 /// The page at `/` of [`MetricsServer`](super::MetricsServer). It shows the jobs of the last [`follow`](Self::follow).
 #[derive(Debug, Default)]
@@ -76,7 +74,7 @@ fn page_of(jobs: &[PageJob]) -> Arc<str> {
                 nights
             }
         };
-        nights.next = job.timetable.after(now).take(NEXT_RUNS).map(|slot| slot.starts).collect();
+        nights.next = job.timetable.next_starts(now);
         nights
     });
     let nights: Vec<JobNights> = nights.collect();

@@ -112,6 +112,13 @@ impl Timetable {
         std::iter::successors(self.next_after(time), |slot| self.next_after(slot.scheduled))
     }
 
+    /// Returns the starts of the next runs that a page about the job shows.
+    #[cfg(feature = "report")]
+    pub(crate) fn next_starts(&self, time: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        const SHOWN: usize = 5;
+        self.after(time).take(SHOWN).map(|slot| slot.starts).collect()
+    }
+
     /// Returns the longest time between two runs, jitter included. `None` if the next run, or the run after it, is
     /// more than nine years away.
     ///
