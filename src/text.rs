@@ -50,7 +50,7 @@ pub(crate) fn json_mistake(error: &serde_json::Error) -> String {
                 ..=1 => String::new(),
                 line => format!("line {}, ", grouped(line as u64)),
             };
-            format!("at {line}byte {}, it is no JSON", grouped(error.column() as u64))
+            format!("an error at {line}byte {}", grouped(error.column() as u64))
         }
         // A mistake of ours has no place in the text.
         _ => text.rsplit_once(" at line ").map_or(&*text, |(mistake, _)| mistake).to_owned(),

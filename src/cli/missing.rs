@@ -27,9 +27,7 @@ pub(super) fn missing_values(
     };
     missing.iter().filter(is_result).fold(lines, |lines, option| {
         let option = named(&quoted(option));
-        lines.and(format_args!(
-            "  {option} is null on every row: a misspelled field is null, too"
-        ))
+        lines.and(format_args!("  {option} is null on every row: a misspelled field is null, too"))
     })
 }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    config::with_keys,
     Client, Failure, Progress,
+    config::with_keys,
     text::{grouped, harmless_json, line},
 };
 use console::{Term, measure_text_width, style};

@@ -21,14 +21,14 @@ const OF_API: [&str; 10] = [
     "retry_for",
 ];
 
-/// Replaces each name in backticks that is a key of a job or of `[api]`. A value can follow the name: `` `on_error skip` ``
-/// becomes `on_error = "skip"`. Other texts in backticks stay.
+/// Replaces each name in backticks by that of a key. A value can follow the name: `` `on_error skip` `` becomes
+/// `on_error = "skip"`. A file has no flags, so the name of an option without a key has no backticks either. Commands keep
+/// theirs.
 pub(crate) fn with_keys(text: &str) -> String {
-    replace_quoted(text, |name, value| {
-        keys().contains(name).then(|| match value {
-            Some(value) => format!("{name} = {value:?}"),
-            None => name.to_owned(),
-        })
+    let is_option = |name: &str| name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+    replace_quoted(text, |name, value| match value {
+        Some(value) => keys().contains(name).then(|| format!("{name} = {value:?}")),
+        None => is_option(name).then(|| name.to_owned()),
     })
 }
 
@@ -56,7 +56,7 @@ mod tests {
             ("`column` \"a=.b\" failed", "column \"a=.b\" failed"),
             ("give `on_error skip` or `retry_for`", "give on_error = \"skip\" or retry_for"),
             ("`overmind-export snapshot` takes one", "`overmind-export snapshot` takes one"),
-            ("`restart` is no key", "`restart` is no key"),
+            ("`restart` is no key", "restart is no key"),
             ("a lone ` stays", "a lone ` stays"),
         ] {
             assert_eq!(with_keys(text), expected);

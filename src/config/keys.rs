@@ -94,8 +94,8 @@ impl Keys {
             csv_safe: section.read("csv_safe", ConfigItem::flag)?,
             dataset_card: section.read("dataset_card", ConfigItem::flag)?,
             transform: TransformKeys::read(section)?,
-            page_size: section.read("page_size", positive)?,
-            rows_per_file: section.read("rows_per_file", positive)?,
+            page_size: section.read("page_size", ConfigItem::positive)?,
+            rows_per_file: section.read("rows_per_file", ConfigItem::positive)?,
             max_passes: section.read("max_passes", ConfigItem::integer)?,
             temp_dir: section.read("temp_dir", ConfigItem::path)?,
             unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
@@ -226,13 +226,6 @@ fn command(item: &ConfigItem<'_>) -> ConfigResult<Vec<String>> {
     match command.first().and_then(|program| mistake(program)) {
         Some(why) => Err(item.wrong(why)),
         None => Ok(command),
-    }
-}
-
-pub(super) fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> ConfigResult<T> {
-    match item.integer()? {
-        zero if zero == T::default() => Err(item.wrong("it must be at least 1")),
-        number => Ok(number),
     }
 }
 

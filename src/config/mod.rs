@@ -22,8 +22,8 @@ use std::{
 
 use toml::de::DeTable;
 
-pub(crate) use self::keyed::with_keys;
 pub use self::job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged};
+pub(crate) use self::keyed::with_keys;
 pub(crate) use self::section::nearest;
 #[cfg(feature = "cli")]
 pub(crate) use self::section::similar;
@@ -242,11 +242,15 @@ fn job(
         keys.json_columns = Some(JsonColumns::Nested);
     }
     let nesting = keys.nesting.options(&resolve);
-    let nesting = nesting.map_err(|error| section.wrong_in("schema", &error))?;
+    let nesting =
+        nesting.map_err(|error| section.wrong_in("schema", &with_keys(&error.one_line())))?;
     let has_card = keys.dataset_card.unwrap_or_default();
     let form = (keys.json_columns, &nesting);
     let checked = encoding(&keys).and_then(|it| keys.transform.check(it, has_card, form));
-    checked.map_err(|error| section.wrong_about(&error))?;
+    checked.map_err(|error| {
+        let error = error.one_line();
+        section.wrong_about(&error, &with_keys(&error))
+    })?;
     let filters = Query {
         agent: keys.agent,
         generator_model: keys.generator_model,

@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{
-    keys::positive,
-    section::{ConfigItem, ConfigResult, Section},
-};
+use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     error::{Error, Result},
     export::{NestingOptions, schema_file},
@@ -33,7 +30,7 @@ impl NestingKeys {
         Ok(Self {
             nest: section.read_list("nest", paths)?,
             text: section.read_list("text", paths)?,
-            max_columns: section.read("max_columns", positive)?,
+            max_columns: section.read("max_columns", ConfigItem::positive)?,
             schema: section.read_text("schema", ConfigItem::path)?,
         })
     }

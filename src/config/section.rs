@@ -8,8 +8,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::keyed::with_keys;
-use crate::{error::Error, location::mistake, net::urls::quotable};
+use crate::{location::mistake, net::urls::quotable};
 
 /// An error in the file, with its line.
 #[derive(Debug, thiserror::Error)]
@@ -83,22 +82,19 @@ impl<'t> Section<'t> {
         Some(item)
     }
 
-    /// Creates an error about the options of the table together. The text has the name of an option in backticks: the error
-    /// has the place of the first one that is in this table, and not in the defaults.
-    pub(super) fn wrong_about(&self, error: &Error) -> ConfigMistake {
-        let text = error.one_line();
-        let what = with_keys(&text);
-        let names = text.split('`').skip(1).step_by(2);
+    /// Creates an error about options of the table together. `error` has the names of options in backticks, and the error
+    /// has the place of the first one that is in this table, and not in the defaults. `what` says it with keys.
+    pub(super) fn wrong_about(&self, error: &str, what: &str) -> ConfigMistake {
+        let names = error.split('`').skip(1).step_by(2);
         let names = names.filter_map(|quoted| quoted.split(' ').next());
         let own = names.filter_map(|name| self.taken.iter().find(|item| item.key == name)).next();
-        own.map_or_else(|| self.wrong(&what), |item| item.wrong(&what))
+        own.map_or_else(|| self.wrong(what), |item| item.wrong(what))
     }
 
     /// Creates an error about the value of a key, which can be a default.
-    pub(super) fn wrong_in(&self, key: &str, error: &Error) -> ConfigMistake {
-        let what = with_keys(&error.one_line());
+    pub(super) fn wrong_in(&self, key: &str, what: &str) -> ConfigMistake {
         let own = self.taken.iter().find(|item| item.key == key);
-        own.map_or_else(|| self.wrong(format_args!("{key}: {what}")), |item| item.wrong(&what))
+        own.map_or_else(|| self.wrong(format_args!("{key}: {what}")), |item| item.wrong(what))
     }
 
     /// Returns the keys that were requested.
@@ -272,6 +268,14 @@ impl<'t> ConfigItem<'t> {
             .ok_or_else(|| self.wrong("the number is out of range"))
     }
 
+    /// Reads a whole number that is at least 1.
+    pub(super) fn positive<T: TryFrom<i64> + Default + PartialEq>(&self) -> ConfigResult<T> {
+        match self.integer()? {
+            zero if zero == T::default() => Err(self.wrong("it must be at least 1")),
+            number => Ok(number),
+        }
+    }
+
     /// Reads a decimal or a whole number.
     pub(super) fn decimal(&self) -> ConfigResult<f64> {
         let float = self.value.as_float().map(|float| float.as_str().replace('_', ""));
@@ -352,7 +356,10 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// Returns the known name that a person probably meant; `None` if all are too different.
-pub(crate) fn similar<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn similar<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     /// A name with a typing error usually has 0.8 or more. Two different keys rarely have 0.7.
     const SIMILAR: f64 = 0.7;
     let nearest = most_similar(typed, known, |name| name);

@@ -57,7 +57,8 @@ impl TransformKeys {
                 let sample = checked(Transform::new().sample(fraction));
                 sample.map(|()| fraction).map_err(|why| item.wrong(why))
             })?,
-            split: section.read_text("split", |item| item.parse(|text| text.parse().map_err(why)))?,
+            split: section
+                .read_text("split", |item| item.parse(|text| text.parse().map_err(why)))?,
             split_by: section.read_text("split_by", |item| {
                 let text = item.text()?;
                 let checked = checked(Transform::new().sample(0.5).split_by(text));
@@ -160,8 +161,7 @@ impl TransformKeys {
         let columns = output_columns(self.columns.as_deref(), drop, shaper.as_ref())?;
         let shaper = shaper.as_ref();
         let columns = columns.as_slice();
-        let form =
-            OutputForm { shaper, columns, has_card, json_columns, nesting, is_named: false };
+        let form = OutputForm { shaper, columns, has_card, json_columns, nesting, is_named: false };
         form.check(encoding).map(|_| ())
     }
 }

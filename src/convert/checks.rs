@@ -90,7 +90,8 @@ pub(super) fn with_json(
         for (row, text) in json_texts(array) {
             if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
                 let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
-                let why = format!("row {row}: its {column} {text} is not JSON: {}", json_mistake(&error));
+                let why =
+                    format!("row {row}: its {column} {text} is not JSON: {}", json_mistake(&error));
                 return Err(damaged(place, why));
             }
             let is_object = text.trim_start().starts_with('{') || text.trim() == NULL;

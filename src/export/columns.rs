@@ -50,6 +50,8 @@ pub(crate) fn output_columns_of(
     let find = |name: &String, hint: &str| {
         all.iter().position(|it| it.column.name() == name.trim()).ok_or_else(|| {
             let known: Vec<_> = all.iter().map(|it| it.column.name()).collect();
+            // A field of the API that the rows do not have as a column cannot be masked either.
+            let hint = if name.parse::<Column>().is_ok() { "" } else { hint };
             Error::invalid("column", name, format!("the columns are {}{hint}", known.join(", ")))
         })
     };
@@ -65,7 +67,7 @@ pub(crate) fn output_columns_of(
         Ok(places)
     };
     // An unknown field of the API is no column of its own.
-    let hint = "; `mask` makes another field of the rows null";
+    let hint = "; `mask` makes any other field null";
     let dropped = places(drop, hint)?;
     let chosen = match names {
         None => (0..all.len()).filter(|place| !dropped.contains(place)).collect(),

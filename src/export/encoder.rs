@@ -12,8 +12,8 @@ use crate::{
     batch::{Column, OutputColumn},
     error::{Error, Result},
     nested::{
-        Misfit, MisfitValue, NestPath, NestedBuilder, NestedField, NestedType, NestedValues, Rescue,
-        RescuedPaths, RescuedRow,
+        Misfit, MisfitValue, NestPath, NestedBuilder, NestedField, NestedType, NestedValues,
+        Rescue, RescuedPaths, RescuedRow,
     },
     text::harmless,
 };

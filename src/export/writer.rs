@@ -96,9 +96,8 @@ impl Writer {
         let of_kept = kept.iter().map(|kept| kept.part.clone()).collect::<Vec<_>>();
         let written = of_kept.iter().map(|part| part.rows).sum::<u64>();
         let before = (plan.splits().is_empty() && scope.is_whole).then_some(written);
-        let encoder = encoder.map(|types| {
-            NestedEncoder::new(plan.columns(), types, plan.rescues()).after(before)
-        });
+        let encoder = encoder
+            .map(|types| NestedEncoder::new(plan.columns(), types, plan.rescues()).after(before));
         let schema = encoder.as_ref().map_or_else(|| builder().schema(), NestedEncoder::schema);
         let parts = PartsPlan {
             target: plan.target.clone(),

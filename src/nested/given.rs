@@ -35,7 +35,9 @@ impl FromStr for GivenSchema {
         let wrong = |why: String| Error::invalid("schema", harmless(text, SHOWN), why);
         let read: Value = serde_json::from_str(text).map_err(|error| {
             let mistake = json_mistake(&error);
-            wrong(format!("it is not JSON ({mistake}): give the output of `overmind-export schema`"))
+            wrong(format!(
+                "it is not JSON ({mistake}): give the output of `overmind-export schema`"
+            ))
         })?;
         let (of_record, key) = match read.get("nested") {
             Some(Value::Array(fields)) => (Some(fields), "nested"),

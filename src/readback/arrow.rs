@@ -39,7 +39,9 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let (true, Some(start)) = (tail.ends_with(MAGIC), start) else {
         // A stream begins with the mark of a message.
         let why = match bytes(path, &file, 0, 4)?[..] == [0xff; 4] {
-            true => "it is a stream of Arrow, as standard output gets it, and not an Arrow file: read it as a stream, or export to a path",
+            true => {
+                "it is a stream of Arrow, as standard output gets it, and not an Arrow file: read it as a stream, or export to a path"
+            }
             false => "it does not end like an Arrow file",
         };
         return Err(wrong(why));

@@ -99,11 +99,12 @@ struct LineName<'a>(#[serde(borrow)] Cow<'a, str>);
 impl<'a> JsonLine<'a> {
     /// Parses a line. The error names a field that is not among these columns, or a fault in the JSON.
     pub(super) fn parse(line: &'a [u8], columns: LineColumns<'_>) -> Result<Self, String> {
-        Self::parsed(line, columns).map_err(|error| match line.trim_ascii_start().first() {
+        let is_object = line.trim_ascii_start().first() == Some(&b'{');
+        Self::parsed(line, columns).map_err(|error| match error.is_data() {
             // An object of another kind has a mistake of its own.
-            Some(b'{') | None => json_mistake(&error),
-            Some(_) if error.is_data() => "it is no object with the columns of a row".to_owned(),
-            Some(_) => json_mistake(&error),
+            true if is_object => json_mistake(&error),
+            true => "it is no object with the columns of a row".to_owned(),
+            false => format!("it is not JSON: {}", json_mistake(&error)),
         })
     }
 

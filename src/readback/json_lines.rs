@@ -199,7 +199,9 @@ fn read_lines(
         *number += 1;
         if columns.as_ref().is_some_and(LineSchema::are_whole) {
             let value = whole_line(&text);
-            let value = value.map_err(|error| unlike(*number, json_mistake(&error)))?;
+            let value = value.map_err(|error| {
+                unlike(*number, format!("it is not JSON: {}", json_mistake(&error)))
+            })?;
             if builders.is_empty() && options.wants(OutputColumn::lines().name()) {
                 let builder = JsonColumnBuilder::new(ColumnType::Json);
                 builders.push((0, OutputColumn::lines(), builder));

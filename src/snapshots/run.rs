@@ -360,7 +360,13 @@ impl JobRun<'_> {
         series: &Series,
         stamp: Stamp,
     ) -> Result<ExportPlan> {
-        super::plan::plan(self.job, self.job.storage_with(&self.options.storage), what, series, stamp)
+        super::plan::plan(
+            self.job,
+            self.job.storage_with(&self.options.storage),
+            what,
+            series,
+            stamp,
+        )
     }
 }
 

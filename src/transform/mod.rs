@@ -53,6 +53,8 @@ mod tests;
 mod updates;
 mod value;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::row_value::FIELDS;
 pub(crate) use self::{
     column_edits::ColumnEdit,
     dedupe::{HashKey, NOT_COMPARED},
@@ -68,8 +70,6 @@ pub(crate) use self::{
     splits::{SplitsText, is_split_name},
     stage::Stage,
 };
-#[cfg(feature = "cli")]
-pub(crate) use self::row_value::FIELDS;
 pub use self::{
     computed::ComputedColumnRecord,
     options::{OnError, Transform},

@@ -179,9 +179,10 @@ impl Shaper {
     fn labelled(&self) -> impl Iterator<Item = (&Expression, String)> {
         let plain = |it| (it, Expression::option(it).to_owned());
         let keys = self.dedupe.iter().map(|key| &key.expression);
-        let columns = self.columns.iter().map(|it| {
-            (&it.expression, format!("{} {}", it.expression.option(), it.column.name()))
-        });
+        let columns = self
+            .columns
+            .iter()
+            .map(|it| (&it.expression, format!("{} {}", it.expression.option(), it.column.name())));
         let maps = self.map.iter().map(|map| &map.expression);
         let values = columns.chain(maps.chain(self.key.expression()).map(plain));
         self.conditions.iter().chain(keys).map(plain).chain(values)

@@ -5,8 +5,7 @@ fn language_has_the_locked_versions() {
     let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
     let lock = std::fs::read_to_string(lock).unwrap();
     for name in ["jaq-core", "jaq-std", "jaq-json"] {
-        let (_, package) =
-            lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap();
+        let (_, package) = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap();
         let (version, _) = package.split_once('"').unwrap();
         assert!(LANGUAGE.contains(&format!("{name} {version}, ")), "{name} {version}");
     }

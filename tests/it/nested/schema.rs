@@ -252,7 +252,7 @@ fn mistakes_in_a_schema_are_refused() {
     error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
     error: "int" is not a valid type in a schema: the column id has the type string
     error: "timestamp" is not a valid type in a schema: the column order has the type int
-    error: "columns" is not a valid schema: it is not JSON: give the output of `overmind-export schema`: expected value at line 1 column 1
+    error: "columns" is not a valid schema: it is not JSON (an error at byte 1): give the output of `overmind-export schema`
     error: "rows.parquet" is not a valid schema: it is an export: give the output of `overmind-export schema` for it
     "#);
     assert!(!world.path("x.parquet").exists());

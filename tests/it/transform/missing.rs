@@ -39,6 +39,7 @@ fn misspelled_field_of_each_option_is_named() {
       left out, because they equal an earlier row: 299 rows
       no row has the field .inptu, which --dedupe reads: did you mean .input?
     --
+      nothing was kept: preview --explain shows why; a misspelled field is null in every row
       no row has the field .zzz, which --split-by reads
     --
       no row has the field .inptu, which --map reads: did you mean .input?
@@ -58,7 +59,8 @@ fn misspelled_field_of_each_option_is_named() {
 fn field_of_some_parts_is_not_missing() {
     let world = world(300);
     // Only the last part has a row with this value.
-    let arguments = ["--rows-per-file", "100", "--column", "last=if .order == 299 then .id else null end"];
+    let arguments =
+        ["--rows-per-file", "100", "--column", "last=if .order == 299 then .id else null end"];
     let ran = world.export(&[&["-o", "out/", "--column", "no=.nothing"], &arguments[..]].concat());
     insta::assert_snapshot!(notes(ran), @"
       no row has the field .nothing, which --column no reads
@@ -85,5 +87,15 @@ fn hint_fits_the_option_that_failed() {
         told(&world, &["--dedupe", ".id.x"]),
         told(&world, &["--sample", "0.5", "--split-by", ".id.x"]),
     ];
-    insta::assert_snapshot!(all.concat(), @"");
+    insta::assert_snapshot!(all.concat(), @r#"
+    exit 65
+    error: page 1, row 1 (id 00000000-0000-4000-8000-000000000000): --where ".id.x" failed: cannot index "00000000-0000-4000-8000-000000000000" with "x"
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out
+    exit 65
+    error: page 1, row 1 (id 00000000-0000-4000-8000-000000000000): --column "a=.id.x" failed: cannot index "00000000-0000-4000-8000-000000000000" with "x"
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out, --on-error null to write null in this column
+    exit 65
+    error: page 1, row 1 (id 00000000-0000-4000-8000-000000000000): --map ".id.x" failed: cannot index "00000000-0000-4000-8000-000000000000" with "x"
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out
+    "#);
 }
