@@ -103,6 +103,7 @@ mod files;
 pub mod fuzzing;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+mod json_text;
 mod location;
 mod nested;
 mod net;

@@ -3,9 +3,9 @@
 //! The texts come from pages or from files whose digest was compared. So a malformed text is a bug or damage: it ends
 //! in an error, and is not explained.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, str::Chars};
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// The text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,30 @@ impl<'a> RawString<'a> {
         if !self.has_escapes {
             return Some(Cow::Borrowed(self.text));
         }
-        serde_json::from_str(&format!("\"{}\"", self.text)).ok().map(Cow::Owned)
+        let mut value = String::with_capacity(self.text.len());
+        self.unescape(&mut value).map(|()| Cow::Owned(value))
+    }
+
+    /// Appends the value. `None` if no text can hold it; a part of it is then appended.
+    fn unescape(self, value: &mut String) -> Option<()> {
+        let mut rest = self.text;
+        while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+            value.push_str(rest.get(..at)?);
+            let mut escape = rest.get(at + 1..)?.chars();
+            value.push(match escape.next()? {
+                same @ ('"' | '\\' | '/') => same,
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => unicode(&mut escape)?,
+                _ => return None,
+            });
+            rest = escape.as_str();
+        }
+        value.push_str(rest);
+        Some(())
     }
 }
 
@@ -187,6 +210,21 @@ impl<'a> JsonCursor<'a> {
     }
 }
 
+/// Reads the four digits of an escape, and those of a second one that a surrogate needs.
+fn unicode(escape: &mut Chars<'_>) -> Option<char> {
+    let first = code_unit(escape)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return char::from_u32(first);
+    }
+    *escape = escape.as_str().strip_prefix("\\u")?.chars();
+    let second = code_unit(escape).filter(|unit| (0xdc00..0xe000).contains(unit))?;
+    char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+}
+
+fn code_unit(escape: &mut Chars<'_>) -> Option<u32> {
+    (0..4).try_fold(0, |unit, _| Some(unit << 4 | escape.next()?.to_digit(16)?))
+}
+
 /// Returns the position of the quote that ends a string, and whether the string has escapes. Its content begins at
 /// `at`.
 #[inline]
@@ -232,5 +270,23 @@ mod tests {
             assert_eq!(cursor.skip(), Err(MalformedJson), "{text}");
         }
         assert!(RawString { text: r"\ud800", has_escapes: true }.value().is_none());
+    }
+
+    #[test]
+    fn escapes_are_read_as_by_a_json_library() {
+        for text in [
+            r#"\"\\\/\b\f\n\r\t é"#,
+            r"\u00e9\uD83D\ude00x\u0000",
+            r"\ud83d\u0041",
+            r"\ud83dx",
+            r"\ude00",
+            r"\ud83d\ud83d",
+            r"a\u12",
+            r"\x",
+        ] {
+            let value = RawString { text, has_escapes: true }.value();
+            let expected = serde_json::from_str::<String>(&format!("\"{text}\"")).ok();
+            assert_eq!(value.as_deref(), expected.as_deref(), "{text}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Decides which Arrow type holds a JSON number exactly.
 
+use std::fmt::{self, Write};
+
 /// What a number needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberKind {
@@ -19,6 +21,8 @@ pub(super) enum NumberKind {
 const EXACT: u64 = 1 << 53;
 /// A decimal with at most this many digits and a usual exponent survives in a double.
 const SAFE_DIGITS: usize = 15;
+/// The shortest digits of a double are at most as many.
+const MOST_DIGITS: usize = 17;
 /// The usual exponents: such a double is normal and finite.
 const SAFE_EXPONENTS: std::ops::RangeInclusive<i64> = -290..=290;
 
@@ -47,19 +51,29 @@ pub(super) fn float_of(token: &str) -> Option<f64> {
 }
 
 /// Whether the double nearest to a decimal has the same digits and the same exponent when it is written as short as
-/// possible. The size of the digits and exponents is bounded by the length of the token.
+/// possible.
 fn survives(token: &str) -> bool {
     let Some((digits, exponent)) = digits_of(token) else { return false };
-    if digits.is_empty() || digits.len() <= SAFE_DIGITS && SAFE_EXPONENTS.contains(&exponent) {
+    if digits.length <= SAFE_DIGITS && (digits.length == 0 || SAFE_EXPONENTS.contains(&exponent)) {
         return true;
     }
     let Ok(double) = token.parse::<f64>() else { return false };
-    double.is_finite() && digits_of(&format!("{double:e}")) == Some((digits, exponent))
+    let mut shortest = ShortText::default();
+    // A double needs at most 24 characters.
+    let is_written = write!(shortest, "{double:e}").is_ok();
+    double.is_finite() && is_written && digits_of(shortest.text()) == Some((digits, exponent))
 }
 
-/// Returns the digits of a decimal without zeros at either end, and the exponent of the first digit. No digits are
-/// zero. `None` if it is not a number, or its exponent has more than 18 digits.
-pub(super) fn digits_of(token: &str) -> Option<(String, i64)> {
+/// The digits of a decimal without zeros at either end. None are zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Digits {
+    digits: [u8; MOST_DIGITS],
+    length: usize,
+}
+
+/// Returns the digits of a decimal, and the exponent of the first digit. `None` if it is not a number, if it has more
+/// digits than a double needs, or if its exponent has more than 18 digits.
+pub(super) fn digits_of(token: &str) -> Option<(Digits, i64)> {
     let token = token.strip_prefix('-').unwrap_or(token);
     let (mantissa, exponent) = token.split_once(['e', 'E']).unwrap_or((token, "0"));
     let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
@@ -68,18 +82,53 @@ pub(super) fn digits_of(token: &str) -> Option<(String, i64)> {
     }
     let exponent: i64 = exponent.parse().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = || whole.bytes().chain(fraction.bytes());
-    if !all().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    let mut digits = Digits::default();
+    // Zeros before the first digit, and zeros that end the decimal unless another digit follows.
+    let (mut zeros, mut held) = (0, 0);
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        match digit {
+            b'0' if digits.length == 0 => zeros += 1,
+            b'0' => held += 1,
+            b'1'..=b'9' => {
+                let place = digits.length + held;
+                digits.digits.get_mut(digits.length..place)?.fill(b'0');
+                *digits.digits.get_mut(place)? = digit;
+                (digits.length, held) = (place + 1, 0);
+            }
+            _ => return None,
+        }
     }
-    let zeros = all().take_while(|byte| *byte == b'0').count();
-    let mut digits: String = all().skip(zeros).map(char::from).collect();
-    digits.truncate(digits.trim_end_matches('0').len());
-    if digits.is_empty() {
+    if digits.length == 0 {
         return Some((digits, 0));
     }
-    let first = whole.len() as i64 - 1 - zeros as i64;
+    let first = whole.len() as i64 - 1 - zeros;
     Some((digits, first.checked_add(exponent)?))
+}
+
+/// The shortest digits of a double, for comparison.
+#[derive(Default)]
+struct ShortText {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl ShortText {
+    fn text(&self) -> &str {
+        self.bytes
+            .get(..self.length)
+            .and_then(|bytes| str::from_utf8(bytes).ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let place = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use super::{
     number::{float_of, integer_of},
     paths::{NestPath, NestStep},
     restore::{RescuePath, RescueStep},
-    text::write_string,
     types::{NestedField, NestedType},
 };
+use crate::json_text::push_json_string;
 
 /// Name of the column with the values that do not fit.
 pub(crate) const RESCUED: &str = "_rescued";
@@ -194,7 +194,7 @@ impl RowSplit<'_> {
         if !self.members.is_empty() {
             self.members.push(',');
         }
-        write_string(&self.place, &mut self.members);
+        push_json_string(&self.place, &mut self.members);
         self.members.push(':');
         self.members.push_str(value);
         self.paths.add(&self.path);

@@ -14,8 +14,8 @@ use super::{
     cursor::{JsonCursor, JsonKind},
     given::DEPTH,
     paths::NestPath,
-    text::write_string,
 };
+use crate::json_text::push_json_string;
 
 /// A step of the path of a rescued value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -219,7 +219,7 @@ fn restore(
                     return Err(WrongRescue);
                 };
                 text.push(before);
-                write_string(&name, text);
+                push_json_string(&name, text);
                 text.push(':');
                 text.push_str(value);
                 before = ',';

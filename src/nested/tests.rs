@@ -24,7 +24,7 @@ fn canonical(cursor: &mut JsonCursor<'_>) -> String {
             let token = cursor.scalar().unwrap();
             let sign = if token.starts_with('-') { "-" } else { "" };
             match digits_of(token) {
-                Some((digits, exponent)) => format!("{sign}{digits}e{exponent}"),
+                Some((digits, exponent)) => format!("{sign}{digits:?}e{exponent}"),
                 None => token.to_owned(),
             }
         }

@@ -12,6 +12,7 @@ use arrow_array::{
 };
 
 use super::types::NestedType;
+use crate::json_text::push_json_string;
 
 /// The text of a value is longer than the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl<'a> NestedValues<'a> {
                 }
                 let members = fields.iter().zip(structs.columns()).map(|(field, column)| {
                     let mut name = String::new();
-                    write_string(&field.name, &mut name);
+                    push_json_string(&field.name, &mut name);
                     name.push(':');
                     Some((name, Self::of(&field.kind, column)?))
                 });
@@ -89,7 +90,7 @@ impl<'a> NestedValues<'a> {
         }
         match self {
             Self::Json(values) => text.push_str(values.value(row)),
-            Self::String(values) => write_string(values.value(row), text),
+            Self::String(values) => push_json_string(values.value(row), text),
             // Writing to a string cannot fail.
             Self::Int(values) => {
                 let _ = write!(text, "{}", values.value(row));
@@ -133,30 +134,4 @@ fn write_float(float: f64, text: &mut String) {
     } else {
         text.push_str("null");
     }
-}
-
-/// Appends a string with quotes. Escapes only what JSON requires.
-pub(super) fn write_string(string: &str, text: &mut String) {
-    text.push('"');
-    let (mut plain, bytes) = (0, string.as_bytes());
-    for (at, byte) in bytes.iter().enumerate() {
-        let short = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0..0x20 => "",
-            _ => continue,
-        };
-        text.push_str(&string[plain..at]);
-        text.push_str(short);
-        if short.is_empty() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\\u{byte:04x}");
-        }
-        plain = at + 1;
-    }
-    text.push_str(&string[plain..]);
-    text.push('"');
 }

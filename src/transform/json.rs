@@ -14,7 +14,10 @@ use super::{
     number,
     value::{ITEM, JqValue, MEMBER, Members},
 };
-use crate::text::grouped;
+use crate::{
+    json_text::{is_escaped, push_json_string},
+    text::grouped,
+};
 
 /// Cost of printing a value, in bytes. Short values take more time than their bytes.
 const VALUE_COST: usize = 32;
@@ -227,32 +230,7 @@ fn write_text(string: &str, text: &mut String) {
     // An escape such as `\u0001` has six characters.
     let escapes = string.bytes().filter(|byte| is_escaped(*byte)).count();
     budget::copy(string.len() + 5 * escapes);
-    write_string(string, text);
-}
-
-fn is_escaped(byte: u8) -> bool {
-    byte < 0x20 || matches!(byte, b'"' | b'\\')
-}
-
-/// Appends a string with quotes. Only what JSON requires is escaped.
-pub(super) fn write_string(string: &str, text: &mut String) {
-    text.push('"');
-    let mut rest = string;
-    while let Some(at) = rest.bytes().position(is_escaped) {
-        text.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => text.push_str("\\\""),
-            b'\\' => text.push_str("\\\\"),
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            // Writing to a string cannot fail.
-            byte => drop(write!(text, "\\u{byte:04x}")),
-        }
-        rest = &rest[at + 1..];
-    }
-    text.push_str(rest);
-    text.push('"');
+    push_json_string(string, text);
 }
 
 /// Returns a value as text, in which a string stays as it is. Ends the evaluation if JSON has no such value, because the
@@ -293,7 +271,7 @@ fn show(value: &JqValue, text: &mut String) {
         }
         JqValue::Num(Num::Dec(digits)) => text.push_str(&beginning(digits, MOST_SHOWN)),
         JqValue::Num(number) => text.push_str(&number::text(number)),
-        JqValue::Str(string) => write_string(&beginning(string, MOST_SHOWN), text),
+        JqValue::Str(string) => push_json_string(&beginning(string, MOST_SHOWN), text),
         JqValue::Arr(array) => {
             text.push('[');
             for (index, item) in array.items().iter().enumerate() {
@@ -313,7 +291,7 @@ fn show(value: &JqValue, text: &mut String) {
                     return;
                 }
                 text.push_str(if index > 0 { "," } else { "" });
-                write_string(&beginning(key, MOST_SHOWN), text);
+                push_json_string(&beginning(key, MOST_SHOWN), text);
                 text.push(':');
                 show(value, text);
             }

@@ -2,9 +2,9 @@
 
 usage: pages.py FOLDER DATASET BASE_URL ROWS PAGE_SIZE VERSION
 
-VERSION is 1 or 2; 2 is a later version of the same rows. Writes FOLDER/1.json, 2.json, … and then
-expected.json with the numbers of rows and bytes, and the digests. For version 2, expected.json also has the
-numbers of added, removed and changed rows.
+VERSION is 1, 2 or 3. Version 2 is a later version of the same rows. In version 3, each node of the JSON values has one
+type. Writes FOLDER/1.json, 2.json, … and then expected.json with the numbers of rows and bytes, and the digests. For
+version 2, expected.json also has the numbers of added, removed and changed rows.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from pathlib import Path
 import orjson
 
 from digest import COLUMNS, Digest, merge
-from rows import ROWS_PER_CHANGE, ROWS_PER_CHUNK, first_version, second_version
+from rows import ROWS_PER_CHANGE, ROWS_PER_CHUNK, first_version, second_version, uniform_version
 
 
 def encode_chunk(version, total, number):
@@ -27,7 +27,8 @@ def encode_chunk(version, total, number):
     if version == 2:
         rows, changes = second_version(number, wanted)
     else:
-        rows, changes = first_version(number)[:wanted], {}
+        version_of = uniform_version if version == 3 else first_version
+        rows, changes = version_of(number)[:wanted], {}
     digest = Digest()
     for row in rows:
         digest.add(row)

@@ -222,3 +222,16 @@ def second_version(chunk_number, wanted):
             rows.append(new)
             counts["added"] += 1
     return rows, counts
+
+
+def uniform_version(chunk_number):
+    """Return the rows of a chunk in which each node has one type: every expected output is an object, all tags are lists."""
+    rows = first_version(chunk_number)
+    for row in rows:
+        expected = row["expected_output"]
+        if not isinstance(expected, dict):
+            texts = expected if isinstance(expected, list) else [expected]
+            row["expected_output"] = {"answer": "; ".join(map(str, texts)), "refused": False}
+        if not isinstance(row.get("tags"), list):
+            row["tags"] = None
+    return rows

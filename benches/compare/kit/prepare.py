@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from . import places, servers
+from .tables import IN_PYTHON
 
 APT_PACKAGES = ["nginx-light", "curl", "time"]
 TIME = "/usr/bin/time"
@@ -103,7 +104,8 @@ def everything(tables, given_binary):
         python_environment(requirements)
     cargo("the limit programs", places.HERE / "limits" / "Cargo.toml")
     path = binary(given_binary)
-    python_package()
+    if any(table.kind in IN_PYTHON for table in tables):
+        python_package()
     for table in tables:
         for dataset in table.datasets:
             page_files(dataset)

@@ -58,6 +58,8 @@ class Table:
 
 ONE_PAGE_AT_A_TIME = ("vendor client", "requests", "dlt")
 EXPORT = "URL to a Parquet file"
+# The kinds whose contestants read through the Python package.
+IN_PYTHON = ("pandas", "polars", "pyarrow", "stream")
 
 TABLES = [
     Table("near100", EXPORT, "export", Dataset(100_000, 100)),
@@ -71,6 +73,7 @@ TABLES = [
     Table("transform", "URL to a Parquet file, with and without a transformation", "transform", Dataset(100_000, 100)),
     Table("convert", "Parquet file to Parquet file", "convert", Dataset(100_000, 100)),
     Table("nested", "JSON Lines file to a Parquet file with structs and lists", "nested", Dataset(100_000, 100)),
+    Table("uniform", "The same, each node of the values with one type", "nested", Dataset(100_000, 100, version=3)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
