@@ -73,7 +73,10 @@ fn given_schema_needs_one_pass() {
     fs::write(world.path("narrow.json"), narrow).unwrap();
     let refused = given("narrow/", "narrow.json");
     assert_eq!(refused.code, Some(65), "{refused:?}");
-    let row = format!("error: input of row {} does not fit the --schema: ", rows::id(1));
+    let row = format!(
+        "error: row 2 (id {}): .input.messages[0].score is 1.50, but the --schema has int there\n",
+        rows::id(1)
+    );
     assert!(refused.stderr.starts_with(&row), "{}", refused.stderr);
     assert!(!world.path("narrow").exists());
     for (options, why) in [
@@ -87,6 +90,16 @@ fn given_schema_needs_one_pass() {
         let ran = world.export(&[&["-o", "x/"], options].concat());
         assert!(ran.stderr.contains(why), "{options:?} {ran:?}");
     }
+}
+
+#[test]
+fn lines_of_a_map_have_a_schema_with_their_record() {
+    let world = world(conversations(100));
+    let map = ["--map", "{id, n: .order}"];
+    world.export(&[&["-o", "m.jsonl", "--manifest"], &map[..]].concat()).ok();
+    world.export(&[&["-o", "alone.jsonl"], &map[..]].concat()).ok();
+    let told = |name| run(&world, &["schema", name]).told(&world);
+    insta::assert_snapshot!(told("m.jsonl") + &told("alone.jsonl"), @"");
 }
 
 #[test]
