@@ -46,6 +46,7 @@ HOSTILE, ID, LARGE = demo.datasets
 rows = oe.read(ID, columns=["id", "order", "input", "expected_output", "persona"])
 rows
 """,
+    "oe.report(rows, rows=10)",
     "print('completeness:', rows.summary.completeness)",
 ]
 # Chromium must not ask for anything outside this machine.
@@ -143,6 +144,16 @@ def check(page: Page, url: str, window: str, crop: str) -> None:
     for expected in ("id", "order", "input", "expected_output", QUESTIONS[0][0], "1,000 rows, complete"):
         assert expected in text, f"{expected} is missing in {text}"
     assert table.locator("tbody tr").count() >= 5
+
+    # A report is shown in a frame, which runs its own script and reaches nothing of the notebook.
+    report = outputs.nth(4)
+    frame = report.locator("iframe")
+    assert frame.get_attribute("sandbox") == "allow-scripts"
+    inner = frame.content_frame
+    assert inner.locator("h1").inner_text() == "table.parquet"
+    inner.locator("#search").fill(QUESTIONS[1][0])
+    assert inner.locator("article.row:visible").count() >= 1
+    assert inner.locator("#found").inner_text().endswith(" rows")
 
     large.scroll_into_view_if_needed()
     page.screenshot(path=window)

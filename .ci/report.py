@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -251,6 +252,10 @@ def nights(reports: Reports, browser: Browser, axe: str, screenshots: Path) -> N
         heights = rows.evaluate_all("bars => bars.map(bar => +bar.getAttribute('height'))")
         assert all(abs(it / heights[-1] - point / points[-1]) < 0.001 for it, point in zip(heights, points, strict=True))
         assert page.locator("#job-0 svg.days rect.failed").count() == 3
+        # The page is made long after the last run: it says so first, and its calendar goes on to today.
+        assert "Stale: triage-eval." in page.locator("header.top").inner_text()
+        assert "No run since 2026-09-30" in page.locator("#job-1 ul.remarks").first.inner_text()
+        assert f"to {datetime.now(UTC):%Y-%m-%d}: runs on 30 days" in page.locator("#job-1 figure.calendar").inner_text()
 
 
 def main(command: str, chromium: str, axe_path: str, shots: str, *corpora: str) -> None:

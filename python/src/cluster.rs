@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 
 use overmind_export::{
-    Connection, Error,
-    cluster::{self, ClusterCommit, ClusterOutput, RangeWorker},
+    Error, PageRange,
+    cluster::{self, ClusterCommit, ClusterOutput, PagePlan, RangeWorker},
     serde_json,
 };
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
-    attach::detached,
     errors::raised,
     export::arguments,
     options::{Options, dataset_id},
@@ -47,15 +46,7 @@ pub(crate) fn cluster_part<'py>(
     options: Bound<'py, PyDict>,
 ) -> PyResult<String> {
     let options = Options::of_call(options);
-    let mut connection = options.connection()?.or(Connection::from_env());
-    if let Some(workers) = options.at_least("share", 1)? {
-        let Some(rate) = connection.rate_limit else {
-            let why = "`share` divides a rate among workers: give `rate_limit`, such as \"20/s\"";
-            return Err(raised(py, &Error::Usage(why.to_owned())));
-        };
-        connection.rate_limit = Some(rate.divided(workers));
-    }
-    let client = detached(py, || connection.client()).map_err(|error| raised(py, &error))?;
+    let client = options.client()?;
     let output = place(&options, output)?;
     let worker = match of {
         Some(of) => RangeWorker::new(client.clone(), output, index.saturating_add(1), of),
@@ -116,6 +107,31 @@ pub(crate) fn cluster_abort<'py>(
     let options = Options::of_call(options);
     let output = place(&options, output)?;
     run(py, "overmind-abort", &options.watch()?, move |_| cluster::abort(&output))
+}
+
+/// The first page, the last page and the number of rows of a range.
+type RangeFacts = (u64, u64, u64);
+
+/// Requests page 1, and divides the pages of a dataset into ranges of at most this number of pages. Returns the base
+/// URL, the number of rows, the rows of a full page, and the ranges.
+#[pyfunction]
+pub(crate) fn cluster_pages<'py>(
+    py: Python<'py>,
+    dataset: &str,
+    pages: u64,
+    options: Bound<'py, PyDict>,
+) -> PyResult<(String, u64, u64, Vec<RangeFacts>)> {
+    let options = Options::of_call(options);
+    let id = dataset_id(py, "dataset", dataset)?;
+    let (query, size, client) = (options.query()?, options.stream()?.page_size, options.client()?);
+    let base_url = client.base_url().to_owned();
+    let plan = run(py, "overmind-pages", &options.watch()?, move |stop| {
+        block_on_until(PagePlan::request(&client, id, &query, size), stop)
+    })?;
+    let facts =
+        |range: PageRange| (range.first(), range.last().unwrap_or(plan.pages()), plan.rows(range));
+    let ranges = plan.ranges(pages).map(facts);
+    Ok((base_url, plan.count(), plan.rows_per_page(), ranges.collect()))
 }
 
 fn place(options: &Options<'_>, output: PathBuf) -> PyResult<ClusterOutput> {

@@ -43,6 +43,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(attach::end, module)?)?;
     module.add_function(wrap_pyfunction!(shaping::column_types, module)?)?;
     module.add_function(wrap_pyfunction!(cluster::cluster_begin, module)?)?;
+    module.add_function(wrap_pyfunction!(cluster::cluster_pages, module)?)?;
     module.add_function(wrap_pyfunction!(cluster::cluster_part, module)?)?;
     module.add_function(wrap_pyfunction!(cluster::cluster_commit, module)?)?;
     module.add_function(wrap_pyfunction!(cluster::cluster_status, module)?)?;

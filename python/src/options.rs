@@ -12,6 +12,7 @@ use overmind_export::{
     Location, Progress, Query, ReadOptions, ReportOptions, RunOptions, Stamp, StorageOptions,
     StreamOptions,
     chrono::{DateTime, NaiveDate, NaiveDateTime, Utc},
+    cluster::PagePlan,
     secrecy::SecretString,
     uuid::Uuid,
 };
@@ -363,6 +364,7 @@ impl<'py> Options<'py> {
         }
         options.mask = self.texts("mask", "a path or a list of paths")?;
         options.drop = self.texts("drop", "a name or a list of names")?;
+        options.by = self.parsed("by")?.unwrap_or_default();
         options.temp_dir = self.path("temp_dir")?;
         options.read = self.reading()?;
         Ok(options)
@@ -390,12 +392,27 @@ impl<'py> Options<'py> {
         Ok((options, self.at_least("show", 0)?))
     }
 
-    /// Creates a client. Sends nothing.
+    /// Creates a client. Sends nothing. With `share`, it takes only this share of the rate limit.
     pub(crate) fn client(&self) -> PyResult<Client> {
-        let (py, connection) = (self.py(), self.connection()?);
+        let (py, mut connection) = (self.py(), self.connection()?.or(Connection::from_env()));
+        if let Some(workers) = self.at_least("share", 1)? {
+            let Some(rate) = connection.rate_limit else {
+                let why =
+                    "`share` divides a rate among workers: give `rate_limit`, such as \"20/s\"";
+                return Err(raised(py, &Error::Usage(why.to_owned())));
+            };
+            connection.rate_limit = Some(rate.divided(workers));
+        }
         // Reading a key file or certificates can take a while.
-        let client = detached(py, || connection.or(Connection::from_env()).client());
-        client.map_err(|error| raised(py, &error))
+        detached(py, || connection.client()).map_err(|error| raised(py, &error))
+    }
+
+    /// Returns the plan of the pages to read, if an engine reads them in ranges.
+    pub(crate) fn page_plan(&self) -> PyResult<Option<PagePlan>> {
+        let count = self.at_least("planned_count", 0)?;
+        let rows = self.at_least("planned_rows_per_page", 0)?;
+        let (Some(count), Some(rows)) = (count, rows) else { return Ok(None) };
+        PagePlan::new(count, rows).map(Some).map_err(|error| raised(self.py(), &error))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use overmind_export::{
     Batches, Column, Completeness, Digest, Error, Location, OutputColumn, Progress, ReadOptions,
     Sink, StatedFacts, Transform, TransformedBatches, Written, digest, schema, write_transformed,
@@ -98,6 +98,7 @@ pub(crate) fn stream_dataset<'py>(
     let id = dataset_id(py, "dataset", dataset)?;
     let plan = options.transform_plan()?;
     let (query, bounds, client) = (options.query()?, options.stream()?, options.client()?);
+    let planned = options.page_plan()?;
     let schema = plan.schema();
     let mut watch = options.watch_with(Some(client.clone()), Arc::default())?;
     // The bar counts the rows that are read, also those that are not kept.
@@ -108,7 +109,11 @@ pub(crate) fn stream_dataset<'py>(
         let totals = Arc::<Mutex<Totals>>::default();
         let sink = ChannelSink { sender: sender.clone(), totals: totals.clone() };
         let (mut seen, mut number) = (None, 0);
-        let pages = client.dataset(id).query(query).options(bounds.clone()).pages();
+        let reader = client.dataset(id).query(query).options(bounds.clone());
+        let pages = match planned {
+            Some(plan) => plan.read(reader, bounds.pages).left_stream(),
+            None => reader.pages().right_stream(),
+        };
         let pages = pages.inspect_ok(|page| {
             seen.get_or_insert_with(|| {
                 rows.begin(bounds.rows(page), 0);

@@ -22,6 +22,7 @@ from overmind_export import (
     _html,
     _logs,
     _options,
+    _partitions,
     _progress,
     _reports,
     _signals,
@@ -33,8 +34,8 @@ from overmind_export import (
 )
 
 MODULES = [
-    overmind_export, _async, _checks, _client, cluster, _demo, _errors, _exports, _html, _logs, _options, _progress, _reports,
-    _signals, _snapshots, _summary, _tables, _text,
+    overmind_export, _async, _checks, _client, cluster, _demo, _errors, _exports, _html, _logs, _options, _partitions, _progress,
+    _reports, _signals, _snapshots, _summary, _tables, _text,
 ]  # fmt: skip
 PROGRAM = Path(__file__).with_name("program.py")
 

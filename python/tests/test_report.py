@@ -43,3 +43,27 @@ def test_report_masks_drops_and_compares(tmp_path: Path, demo: oe.Demo, client: 
         oe.report(tmp_path / "b", mask=".input.missing")
     with pytest.raises(TypeError, match="Did you mean 'rows'"):
         oe.report(tmp_path / "b", row=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.consumer("pyarrow")
+@pytest.mark.parametrize("library", ["pyarrow", "pandas", "polars"])
+def test_report_of_a_table(tmp_path: Path, demo: oe.Demo, client: oe.Client, library: str) -> None:
+    pytest.importorskip(library)
+    client.export(demo.dataset, tmp_path / "rows.parquet")
+    rows = oe.open(tmp_path / "rows.parquet").read()
+    table = {"pyarrow": rows.to_arrow, "pandas": rows.to_pandas, "polars": rows.to_polars}[library]()
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    page = oe.report(table, rows=20, temp_dir=folder)
+    assert page.rows == ROWS and 'id="column-input"' in page.html
+    # A later state of the same table, and an export.
+    both = oe.report(table[10:], tmp_path / "rows.parquet", by="order", temp_dir=folder)
+    assert "Rows are compared by order." in both.html and "<dt>Removed</dt><dd>10 " in both.html
+    assert not list(folder.iterdir())
+
+
+def test_report_of_rows_and_of_something_else(demo: oe.Demo, client: oe.Client) -> None:
+    pytest.importorskip("pyarrow")
+    assert oe.report(client.read(demo.dataset), rows=0).rows == ROWS
+    with pytest.raises(TypeError, match="not of int"):
+        oe.report(3)  # type: ignore[arg-type]

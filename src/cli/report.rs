@@ -19,9 +19,9 @@ use super::{
     values,
 };
 use crate::{
-    Clock as _, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile, ReportOptions,
-    Result, StorageOptions, SystemClock, plan_retention, schedule::Timetable, snapshot_jobs,
-    tasks::Worker, text::counted,
+    Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
+    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, schedule::Timetable,
+    snapshot_jobs, tasks::Worker, text::counted,
 };
 
 /// Time that a report has to end after a signal.
@@ -66,6 +66,9 @@ pub(super) struct ReportArgs {
     /// Seed of the random rows: another seed chooses other rows
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole::<u64>)]
     seed: u64,
+    /// With two exports, and from snapshot to snapshot: the column that identifies a row
+    #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
+    by: DiffBy,
     /// Of the runs of jobs: number of snapshots whose rows to read, for what changed from one to the next; 0
     /// reads none
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = values::whole::<usize>)]
@@ -160,7 +163,8 @@ impl ReportArgs {
                 for nights in &mut nights {
                     nights.read_data(most, storage, &options)?;
                 }
-                (Report::of_nights(&export.name(), &nights), counted(jobs.len() as u64, "job"))
+                let page = Report::of_nights(&export.name(), &nights, SystemClock.now());
+                (page, counted(jobs.len() as u64, "job"))
             }
             None => {
                 let options = self.options(storage, stop)?;
@@ -187,6 +191,7 @@ impl ReportArgs {
         options.seed = self.seed;
         options.mask = self.mask;
         options.drop = self.drop;
+        options.by = self.by;
         options.read = ReadOptions { record, stop, ..self.value_limit.options(&[]) };
         options.temp_dir = self.temp_dir;
         Ok(options)
@@ -211,6 +216,7 @@ fn nights_of(
         if let Some(job) = known.iter().find(is_same) {
             nights.retention = plan_retention(job, storage)?;
             if let Some(times) = Timetable::of(job) {
+                nights.missed = nights.last_ended().map(|last| times.missed_since(last, now));
                 nights.next = times.next_starts(now);
             }
         }

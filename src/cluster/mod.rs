@@ -15,6 +15,8 @@
 //! uses the parts of the records alone. So a range may be written again at any time, also by two workers at once, and a
 //! worker may be killed at any time. No step depends on a clock.
 //!
+//! Engines that take rows instead of files read them with a [`PagePlan`].
+//!
 //! ```
 //! use overmind_export::{Client, ExportOptions, ExportPlan, cluster, demo};
 //!
@@ -43,6 +45,7 @@ mod begin;
 mod commit;
 mod coverage;
 mod options;
+mod pages;
 mod place;
 mod plan;
 mod status;
@@ -51,6 +54,7 @@ mod worker;
 pub use self::{
     begin::{begin, plan as planned},
     commit::ClusterCommit,
+    pages::PagePlan,
     place::ClusterOutput,
     plan::{ClusterPlan, PlannedRange},
     status::{ClusterStatus, RangeState, RangeStatus, abort, status},

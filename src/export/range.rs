@@ -35,8 +35,8 @@ impl RangePages {
         self.rows_before(self.last.saturating_add(1)) - self.rows_before(self.first)
     }
 
-    /// Refuses the first page if the dataset is no longer the one of the plan.
-    fn check(&self, page: &Page) -> Result<()> {
+    /// Refuses a page if the dataset is no longer the one of the plan.
+    pub(crate) fn check(&self, page: &Page) -> Result<()> {
         let number = page.number();
         let rows = self.rows_before(number + 1) - self.rows_before(number);
         let seen = if page.count() != self.count {
@@ -58,7 +58,7 @@ impl RangePages {
     }
 
     /// Explains an error of the first page: a page that the plan promises can be gone.
-    fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, error: Error) -> Error {
         match error {
             Error::Api(answer) if answer.is_missing() && self.first > 1 => {
                 let rows = counted(self.count, "row");

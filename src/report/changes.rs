@@ -2,29 +2,40 @@
 
 use uuid::Uuid;
 
-use super::{ReportOptions, Shaper};
+use super::{
+    ReportOptions, Shaper,
+    masked::masked_paths,
+    source::{ExportFacts, ReportSource},
+};
 use crate::{
     batch::Column,
     client::Row,
     diff::{DiffOptions, DiffSummary, Difference, DifferenceKind, DifferenceRow, diff},
     error::{Error, Result},
     location::Location,
+    readback::ReadOptions,
     transform::NotJson,
 };
 
-/// Bytes of a value that are compared word by word: 8 KiB. The page says if there is more.
-pub(super) const COMPARED_BYTES: usize = 8 << 10;
+/// Bytes of a value that are compared: 32 KiB. The page says if there is more.
+pub(super) const COMPARED_BYTES: usize = 32 << 10;
 
 /// The comparison of two exports.
+#[derive(Debug, Clone)]
 pub(super) struct ChangesSeen {
     /// Name of the first export.
     pub(super) before: String,
     pub(super) summary: DiffSummary,
+    /// The datasets of both exports if they differ.
+    pub(super) datasets: Option<(Uuid, Uuid)>,
+    /// The paths that only one of the exports has masked, and whether it is the later one.
+    pub(super) masked: Vec<(String, bool)>,
     /// Some of the rows that differ.
     pub(super) rows: Vec<ChangedRow>,
 }
 
 /// A row that differs.
+#[derive(Debug, Clone)]
 pub(super) struct ChangedRow {
     pub(super) kind: DifferenceKind,
     pub(super) key: Option<String>,
@@ -33,7 +44,7 @@ pub(super) struct ChangedRow {
 }
 
 impl ChangesSeen {
-    /// Compares two exports by id. Reads both, and rows that differ again.
+    /// Compares two exports. Reads both, and rows that differ again.
     pub(super) fn read(
         before: &Location,
         after: &Location,
@@ -41,6 +52,7 @@ impl ChangesSeen {
         mask: Option<&Shaper>,
     ) -> Result<Self> {
         let comparing = DiffOptions {
+            by: options.by,
             temp_dir: options.temp_dir.clone(),
             stop: options.read.stop.clone(),
             max_value_bytes: options.read.max_value_bytes,
@@ -68,8 +80,25 @@ impl ChangesSeen {
             DifferenceKind::Added => 1,
             DifferenceKind::Removed => 2,
         });
-        Ok(Self { before: before.name(), summary, rows })
+        let facts = |place: &Location, record: Option<Location>| {
+            let reading = ReadOptions { columns: Vec::new(), record, ..options.read.clone() };
+            Ok::<_, Error>(ReportSource::open(place, &reading)?.facts)
+        };
+        let (old, new) = (facts(before, None)?, facts(after, options.read.record.clone())?);
+        let datasets = old.dataset.zip(new.dataset).filter(|(old, new)| old != new);
+        let masked = masked_in_one(&old, &new);
+        Ok(Self { before: before.name(), summary, datasets, masked, rows })
     }
+}
+
+/// Returns the paths that only one of two exports has masked, and whether it is the second one.
+fn masked_in_one(before: &ExportFacts, after: &ExportFacts) -> Vec<(String, bool)> {
+    let (before, after) = (masked_paths(before), masked_paths(after));
+    let only = |own: &[String], other: &[String]| {
+        own.iter().filter(|path| !other.contains(path)).cloned().collect::<Vec<_>>()
+    };
+    let earlier = only(&before, &after).into_iter().map(|path| (path, false));
+    earlier.chain(only(&after, &before).into_iter().map(|path| (path, true))).collect()
 }
 
 impl ChangedRow {

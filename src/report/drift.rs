@@ -1,11 +1,15 @@
 //! What the snapshots of a job hold over time: shares of personas, labels and types, and what changed from one to the next.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
 use super::{
     ReportOptions,
+    changes::ChangesSeen,
     profile::{Profile, ValueProfile, figures::CommonValues},
     read::{ReadPlan, read},
     sample::SampleSize,
@@ -14,16 +18,20 @@ use super::{
 };
 use crate::{
     batch::Column,
-    diff::{DiffOptions, diff},
+    diff::{DiffOptions, DiffSummary, diff},
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
     transform::{Shaper, Transform},
 };
 
-/// Most values of a column that are followed.
-const MOST_FOLLOWED: usize = 8;
-/// A share that moves by more from one snapshot to the next is worth a look: 5 points.
+/// Values of a column that are counted in each snapshot. The share of any other value is below one part in 512.
+const MOST_COUNTED: usize = 512;
+/// Values of a column that are shown: those that jumped come first, and then the most common ones.
+const MOST_SHOWN: usize = 8;
+/// Most values that jumped that are shown: 40. The page says how many more there are.
+const MOST_JUMPED: usize = 40;
+/// A share that moves by at least this from one snapshot to the next is worth a look: 5 points.
 const JUMP: f64 = 0.05;
 
 /// What a snapshot holds.
@@ -37,7 +45,7 @@ pub struct SnapshotData {
     /// What changed since the snapshot before; `None` for the first one.
     pub change: Option<SnapshotChange>,
     /// Number of rows with each value, by what it is a value of: `persona`, `label`, and `types of` a JSON column.
-    pub(super) counts: BTreeMap<DriftGroup, Vec<(String, u64)>>,
+    pub(super) counts: BTreeMap<DriftGroup, BTreeMap<String, u64>>,
 }
 
 /// How many rows of a snapshot differ from the one before.
@@ -50,6 +58,13 @@ pub struct SnapshotChange {
     pub removed: u64,
     /// Number of rows with other values.
     pub changed: u64,
+}
+
+impl SnapshotChange {
+    fn of(summary: &DiffSummary) -> Self {
+        let DiffSummary { added, removed, changed, .. } = *summary;
+        Self { added, removed, changed }
+    }
 }
 
 /// What values are shares of.
@@ -71,13 +86,64 @@ impl DriftGroup {
     }
 }
 
+/// The shares of the values of a group over time.
+pub(super) struct DriftTable {
+    pub(super) group: DriftGroup,
+    /// The values with a jump, the largest jump first, and then the most common other values.
+    pub(super) lines: Vec<DriftLine>,
+    /// Number of values that are not in the lines, and how many of them jumped.
+    pub(super) others: usize,
+    pub(super) others_jumped: usize,
+}
+
 /// The shares of a value over time.
 pub(super) struct DriftLine {
     pub(super) value: String,
     /// One for each snapshot.
     pub(super) shares: Vec<f64>,
-    /// The place of the snapshot with the largest move, and the move, if it is worth a look.
-    pub(super) jump: Option<(usize, f64)>,
+    /// All jumps in the order of the snapshots.
+    pub(super) jumps: Vec<ShareJump>,
+}
+
+/// A share that moved much from one snapshot to the next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ShareJump {
+    /// The place of the later snapshot.
+    pub(super) place: usize,
+    pub(super) before: f64,
+    pub(super) after: f64,
+}
+
+impl ShareJump {
+    /// How far the share moved, up or down.
+    pub(super) fn size(self) -> f64 {
+        (self.after - self.before).abs()
+    }
+}
+
+impl DriftLine {
+    fn of(data: &[SnapshotData], group: &DriftGroup, value: &str) -> Self {
+        let share = |it: &SnapshotData| {
+            let count = it.counts.get(group).and_then(|counts| counts.get(value));
+            if it.rows == 0 { 0.0 } else { count.copied().unwrap_or(0) as f64 / it.rows as f64 }
+        };
+        let shares: Vec<f64> = data.iter().map(share).collect();
+        let moves = shares.windows(2).enumerate().filter_map(|(place, pair)| match *pair {
+            [before, after] => Some(ShareJump { place: place + 1, before, after }),
+            _ => None,
+        });
+        // A snapshot without rows has no shares.
+        let has_rows = |place: usize| data.get(place).is_some_and(|it| it.rows > 0);
+        let jumps =
+            moves.filter(|it| it.size() >= JUMP && has_rows(it.place) && has_rows(it.place - 1));
+        let jumps = jumps.collect();
+        Self { value: value.to_owned(), shares, jumps }
+    }
+
+    /// The size of its largest jump; zero without a jump.
+    pub(super) fn largest(&self) -> f64 {
+        self.jumps.iter().map(|jump| jump.size()).fold(0.0, f64::max)
+    }
 }
 
 impl SnapshotData {
@@ -87,15 +153,53 @@ impl SnapshotData {
     /// # Errors
     /// Those of [`Report::of_changes`](crate::Report::of_changes).
     pub fn read(
-        (taken_at, snapshot): (DateTime<Utc>, &Location),
+        taken: (DateTime<Utc>, &Location),
         before: Option<&Location>,
+        options: &ReportOptions,
+    ) -> Result<Self> {
+        let mask = Self::mask(options)?;
+        let mut data = Self::profile(taken, mask, options)?;
+        let change = before.map(|before| {
+            let comparing = DiffOptions {
+                by: options.by,
+                temp_dir: options.temp_dir.clone(),
+                stop: options.read.stop.clone(),
+                max_value_bytes: options.read.max_value_bytes,
+                ..DiffOptions::default()
+            };
+            Ok::<_, Error>(SnapshotChange::of(diff(before, taken.1, comparing)?.summary()))
+        });
+        data.change = change.transpose()?;
+        Ok(data)
+    }
+
+    /// Does the same, and returns some of the rows that differ, too.
+    pub(super) fn read_with_rows(
+        taken: (DateTime<Utc>, &Location),
+        before: &Location,
+        options: &ReportOptions,
+    ) -> Result<(Self, ChangesSeen)> {
+        let mask = Self::mask(options)?;
+        let mut data = Self::profile(taken, mask.clone(), options)?;
+        let mut options = options.clone();
+        options.read.record = None;
+        let changes = ChangesSeen::read(before, taken.1, &options, mask.as_deref())?;
+        data.change = Some(SnapshotChange::of(&changes.summary));
+        Ok((data, changes))
+    }
+
+    fn mask(options: &ReportOptions) -> Result<Option<Arc<Shaper>>> {
+        let masking = options.mask.iter().fold(Transform::new(), |all, it| all.mask(it.as_str()));
+        Ok(Shaper::compile(&masking)?.map(Arc::new))
+    }
+
+    fn profile(
+        (taken_at, snapshot): (DateTime<Utc>, &Location),
+        mask: Option<Arc<Shaper>>,
         options: &ReportOptions,
     ) -> Result<Self> {
         let reading = ReadOptions { columns: Vec::new(), record: None, ..options.read.clone() };
         let source = ReportSource::open(snapshot, &reading)?;
-        let masking = options.mask.iter().fold(Transform::new(), |all, it| all.mask(it.as_str()));
-        let temp_dir = options.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let mask = Shaper::compile(&masking)?.map(Arc::new);
         if let Some(mask) = &mask {
             require_masked(mask, &source.facts, &options.drop)?;
         }
@@ -104,36 +208,17 @@ impl SnapshotData {
             size: SampleSize { all: 0, seed: 0 },
             drop: options.drop.clone(),
             mask,
-            temp_dir,
+            temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
         let seen = read(&source, &plan)?;
-        let change = before.map(|before| {
-            let comparing = DiffOptions {
-                temp_dir: options.temp_dir.clone(),
-                stop: options.read.stop.clone(),
-                max_value_bytes: options.read.max_value_bytes,
-                ..DiffOptions::default()
-            };
-            let found = diff(before, snapshot, comparing)?;
-            let it = found.summary();
-            Ok::<_, Error>(SnapshotChange {
-                added: it.added,
-                removed: it.removed,
-                changed: it.changed,
-            })
-        });
-        Ok(Self {
-            taken_at,
-            rows: seen.profile.rows,
-            change: change.transpose()?,
-            counts: counts(&seen.profile, options.rows > 0),
-        })
+        let counts = counts(&seen.profile, options.rows > 0);
+        Ok(Self { taken_at, rows: seen.profile.rows, change: None, counts })
     }
 }
 
-fn counts(profile: &Profile, shows_values: bool) -> BTreeMap<DriftGroup, Vec<(String, u64)>> {
+fn counts(profile: &Profile, shows_values: bool) -> BTreeMap<DriftGroup, BTreeMap<String, u64>> {
     let mut counts = BTreeMap::new();
-    let common = |common: &CommonValues| common.top(MOST_FOLLOWED * 4);
+    let common = |common: &CommonValues| common.top(MOST_COUNTED);
     for column in &profile.columns {
         let is_persona = column.api == Some(Column::Persona);
         if let ValueProfile::Json(tree) | ValueProfile::Tags(tree, _) = &column.values {
@@ -149,7 +234,7 @@ fn counts(profile: &Profile, shows_values: bool) -> BTreeMap<DriftGroup, Vec<(St
                 counts.insert(DriftGroup::Persona, all);
             }
             ValueProfile::Tags(_, values) if shows_values => {
-                counts.insert(DriftGroup::Label, common(values));
+                counts.insert(DriftGroup::Label, common(values).into_iter().collect());
             }
             _ => {}
         }
@@ -157,37 +242,87 @@ fn counts(profile: &Profile, shows_values: bool) -> BTreeMap<DriftGroup, Vec<(St
     counts
 }
 
-/// Returns the lines of each group: the values that are most common over all snapshots.
-pub(super) fn lines(data: &[SnapshotData]) -> BTreeMap<DriftGroup, Vec<DriftLine>> {
-    let mut totals = BTreeMap::<&DriftGroup, BTreeMap<&str, u64>>::new();
-    for (group, values) in data.iter().flat_map(|it| &it.counts) {
-        let totals = totals.entry(group).or_default();
-        for (value, count) in values {
-            *totals.entry(value.as_str()).or_default() += count;
-        }
-    }
-    let of_group = |(group, totals): (&DriftGroup, BTreeMap<&str, u64>)| {
-        let mut values: Vec<_> = totals.into_iter().collect();
-        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-        values.truncate(MOST_FOLLOWED);
-        let lines = values.into_iter().map(|(value, _)| line(data, group, value));
-        (group.clone(), lines.collect())
-    };
-    totals.into_iter().map(of_group).collect()
+/// Returns the shares of each group over time. No value that jumped gives way to one that is common.
+pub(super) fn tables(data: &[SnapshotData]) -> Vec<DriftTable> {
+    let groups: BTreeSet<&DriftGroup> = data.iter().flat_map(|it| it.counts.keys()).collect();
+    groups.into_iter().map(|group| table(data, group)).collect()
 }
 
-fn line(data: &[SnapshotData], group: &DriftGroup, value: &str) -> DriftLine {
-    let share = |it: &SnapshotData| {
-        let counts = it.counts.get(group).map(Vec::as_slice).unwrap_or_default();
-        let count = counts.iter().find(|(name, _)| name == value).map_or(0, |(_, count)| *count);
-        if it.rows == 0 { 0.0 } else { count as f64 / it.rows as f64 }
-    };
-    let shares: Vec<f64> = data.iter().map(share).collect();
-    let moves = shares.windows(2).enumerate().filter_map(|(place, pair)| match pair {
-        [before, after] => Some((place + 1, after - before)),
-        _ => None,
-    });
-    let largest = moves.max_by(|a, b| a.1.abs().total_cmp(&b.1.abs()));
-    let jump = largest.filter(|(_, by)| by.abs() >= JUMP);
-    DriftLine { value: value.to_owned(), shares, jump }
+fn table(data: &[SnapshotData], group: &DriftGroup) -> DriftTable {
+    let counts = data.iter().filter_map(|it| it.counts.get(group)).flatten();
+    let mut totals = BTreeMap::<&str, u64>::new();
+    for (value, count) in counts {
+        *totals.entry(value.as_str()).or_default() += count;
+    }
+    let mut values: Vec<_> = totals.into_iter().collect();
+    // The most common first. The sort below keeps this order among values without a jump.
+    values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let mut lines: Vec<_> =
+        values.into_iter().map(|(value, _)| DriftLine::of(data, group, value)).collect();
+    lines.sort_by(|a, b| b.largest().total_cmp(&a.largest()));
+    let jumped = lines.iter().take_while(|line| !line.jumps.is_empty()).count();
+    let all = lines.len();
+    lines.truncate(jumped.clamp(MOST_SHOWN, MOST_JUMPED));
+    let (others, others_jumped) = (all - lines.len(), jumped.saturating_sub(lines.len()));
+    DriftTable { group: group.clone(), lines, others, others_jumped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Snapshots of 100 rows with these counts of labels.
+    fn snapshots(nights: &[&[(&str, u64)]]) -> Vec<SnapshotData> {
+        let night = |counts: &&[(&str, u64)]| {
+            let counts = counts.iter().map(|(value, count)| ((*value).to_owned(), *count));
+            let counts = BTreeMap::from([(DriftGroup::Label, counts.collect())]);
+            let taken_at = DateTime::UNIX_EPOCH;
+            SnapshotData { taken_at, rows: 100, change: None, counts }
+        };
+        nights.iter().map(night).collect()
+    }
+
+    #[test]
+    fn jumped_values_come_before_common_ones() {
+        let names: Vec<String> = (0..30).map(|it| format!("common {it:02}")).collect();
+        let night = |more: &[(&'static str, u64)]| -> Vec<(String, u64)> {
+            let common = names.iter().map(|name| (name.clone(), 90));
+            common.chain(more.iter().map(|(name, count)| ((*name).to_owned(), *count))).collect()
+        };
+        let nights = [
+            night(&[]),
+            night(&[("rare", 6), ("rarer", 5)]),
+            night(&[("rare", 0)]),
+            night(&[("rare", 9)]),
+        ];
+        let nights: Vec<Vec<(&str, u64)>> = nights
+            .iter()
+            .map(|night| night.iter().map(|(name, count)| (name.as_str(), *count)).collect())
+            .collect();
+        let nights: Vec<&[(&str, u64)]> = nights.iter().map(Vec::as_slice).collect();
+        let tables = tables(&snapshots(&nights));
+        let [table] = tables.as_slice() else { panic!("one group") };
+        let shown: Vec<&str> = table.lines.iter().map(|line| line.value.as_str()).collect();
+        assert_eq!(shown[..3], ["rare", "rarer", "common 00"]);
+        assert_eq!((shown.len(), table.others, table.others_jumped), (8, 24, 0));
+        // Every night in which it jumped, and not only the largest jump.
+        let places: Vec<usize> = table.lines[0].jumps.iter().map(|jump| jump.place).collect();
+        assert_eq!(places, [1, 2, 3]);
+        assert!((table.lines[0].largest() - 0.09).abs() < 1e-9);
+    }
+
+    #[test]
+    fn values_that_jumped_are_counted_even_if_not_shown() {
+        let names: Vec<String> = (0..60).map(|it| format!("new {it:02}")).collect();
+        let all: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 10)).collect();
+        let tables = tables(&snapshots(&[&[], &all]));
+        assert_eq!((tables[0].lines.len(), tables[0].others_jumped), (40, 20));
+    }
+
+    #[test]
+    fn snapshot_without_rows_has_no_jump() {
+        let mut data = snapshots(&[&[("a", 100)], &[], &[("a", 100)]]);
+        data[1].rows = 0;
+        assert_eq!(tables(&data)[0].lines[0].jumps, []);
+    }
 }

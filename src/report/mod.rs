@@ -6,7 +6,8 @@
 //! ```
 //!
 //! - **One pass, bounded memory.** Sketches estimate what cannot be counted in bounded memory; the page marks estimates.
-//! - **The page depends only on the rows and the options.** It has no clock, host name or random value in it.
+//! - **The page depends only on the rows and the options.** It has no clock, host name or random value in it. The page
+//!   about runs says as of which time it is: the caller gives it.
 //! - **Text from outside is only text.** The templates escape it. The Content-Security-Policy of the page allows its own
 //!   style and script and nothing else, and the page has no data for the script but what it shows.
 //! - It knows exports and histories, not the command.
@@ -15,8 +16,11 @@ mod changes;
 #[cfg(feature = "snapshots")]
 mod drift;
 mod file;
+mod masked;
 #[cfg(feature = "snapshots")]
 mod nights;
+#[cfg(feature = "snapshots")]
+mod odd;
 mod page;
 mod profile;
 mod read;
@@ -30,6 +34,7 @@ pub use self::file::ReportFile;
 pub(crate) use self::page::policy;
 use self::{
     changes::ChangesSeen,
+    masked::MaskedValues,
     read::{ReadPlan, RowsSeen, read},
     sample::{MOST_ROWS, SampleSize},
     source::{ExportFacts, ReportSource},
@@ -41,6 +46,7 @@ pub use self::{
     nights::{JobNights, snapshot_jobs},
 };
 use crate::{
+    diff::DiffBy,
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
@@ -69,6 +75,8 @@ pub struct ReportOptions {
     pub mask: Vec<String>,
     /// The names of the columns to leave out.
     pub drop: Vec<String>,
+    /// The key that identifies rows when two exports are compared; default [`DiffBy::Id`].
+    pub by: DiffBy,
     /// How to read the export. All columns are read, whatever [`columns`](ReadOptions::columns) says.
     pub read: ReadOptions,
     /// Folder where hashes of inputs beyond 4 MiB are sorted; default the system's temporary directory.
@@ -82,6 +90,7 @@ impl Default for ReportOptions {
             seed: 0,
             mask: Vec::new(),
             drop: Vec::new(),
+            by: DiffBy::default(),
             read: ReadOptions::default(),
             temp_dir: None,
         }
@@ -123,8 +132,10 @@ struct ExportReport {
     seen: RowsSeen,
     /// Whether the page shows rows and values.
     shows_rows: bool,
-    /// The paths whose values were replaced by null.
+    /// The paths whose values the report has replaced by null.
     mask: Vec<String>,
+    /// These paths, and those that the export has masked.
+    masked: MaskedValues,
     drop: Vec<String>,
     seed: u64,
     /// What changed since another export.
@@ -199,6 +210,7 @@ impl Report {
         };
         let report = ExportReport {
             title: source.place.name(),
+            masked: MaskedValues::of(&source.facts, &mask),
             facts: source.facts,
             seen,
             shows_rows: options.rows > 0,

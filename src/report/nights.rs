@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::{Report, ReportOptions, SnapshotData, page};
+use super::{Report, ReportOptions, SnapshotData, changes::ChangesSeen, page};
 use crate::{
+    clock::{Clock as _, SystemClock},
     error::{Error, Result},
     location::{Location, StorageOptions},
     record::place::HIDDEN,
@@ -12,14 +13,17 @@ use crate::{
     },
 };
 
+/// Rows of the last change that are shown.
+const CHANGED_ROWS: usize = 30;
+
 /// The runs of a job.
 ///
 /// ```no_run
-/// use overmind_export::{JobNights, Location, Report};
+/// use overmind_export::{JobNights, Location, Report, chrono::Utc};
 ///
 /// let root = Location::from("/data/snapshots");
 /// let nights = JobNights::read(&root, "triage-eval")?;
-/// let page = Report::of_nights("snapshots", &[nights]);
+/// let page = Report::of_nights("snapshots", &[nights], Utc::now());
 /// assert!(page.as_html().contains("triage-eval"));
 /// # Ok::<(), overmind_export::Error>(())
 /// ```
@@ -34,20 +38,32 @@ pub struct JobNights {
     pub snapshots: Vec<StoredSnapshot>,
     /// What retention decides about its snapshots, with reasons; empty if the job's configuration is not known.
     pub retention: Vec<RetentionDecision>,
+    /// The scheduled times since the last run at which no run began, oldest first; `None` if the schedule is not known.
+    pub missed: Option<Vec<DateTime<Utc>>>,
     /// The next runs; empty if they are not known.
     pub next: Vec<DateTime<Utc>>,
     /// What the last snapshots hold, oldest first; empty if their rows were not read.
     pub data: Vec<SnapshotData>,
     /// Why the runs could not be read, for a page that shows other jobs, too.
     pub problem: Option<String>,
+    /// What changed between the last two snapshots, if their rows were read.
+    pub(super) last_change: Option<ChangesSeen>,
 }
 
 impl JobNights {
     /// Returns the runs of a job. Snapshots, retention and next runs can be added.
     pub fn new(job: impl Into<String>, runs: Vec<JobResult>) -> Self {
-        let (snapshots, retention, next) = (Vec::new(), Vec::new(), Vec::new());
-        let data = Vec::new();
-        Self { job: job.into(), runs, snapshots, retention, next, data, problem: None }
+        Self {
+            job: job.into(),
+            runs,
+            snapshots: Vec::new(),
+            retention: Vec::new(),
+            missed: None,
+            next: Vec::new(),
+            data: Vec::new(),
+            problem: None,
+            last_change: None,
+        }
     }
 
     /// Reads the history and the records of the snapshots of a job below a root. Needs no configuration. Blocks.
@@ -74,21 +90,41 @@ impl JobNights {
         let dataset = self.snapshots.last().map(|newest| newest.dataset);
         let own = self.snapshots.iter().filter(|it| Some(it.dataset) == dataset);
         let own: Vec<&StoredSnapshot> = own.collect();
+        let newest = own.last().map(|it| it.stamp);
         let mut before = None;
-        self.data.clear();
+        (self.data, self.last_change) = (Vec::new(), None);
         for snapshot in own.into_iter().rev().take(most).rev() {
             let place = Location::of(&snapshot.location, storage)?;
             let taken = (snapshot.stamp.time(), &place);
-            self.data.push(SnapshotData::read(taken, before.as_ref(), options)?);
+            let data = match &before {
+                Some(before) if Some(snapshot.stamp) == newest => {
+                    let rows = options.rows.min(CHANGED_ROWS);
+                    let options = ReportOptions { rows, ..options.clone() };
+                    let (data, changes) = SnapshotData::read_with_rows(taken, before, &options)?;
+                    self.last_change = Some(changes);
+                    data
+                }
+                _ => SnapshotData::read(taken, before.as_ref(), options)?,
+            };
+            self.data.push(data);
             before = Some(place);
         }
         Ok(())
     }
 
+    /// Returns the last run that was neither interrupted nor locked out: those say nothing about the job.
+    pub(crate) fn last_ended(&self) -> Option<&JobResult> {
+        self.runs.iter().rev().find(|run| !run.was_interrupted() && !run.was_locked_out())
+    }
+
+    /// Returns the start of a run; `None` if its time is not one.
+    pub(super) fn start(run: &JobResult) -> Option<DateTime<Utc>> {
+        DateTime::parse_from_rfc3339(&run.started_at).ok().map(|time| time.to_utc())
+    }
+
     /// Returns the day of a run; `None` if its time is not one.
     pub(super) fn day(run: &JobResult) -> Option<NaiveDate> {
-        let time = DateTime::parse_from_rfc3339(&run.started_at).ok()?;
-        Some(time.to_utc().date_naive())
+        Self::start(run).map(|time| time.date_naive())
     }
 }
 
@@ -112,7 +148,7 @@ pub fn snapshot_jobs(place: &Location) -> Result<Option<(Location, Vec<String>)>
 
 impl Report {
     /// Reads the histories of all jobs below a root of snapshots, or of the job of a folder in it, and makes a report of
-    /// their runs. Needs no configuration. Blocks.
+    /// their runs as of now. Needs no configuration. Blocks.
     ///
     /// # Errors
     /// [`Error::Invalid`] when the place is not a root of snapshots, and the errors of [`JobNights::read`].
@@ -123,11 +159,11 @@ impl Report {
         };
         let nights =
             jobs.iter().map(|job| JobNights::read(&root, job)).collect::<Result<Vec<_>>>()?;
-        Ok(Self::of_nights(&place.name(), &nights))
+        Ok(Self::of_nights(&place.name(), &nights, SystemClock.now()))
     }
 
-    /// Makes a report of the runs of jobs. Reads nothing.
-    pub fn of_nights(title: &str, jobs: &[JobNights]) -> Self {
-        Self { html: page::nights::render(title, jobs).into_string(), rows: 0 }
+    /// Makes a report of the runs of jobs as of this time. Reads nothing.
+    pub fn of_nights(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> Self {
+        Self { html: page::nights::render(title, jobs, as_of).into_string(), rows: 0 }
     }
 }

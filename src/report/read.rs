@@ -19,7 +19,10 @@ use arrow_array::RecordBatch;
 use uuid::Uuid;
 
 use super::{
-    profile::{BatchFacts, Profile},
+    profile::{
+        BatchFacts, Profile,
+        rare::{RareKind, rare_kinds},
+    },
     sample::{RowSample, SampleSize, ShownRow},
     source::{ExportFacts, ReportSource},
     values::{BatchRows, RowColumns},
@@ -28,7 +31,7 @@ use crate::{
     batch::OutputColumn,
     error::{Error, Result, panics::message},
     location::Location,
-    proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
+    proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, IdSet},
     readback::{ReadOptions, checked_files::RecordedRows},
     transform::Shaper,
 };
@@ -56,6 +59,10 @@ pub(super) struct RowsSeen {
     pub(super) rows: Vec<ShownRow>,
     pub(super) digest: Digest,
     pub(super) duplicates: DuplicateInputs,
+    /// The ids, if they were looked at.
+    pub(super) repeated_ids: Distinct,
+    /// Values of a rare type, the rarest first.
+    pub(super) rare: Vec<RareKind>,
     pub(super) orders: OrderSeen,
     /// Whether the rows were compared with a recorded number and digest.
     pub(super) is_checked: bool,
@@ -148,7 +155,8 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
     {
         return Err(Error::Usage(format!("the export has no column {name}")));
     }
-    let columns = &RowColumns::new(columns, &plan.drop, plan.mask.clone());
+    let columns =
+        &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());
     let mut ordered = OrderedRows::new(plan, columns);
     let profile = thread::scope(|scope| {
         let mut lanes = Lanes::start(scope, columns, plan.size)?;
@@ -167,16 +175,21 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         lanes.finish()
     })?;
     let is_checked = batches.check(&ordered.digests)?;
-    let OrderedRows { inputs, duplicates, orders, digests, .. } = ordered;
+    let OrderedRows { inputs, ids, duplicates, orders, digests, .. } = ordered;
     let distinct = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
+    let ids = ids.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let mut profile = profile;
     profile.sort();
     let sample = std::mem::replace(&mut profile.sample, RowSample::new(plan.size));
     let mut digest = Digest::default();
     digests.iter().for_each(|(rows, next)| digest.join(*next, *rows));
+    let rare = rare_kinds(&profile.columns);
+    let wanted = profile.wanted_rows(&rare);
     Ok(RowsSeen {
-        rows: sample.finish(profile.rows, duplicates),
+        rows: sample.finish(profile.rows, duplicates, &wanted),
         profile,
+        rare,
+        repeated_ids: ids,
         digest,
         duplicates: DuplicateInputs {
             rows: distinct.rows - distinct.distinct,
@@ -281,6 +294,7 @@ struct OrderedRows<'p> {
     temp_dir: &'p PathBuf,
     /// The hashes of all inputs.
     inputs: IdSet,
+    ids: IdSet,
     /// The hashes of the first different inputs.
     seen: HashSet<u128>,
     /// Examples of rows with an input that an earlier row has.
@@ -297,6 +311,7 @@ impl<'p> OrderedRows<'p> {
             columns,
             temp_dir: &plan.temp_dir,
             inputs: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
+            ids: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
             seen: HashSet::new(),
             duplicates: Vec::new(),
             most_duplicates: plan.size.duplicates(),
@@ -308,6 +323,10 @@ impl<'p> OrderedRows<'p> {
     fn add(&mut self, LaneFacts { batch, first_row, facts }: LaneFacts) -> Result<()> {
         facts.orders.iter().for_each(|order| self.orders.add(*order));
         self.digests.push((facts.rows, facts.digest));
+        for id in facts.ids {
+            let inserted = self.ids.insert(Uuid::from_u128(id));
+            inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
+        }
         for (index, hash) in facts.inputs {
             let inserted = self.inputs.insert(Uuid::from_u128(hash));
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;

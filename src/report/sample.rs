@@ -1,15 +1,20 @@
 //! The rows that a report shows: the first ones, some at random, the longest, and some that equal an earlier row. The
 //! choice depends only on the rows, their numbers and the seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use twox_hash::XxHash3_64;
 
-use super::values::{CellValue, RowValues};
+use super::{
+    profile::figures::Extremes,
+    values::{CellValue, RowValues},
+};
 use crate::batch::timestamp_text;
 
 /// Bytes of a value that are shown: 32 KiB. The page says how much is left out.
 pub(super) const SHOWN_BYTES: usize = 32 << 10;
+/// Rows with a new type that a thread keeps.
+const MOST_ODD: usize = 16;
 /// Most rows of a report.
 pub(super) const MOST_ROWS: usize = 10_000;
 
@@ -19,7 +24,10 @@ pub(super) enum ShownWhy {
     First,
     Random,
     Longest,
+    Shortest,
     Duplicate,
+    /// It has a value of a rare type.
+    Odd,
 }
 
 impl ShownWhy {
@@ -28,7 +36,9 @@ impl ShownWhy {
             Self::First => "first",
             Self::Random => "random",
             Self::Longest => "longest",
+            Self::Shortest => "shortest",
             Self::Duplicate => "duplicate",
+            Self::Odd => "rare type",
         }
     }
 }
@@ -51,12 +61,14 @@ pub(super) struct ShownRow {
     /// One for each column that the report shows.
     pub(super) cells: Vec<ShownCell>,
     pub(super) why: Vec<ShownWhy>,
+    /// Whether a shown row before it has the same id.
+    pub(super) repeats_id: bool,
 }
 
 impl ShownRow {
     pub(super) fn new(number: u64, row: &RowValues<'_, '_>) -> Self {
         let cells = row.shown().map(ShownCell::of).collect();
-        Self { number, id: row.id().to_owned(), cells, why: Vec::new() }
+        Self { number, id: row.id().to_owned(), cells, why: Vec::new(), repeats_id: false }
     }
 }
 
@@ -97,8 +109,13 @@ impl SampleSize {
         self.all / 10
     }
 
+    /// Rows that figures name.
+    fn named(self) -> usize {
+        self.all / 10
+    }
+
     fn random(self) -> usize {
-        self.all - self.first() - self.longest() - self.duplicates()
+        self.all - self.first() - self.longest() - self.duplicates() - self.named()
     }
 }
 
@@ -111,12 +128,19 @@ pub(super) struct RowSample {
     random: BTreeMap<(u64, u64), ShownRow>,
     /// By the largest size and the number.
     longest: BTreeMap<(std::cmp::Reverse<usize>, u64), ShownRow>,
+    /// For each column, the row with the shortest and the one with the longest value.
+    extremes: BTreeMap<(usize, bool), ShownRow>,
+    /// The last rows with a type that is new at its place.
+    odd: VecDeque<ShownRow>,
+    /// Extreme and odd rows of the samples that were joined.
+    named: BTreeMap<u64, ShownRow>,
 }
 
 impl RowSample {
     pub(super) fn new(size: SampleSize) -> Self {
         let (first, random, longest) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { size, first, random, longest }
+        let (extremes, odd, named) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        Self { size, first, random, longest, extremes, odd, named }
     }
 
     /// Offers a row with this number and this size in bytes.
@@ -134,7 +158,44 @@ impl RowSample {
         keep(&mut self.longest, (std::cmp::Reverse(bytes), number), self.size.longest(), shown);
     }
 
-    pub(super) fn join(&mut self, other: Self) {
+    /// Offers a row with an extreme value in a column.
+    pub(super) fn offer_extreme(
+        &mut self,
+        number: u64,
+        row: &RowValues<'_, '_>,
+        (column, extremes): (usize, Extremes),
+    ) {
+        for (is_longest, is_extreme) in [(false, extremes.is_shortest), (true, extremes.is_longest)]
+        {
+            if is_extreme && self.size.named() > 0 {
+                self.extremes.insert((column, is_longest), ShownRow::new(number, row));
+            }
+        }
+    }
+
+    /// Offers a row with a type that is new at its place. Only the last ones are kept: types that come late are rare.
+    pub(super) fn offer_odd(&mut self, number: u64, row: &RowValues<'_, '_>) {
+        if self.size.named() == 0 {
+            return;
+        }
+        if self.odd.len() >= MOST_ODD {
+            self.odd.pop_front();
+        }
+        self.odd.push_back(ShownRow::new(number, row));
+    }
+
+    /// Returns all rows that figures can name.
+    fn take_named(&mut self) -> BTreeMap<u64, ShownRow> {
+        let extremes = std::mem::take(&mut self.extremes).into_values();
+        let rows = extremes.chain(std::mem::take(&mut self.odd)).map(|row| (row.number, row));
+        let mut named = std::mem::take(&mut self.named);
+        named.extend(rows);
+        named
+    }
+
+    pub(super) fn join(&mut self, mut other: Self) {
+        self.named = self.take_named();
+        self.named.extend(other.take_named());
         self.first.extend(other.first);
         for (key, row) in other.random {
             keep(&mut self.random, key, self.size.random(), || row);
@@ -144,8 +205,15 @@ impl RowSample {
         }
     }
 
-    /// Returns the chosen rows of `rows` rows in their order, together with these duplicates.
-    pub(super) fn finish(self, rows: u64, duplicates: Vec<ShownRow>) -> Vec<ShownRow> {
+    /// Returns the chosen rows of `rows` rows in their order, together with these duplicates, and those of the wanted
+    /// rows that were offered.
+    pub(super) fn finish(
+        mut self,
+        rows: u64,
+        duplicates: Vec<ShownRow>,
+        wanted: &BTreeMap<u64, BTreeSet<ShownWhy>>,
+    ) -> Vec<ShownRow> {
+        let mut named = self.take_named();
         let mut chosen = BTreeMap::<u64, ShownRow>::new();
         let first = match rows <= self.size.all as u64 {
             true => self.size.all,
@@ -161,6 +229,29 @@ impl RowSample {
             for row in rows {
                 chosen.entry(row.number).or_insert(row).why.push(why);
             }
+        }
+        let mut room = self.size.named();
+        // Rows with rare types come first: their number is bounded by that of the rows that were kept.
+        let is_odd = |why: &BTreeSet<ShownWhy>| why.contains(&ShownWhy::Odd);
+        let (odd, others): (Vec<_>, Vec<_>) = wanted.iter().partition(|(_, why)| is_odd(why));
+        for (number, whys) in odd.into_iter().chain(others) {
+            let is_new = !chosen.contains_key(number);
+            let row = match chosen.remove(number) {
+                Some(row) => Some(row),
+                None if room > 0 => named.remove(number),
+                None => None,
+            };
+            if let Some(mut row) = row {
+                room -= usize::from(is_new);
+                row.why.extend(
+                    whys.iter().filter(|why| !row.why.contains(why)).copied().collect::<Vec<_>>(),
+                );
+                chosen.insert(*number, row);
+            }
+        }
+        let mut ids = HashSet::new();
+        for row in chosen.values_mut() {
+            row.repeats_id = !ids.insert(row.id.clone());
         }
         chosen.into_values().collect()
     }

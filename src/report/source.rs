@@ -133,6 +133,13 @@ impl ReportSource {
 }
 
 impl ExportFacts {
+    /// Whether ids can repeat. They cannot in all rows of a dataset that were proven to be there once.
+    pub(super) fn may_repeat_ids(&self) -> bool {
+        let is_proven = self.completeness == Some(Completeness::Proven);
+        let is_whole = self.transform.is_none() && self.earlier.is_empty();
+        !(is_proven && is_whole)
+    }
+
     fn of_manifest(manifest: &Manifest) -> Result<Self> {
         let parts = manifest.parts.iter().take(MOST_FILES).map(|part| FileFacts {
             path: part.path.clone(),

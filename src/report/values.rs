@@ -23,6 +23,8 @@ pub(super) struct RowColumns {
     pub(super) mask: Option<Arc<Shaper>>,
     /// The places of the columns that the report shows. Values of others are not looked at.
     pub(super) shown: Arc<[usize]>,
+    /// Whether repeated ids are looked for.
+    pub(super) counts_ids: bool,
     /// For each column, the field of the API that it has.
     fields: Arc<[Option<Column>]>,
 }
@@ -33,12 +35,13 @@ impl RowColumns {
         columns: Arc<[OutputColumn]>,
         drop: &[String],
         mask: Option<Arc<Shaper>>,
+        counts_ids: bool,
     ) -> Self {
         let fields = columns.iter().map(OutputColumn::of_api).collect();
         let is_shown = |column: &OutputColumn| !drop.iter().any(|name| name == column.name());
         let shown = columns.iter().enumerate().filter(|(_, column)| is_shown(column));
         let shown = shown.map(|(place, _)| place).collect();
-        Self { columns, mask, shown, fields }
+        Self { columns, mask, shown, counts_ids, fields }
     }
 
     /// Returns the columns that the report shows.

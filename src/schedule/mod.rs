@@ -13,6 +13,7 @@
 mod agenda;
 mod health;
 mod hook;
+mod hosts;
 mod jobs;
 mod metrics;
 #[cfg(unix)]

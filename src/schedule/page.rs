@@ -74,11 +74,13 @@ fn page_of(jobs: &[PageJob]) -> Arc<str> {
                 nights
             }
         };
+        let last = nights.last_ended();
+        nights.missed = last.map(|last| job.timetable.missed_since(last, now));
         nights.next = job.timetable.next_starts(now);
         nights
     });
     let nights: Vec<JobNights> = nights.collect();
-    Report::of_nights("Schedule", &nights).as_html().into()
+    Report::of_nights("Schedule", &nights, now).as_html().into()
 }
 
 /// Reads the history of a job, and its snapshots if they are on a file system: each snapshot in a store would cost a

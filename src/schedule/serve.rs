@@ -1,5 +1,5 @@
-//! Serves `/metrics`, `/healthz` and a page at `/` over HTTP. Other paths get status 404. No answer contains a secret,
-//! and no request changes anything.
+//! Serves `/metrics`, `/healthz` and a page at `/` over HTTP. Other paths get status 404, and other hosts 421. No answer
+//! contains a secret, and no request changes anything.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,9 +16,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::metrics::Metrics;
 #[cfg(feature = "report")]
 use super::page::NightsPage;
+use super::{hosts, metrics::Metrics};
 use crate::{
     clock,
     net::connections::{Busy, Connections},
@@ -106,8 +106,14 @@ async fn accept(listener: TcpListener, served: Served) {
 }
 
 async fn serve(stream: TcpStream, served: &Served, busy: &Busy) {
-    let service = service_fn(async |request| {
+    let Ok(local) = stream.local_addr() else { return };
+    let service = service_fn(async |request: Request<Incoming>| {
         busy.set(true);
+        let is_public = matches!(request.uri().path(), "/metrics" | "/healthz");
+        if !hosts::is_own(request.uri(), request.headers(), local, is_public) {
+            let why = format!("this is http://{local}/ and answers to no other name\n");
+            return Ok(plain(StatusCode::MISDIRECTED_REQUEST, "text/plain", why));
+        }
         #[cfg(feature = "report")]
         if let Some(page) = &served.page
             && request.uri().path() == "/"

@@ -12,6 +12,8 @@ use croner::{
 use twox_hash::XxHash3_64;
 
 use crate::config::{Job, Schedule};
+#[cfg(feature = "report")]
+use crate::snapshots::JobResult;
 
 /// Largest number of times per day for which a list counts as fixed times. A longer list counts as an
 /// interval.
@@ -110,6 +112,18 @@ impl Timetable {
     /// years.
     pub fn after(&self, time: DateTime<Utc>) -> impl Iterator<Item = Slot> + '_ {
         std::iter::successors(self.next_after(time), |slot| self.next_after(slot.scheduled))
+    }
+
+    /// Returns the times after the start of a run at which the next runs should have begun, and ended by now: at most
+    /// 1,000. Each run may take twice as long as that one, and at least a quarter of an hour.
+    #[cfg(feature = "report")]
+    pub(crate) fn missed_since(&self, run: &JobResult, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        const MOST: usize = 1000;
+        const LEAST: TimeDelta = TimeDelta::minutes(15);
+        let Ok(start) = run.started_at.parse::<DateTime<Utc>>() else { return Vec::new() };
+        let took = TimeDelta::try_seconds((2.0 * run.seconds) as i64).unwrap_or(LEAST).max(LEAST);
+        let starts = self.after(start).map(|slot| slot.starts);
+        starts.take_while(|starts| now - *starts > took).take(MOST).collect()
     }
 
     /// Returns the starts of the next runs that a page about the job shows.

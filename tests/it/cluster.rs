@@ -1,6 +1,7 @@
 //! One export by many workers: the same bytes as a single machine's, and nothing partial, repeated or lost.
 
 mod killed;
+mod pages;
 mod refused;
 #[cfg(feature = "clouds")]
 mod stores;

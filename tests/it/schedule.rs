@@ -97,11 +97,16 @@ impl Service {
 
     /// Sends a request to the metrics address and returns the response: status line, headers and body.
     fn get(&self, request: &str) -> String {
+        self.get_as(request, None)
+    }
+
+    /// Does the same, with another `Host` than the address.
+    fn get_as(&self, request: &str, host: Option<&str>) -> String {
         let log = self.says("serving metrics");
         let address = log.split("metrics=http://").nth(1).unwrap().split('/').next().unwrap();
         let mut socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
-        write!(socket, "{request} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+        write!(socket, "{request} HTTP/1.1\r\nHost: {}\r\n\r\n", host.unwrap_or(address)).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         answer
@@ -344,6 +349,26 @@ fn only_metrics_and_health_are_served_read_only() {
     assert!(metrics.to_lowercase().contains("content-type: application/openmetrics-text"));
     assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     assert!(!metrics.contains(KEY));
+    service.stop();
+}
+
+/// A web site whose name leads to this machine gets nothing.
+#[test]
+fn other_hosts_are_refused() {
+    let world = World::generated(Options::default(), 1);
+    fs::write(world.path("snapshots.toml"), configuration("")).unwrap();
+    let service = Service::start(&world, &[]);
+    for path in ["GET /", "GET /metrics", "GET /healthz", "POST /"] {
+        let answer = service.get_as(path, Some("rebound.example:9464"));
+        assert!(answer.starts_with("HTTP/1.1 421 Misdirected Request"), "{path}: {answer}");
+        assert!(
+            answer.contains("answers to no other name") && !answer.contains("nightly"),
+            "{answer}"
+        );
+    }
+    for host in ["localhost:1", "127.0.0.1", "[::1]:9464"] {
+        assert!(service.get_as("GET /", Some(host)).starts_with("HTTP/1.1 200 OK"), "{host}");
+    }
     service.stop();
 }
 

@@ -141,6 +141,11 @@ STREAM = [
     ),
 ]
 
+SPARK = [
+    Contestant(f"{OURS} for Spark", python("spark", "ours_spark.py"), check="rows"),
+    Contestant("requests in a data source", python("spark", "requests_spark.py"), check="rows"),
+]
+
 # Every row is kept, so that all write the same rows.
 TRANSFORM = [
     Contestant(OURS, overmind_export(), ZSTD),
@@ -174,7 +179,7 @@ NESTED = [
 
 CONTESTANTS_BY_KIND = {
     "export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "transform": TRANSFORM,
-    "diff": DIFF, "convert": CONVERT, "nested": NESTED,
+    "diff": DIFF, "convert": CONVERT, "nested": NESTED, "spark": SPARK,
 }
 
 

@@ -38,6 +38,17 @@ def programs():
     run(["apt-get", "install", "-yq", *APT_PACKAGES])
 
 
+def java():
+    """Install the Java runtime that Spark needs."""
+    if shutil.which("java"):
+        return
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise SystemExit("Install Java 17. On Debian: apt-get install openjdk-17-jre-headless")
+    step("apt-get install openjdk-17-jre-headless")
+    run(["apt-get", "update", "-q"])
+    run(["apt-get", "install", "-yq", "--no-install-recommends", "openjdk-17-jre-headless"])
+
+
 def python_environment(requirements):
     """Create a virtual environment with these packages. A copy of the requirements marks a complete one."""
     python = places.python_of(requirements.stem)
@@ -73,16 +84,17 @@ def binary(given):
     return places.release_binary("overmind-export")
 
 
-def python_package():
-    """Build the wheel of this checkout in release mode, and install it into the environment `frames`."""
+def python_package(environments):
+    """Build the wheel of this checkout in release mode, and install it into these environments."""
     step("Python package of overmind-export")
     python, wheels = places.python_of("frames"), places.TARGET / "wheels"
     shutil.rmtree(wheels, ignore_errors=True)
     manifest = places.PROJECT / "python" / "Cargo.toml"
     build = [python, "-m", "maturin", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest]
     run([*build, "--out", wheels], env={**os.environ, "CARGO_TARGET_DIR": str(places.TARGET)})
-    install = [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]
-    run([*install, *wheels.glob("*.whl")])
+    install = ["-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]
+    for environment in environments:
+        run([places.python_of(environment), *install, *wheels.glob("*.whl")])
 
 
 def page_files(dataset):
@@ -100,12 +112,17 @@ def everything(tables, given_binary):
     for folder in (places.HOME, places.RESULTS, places.PAGES / "near", places.PAGES / "far"):
         folder.mkdir(parents=True, exist_ok=True)
     programs()
+    has_spark = any(table.kind == "spark" for table in tables)
+    if has_spark:
+        java()
     for requirements in sorted((places.HERE / "requirements").glob("*.txt")):
-        python_environment(requirements)
+        if has_spark or requirements.stem != "spark":
+            python_environment(requirements)
     cargo("the limit programs", places.HERE / "limits" / "Cargo.toml")
     path = binary(given_binary)
-    if any(table.kind in IN_PYTHON for table in tables):
-        python_package()
+    in_python = {IN_PYTHON[table.kind] for table in tables if table.kind in IN_PYTHON}
+    if in_python:
+        python_package(sorted(in_python))
     for table in tables:
         for dataset in table.datasets:
             page_files(dataset)

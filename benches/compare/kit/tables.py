@@ -58,8 +58,8 @@ class Table:
 
 ONE_PAGE_AT_A_TIME = ("vendor client", "requests", "dlt")
 EXPORT = "URL to a Parquet file"
-# The kinds whose contestants read through the Python package.
-IN_PYTHON = ("pandas", "polars", "pyarrow", "stream")
+# The kinds whose contestants read through the Python package, with their environments.
+IN_PYTHON = {"pandas": "frames", "polars": "frames", "pyarrow": "frames", "stream": "frames", "spark": "spark"}
 
 TABLES = [
     Table("near100", EXPORT, "export", Dataset(100_000, 100)),
@@ -75,6 +75,7 @@ TABLES = [
     Table("nested", "JSON Lines file to a Parquet file with structs and lists", "nested", Dataset(100_000, 100)),
     Table("uniform", "The same, each node of the values with one type", "nested", Dataset(100_000, 100, version=3)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
+    Table("spark", "URL to a query of Spark", "spark", Dataset(1_000_000, 100), default=False),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
         leave_out=(*ONE_PAGE_AT_A_TIME, "DuckDB reading the URLs"),

@@ -15,7 +15,7 @@ import atexit
 # time, so that `import overmind_export` takes a millisecond.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import cluster
+    from . import cluster, ray, spark
     from ._async import AsyncClient, AsyncStream
     from ._checks import Diff, Difference, Verification, diff, verify
     from ._client import Client, Dataset, datasets, export, read, scan, stream
@@ -159,11 +159,11 @@ atexit.register(_end)
 
 
 def __getattr__(name: str) -> object:
-    if name == "cluster":
-        # A module of its own, with short names.
+    if name in ("cluster", "ray", "spark"):
+        # Modules of their own, with short names. Those of engines need an extra.
         import importlib
 
-        return importlib.import_module(".cluster", __name__)
+        return importlib.import_module(f".{name}", __name__)
     module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module 'overmind_export' has no attribute {name!r}")

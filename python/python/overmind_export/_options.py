@@ -38,6 +38,12 @@ class HasLocation(Protocol):
     def location(self) -> str: ...
 
 
+class HasArrow(Protocol):
+    """A table that speaks the Arrow PyCapsule interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
 def dataset_id(dataset: object) -> str:
     """Returns the id of a dataset, which is a text, a UUID, or a :class:`Dataset`."""
     found = getattr(dataset, "id", dataset)
@@ -278,6 +284,7 @@ class ReportOptions(OpenOptions, total=False):
     seed: int | None
     mask: str | Iterable[str] | None
     drop: str | Iterable[str] | None
+    by: Literal["id", "order", "input"] | None
     temp_dir: Path | None
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
 
 from . import _native
-from ._options import HasLocation, Path, ReportOptions, StoreOptions, checked, place, with_options
+from ._options import HasArrow, HasLocation, Path, ReportOptions, StoreOptions, checked, place, with_options
+from ._tables import require
 from ._text import plural
 
 if TYPE_CHECKING:
@@ -52,23 +57,56 @@ class Report:
         raise TypeError("a report cannot be pickled: save it")
 
 
+@contextmanager
+def _stored(source: Path | HasLocation | HasArrow, name: str, folder: Path | None) -> Iterator[Path]:
+    """Gives the place of an export. A table is written into a temporary file, which is removed afterwards."""
+    kind = type(source).__module__.partition(".")[0]
+    if hasattr(source, "location") or isinstance(source, (str, os.PathLike)):
+        yield place(cast("Path | HasLocation", source))
+        return
+    if not hasattr(source, "__arrow_c_stream__") and kind not in ("pandas", "polars", "pyarrow"):
+        raise TypeError(f"a report is of an export or of a table, not of {type(source).__name__}")
+    with TemporaryDirectory(dir=None if folder is None else os.fspath(folder), prefix="overmind-report-") as made:
+        path = os.path.join(made, f"{name}.parquet")
+        _write(source, kind, path)
+        yield path
+
+
+def _write(source: Any, kind: str, path: str) -> None:
+    """Writes a table with the library that it comes from."""
+    if kind == "polars":
+        frame = source.collect() if hasattr(source, "collect") else source
+        frame.write_parquet(path)
+        return
+    pyarrow = require("pyarrow", "arrow")
+    if kind == "pandas":
+        table = pyarrow.Table.from_pandas(source, preserve_index=False)
+    elif isinstance(source, pyarrow.Table):
+        table = source
+    else:
+        table = pyarrow.table(source)
+    require("pyarrow.parquet", "arrow").write_table(table, path)
+
+
 @with_options(ReportOptions)
 def report(
-    location: Path | HasLocation,
-    before: Path | HasLocation | None = None,
+    location: Path | HasLocation | HasArrow,
+    before: Path | HasLocation | HasArrow | None = None,
     **options: Unpack[ReportOptions],
 ) -> Report:
-    """Makes a page about an export.
+    """Makes a page about an export, or about a table with the columns of an export.
 
     Parameters
     ----------
-    location : str, os.PathLike or Export
-        The export. Of an :class:`Export`, only the location is used.
-    before : str, os.PathLike or Export, optional
+    location : str, os.PathLike, Export, or a table
+        The export. Of an :class:`Export`, only the location is used. A table is one of pandas, Polars or pyarrow, or
+        :class:`Rows`. It is written into a temporary file, which is removed afterwards.
+    before : str, os.PathLike, Export, or a table, optional
         An earlier export of the same dataset. The page then begins with what changed since it.
     **options
         ``rows`` (how many rows to show: 200 by default, 0 for no value of any row), ``seed``, ``mask`` (jq paths whose
-        values become null), ``drop`` (columns to leave out), ``temp_dir``, and those of :func:`open`.
+        values become null), ``drop`` (columns to leave out), ``by`` (the column that identifies a row of both exports:
+        ``id``, ``order`` or ``input``), ``temp_dir``, and those of :func:`open`.
 
     Examples
     --------
@@ -80,5 +118,10 @@ def report(
     >>> page
     <Report: 1,000 rows>
     """
-    earlier = None if before is None else place(before)
-    return Report(_native.report(place(location), earlier, checked("report", options, ReportOptions)))
+    given = checked("report", options, ReportOptions)
+    folder = options.get("temp_dir")
+    with _stored(location, "table", folder) as export:
+        if before is None:
+            return Report(_native.report(export, None, given))
+        with _stored(before, "earlier", folder) as earlier:
+            return Report(_native.report(export, earlier, given))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from . import _native
 from ._options import ConnectionOptions, ExportCall, Path, StoreOptions, checked, dataset_id, with_options
+from ._partitions import Partition, PartitionOptions, partitions
 from ._progress import display
 from ._summary import Summary
 from ._text import plural
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CommitOptions",
     "PartOptions",
+    "Partition",
+    "PartitionOptions",
     "Plan",
     "PlannedRange",
     "RangeResult",
@@ -47,6 +50,7 @@ __all__ = [
     "begin",
     "commit",
     "part",
+    "partitions",
     "status",
 ]
 

@@ -1,52 +1,105 @@
-//! The section about what changed between two exports: counts, columns, and rows side by side.
+//! The section about what changed between two exports: counts, columns, and the values that differ, with their words.
 
 use maud::{Markup, html};
-use similar::{ChangeTag, TextDiff};
+use similar::ChangeTag;
 
 use super::{
     chart::share_bar,
     json::JsonView,
     text::{Outside, share},
+    value_changes::{ValueChange, WordChanges, value_changes},
 };
 use crate::{
     batch::Column,
-    diff::DifferenceKind,
+    diff::{DiffBy, DifferenceKind},
     report::changes::{COMPARED_BYTES, ChangedRow, ChangesSeen},
     text::{counted, grouped, line},
 };
 
-/// Equal text of more characters is left out in its middle.
-const LONGEST_EQUAL: usize = 600;
-/// Characters that stay visible on both sides of an omitted piece.
-const CONTEXT: usize = 200;
+/// Characters of equal text that stay visible on each side of a difference.
+const CONTEXT: usize = 60;
+/// Most values of a column of a row that are shown.
+const MOST_VALUES: usize = 12;
+/// Changed rows that are open at first.
+const OPEN_ROWS: usize = 10;
+/// Longest value without an equal part, in characters.
+const LONGEST_VALUE: usize = 400;
+/// Longest excerpt of a row, in characters.
+const LONGEST_EXCERPT: usize = 120;
+/// Longest value of a whole row, in bytes.
+const LONGEST_WHOLE: usize = 4 << 10;
 
-/// The section.
+/// The section of a page about an export.
 pub(super) fn section(changes: &ChangesSeen) -> Markup {
-    let summary = &changes.summary;
-    let different = summary.added + summary.removed + summary.changed;
-    let fact = |name: &str, count: u64, of: u64| {
-        html! { div { dt { (name) } dd { (grouped(count)) " " span.soft { "(" (share(count, of)) ")" } } } }
-    };
-    let (before, after) = (summary.before.rows, summary.after.rows);
     html! {
         section #changes aria-labelledby="changes-title" {
             h2 #changes-title { "What changed" }
-            p.intro {
-                "Since " code { (Outside(&changes.before)) } ", which has " (counted(before, "row")) ". Rows are compared by id."
-            }
-            dl.facts {
-                (fact("Added", summary.added, after))
-                (fact("Removed", summary.removed, before))
-                (fact("Changed", summary.changed, before))
-                (fact("Unchanged", summary.unchanged, before))
-            }
-            (columns(changes))
-            @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
-            @for row in &changes.rows { (changed(row)) }
-            @if !changes.rows.is_empty() && (changes.rows.len() as u64) < different {
-                p.note { (grouped(changes.rows.len() as u64)) " of " (counted(different, "difference")) " are shown." }
+            (body(changes))
+        }
+    }
+}
+
+/// The last change of a job.
+pub(super) fn last(changes: &ChangesSeen, anchor: &str) -> Markup {
+    html! {
+        h3 id=(anchor) { "The last change" }
+        (body(changes))
+    }
+}
+
+/// What makes a comparison doubtful, for the top of the page.
+pub(super) fn warnings(changes: &ChangesSeen) -> Markup {
+    let summary = &changes.summary;
+    let has_rows = summary.before.rows > 0 && summary.after.rows > 0;
+    html! {
+        @if let Some((before, after)) = changes.datasets {
+            p.verdict.warn {
+                strong { "Two datasets" } ": the earlier export is of dataset " code { (before) } ", and this one of " code { (after) } "."
             }
         }
+        @if has_rows && summary.shared_keys == 0 {
+            p.verdict.warn {
+                strong { "Nothing in common" } ": the two exports share no " (summary.by) ", so every row counts as removed and added."
+                @if summary.by == DiffBy::Id { " If they are versions with new ids, compare them by order or by input." }
+            }
+        }
+    }
+}
+
+fn body(changes: &ChangesSeen) -> Markup {
+    let summary = &changes.summary;
+    let different = summary.added + summary.removed + summary.changed;
+    let (before, after) = (summary.before.rows, summary.after.rows);
+    let fact = |name: &str, count: u64, of: u64, whose: &str| {
+        html! { div { dt { (name) } dd { (grouped(count)) " " span.soft { "(" (share(count, of)) " of " (counted(of, "row")) " " (whose) ")" } } } }
+    };
+    let of = |kind: DifferenceKind| {
+        changes.rows.iter().filter(move |row| row.kind == kind).collect::<Vec<_>>()
+    };
+    let changed = of(DifferenceKind::Changed);
+    let (open, closed) = changed.split_at(changed.len().min(OPEN_ROWS));
+    html! {
+        p.intro { "Since " code { (Outside(&changes.before)) } ". Rows are compared by " (summary.by) "." }
+        @for (path, is_later) in &changes.masked {
+            p.note { code { (Outside(path)) } " is masked in " (if *is_later { "this export" } else { "the earlier export" }) " only, so its values differ." }
+        }
+        dl.facts {
+            (fact("Added", summary.added, after, "now"))
+            (fact("Removed", summary.removed, before, "before"))
+            (fact("Changed", summary.changed, before, "before"))
+            (fact("Unchanged", summary.unchanged, before, "before"))
+        }
+        (columns(changes))
+        @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
+        @for row in open { (changed_row(row)) }
+        @if !closed.is_empty() {
+            details { summary { (counted(closed.len() as u64, "more changed row")) } @for row in closed { (changed_row(row)) } }
+        }
+        @if !changed.is_empty() && (changed.len() as u64) < summary.changed {
+            p.note { (grouped(changed.len() as u64)) " of " (counted(summary.changed, "changed row")) " are shown." }
+        }
+        (whole_rows(&of(DifferenceKind::Added), ("Added", summary.added)))
+        (whole_rows(&of(DifferenceKind::Removed), ("Removed", summary.removed)))
     }
 }
 
@@ -59,7 +112,7 @@ fn columns(changes: &ChangesSeen) -> Markup {
         @if !differing.is_empty() {
             div.halves {
                 table.common {
-                    thead { tr { th scope="col" { "Column" } th.number scope="col" { "Changed rows" } th scope="col" { "Share of them" } } }
+                    thead { tr { th scope="col" { "Column" } th.number scope="col" { "Changed rows" } th scope="col" { "Share of " (counted(summary.changed, "changed row")) } } }
                     tbody {
                         @for (column, rows) in differing {
                             tr {
@@ -80,93 +133,178 @@ fn columns(changes: &ChangesSeen) -> Markup {
     }
 }
 
-fn changed(row: &ChangedRow) -> Markup {
-    let (class, word) = match row.kind {
-        DifferenceKind::Added => ("added", "added"),
-        DifferenceKind::Removed => ("removed", "removed"),
-        DifferenceKind::Changed => ("changed", "changed"),
-    };
-    let key = row.key.as_deref().map(line).unwrap_or_default();
+/// A row with other values.
+fn changed_row(row: &ChangedRow) -> Markup {
+    let key = shortened(&row.key.as_deref().map(line).unwrap_or_default(), LONGEST_EXCERPT);
     html! {
-        article.row.change aria-label=(format!("{word} {key}")) {
+        article.row.change aria-label=(format!("changed {key}")) {
             header {
-                h3 { span class=(format!("status {class}")) { (word) } }
+                h3 { span.status.changed { "changed" } }
                 code.id { (key) }
             }
             @if row.values.is_empty() { p.null { "It differs only in what the report does not show." } }
             @for (column, before, after) in &row.values {
-                @if *column != Column::Id {
-                    h4 { (column.name()) }
-                    (side_by_side(before.as_deref(), after.as_deref()))
+                (column_change(column.name(), before.as_deref(), after.as_deref()))
+            }
+        }
+    }
+}
+
+/// The values of a column that differ.
+fn column_change(name: &str, before: Option<&str>, after: Option<&str>) -> Markup {
+    let cut = |text: &str| text.floor_char_boundary(COMPARED_BYTES);
+    let (before_text, after_text) = (before.unwrap_or("null"), after.unwrap_or("null"));
+    let is_cut = [before, after].into_iter().flatten().any(|text| text.len() > COMPARED_BYTES);
+    let old = JsonView::of(&before_text[..cut(before_text)]);
+    let new = JsonView::of(&after_text[..cut(after_text)]);
+    let all = value_changes(&old, &new);
+    let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
+    html! {
+        h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }
+        @if all.is_empty() {
+            p.null { @if is_cut { "It differs beyond the part that is compared here." } @else { "Only the order of its keys or the spelling of its text differs." } }
+        }
+        @for change in shown { (value_change(change)) }
+        @if !more.is_empty() { p.soft { "and " (counted(more.len() as u64, "more value")) } }
+        @if is_cut { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
+    }
+}
+
+fn value_change(change: &ValueChange<'_>) -> Markup {
+    let words = match (change.before, change.after) {
+        (Some(JsonView::Text(old)), Some(JsonView::Text(new))) => Some(WordChanges::of(old, new)),
+        _ => None,
+    };
+    html! {
+        div.value-change {
+            p.soft {
+                @if !change.place.is_empty() { code { (Outside(&change.place)) } " " }
+                @match (&words, change.before, change.after) {
+                    (Some(words), ..) => { (counted(words.removed, "word")) " removed, " (grouped(words.added)) " added" }
+                    (None, None, _) => "new",
+                    (None, _, None) => "gone",
+                    _ => {}
+                }
+            }
+            p.words dir="auto" {
+                @match &words {
+                    Some(words) => (pieces(words)),
+                    None => {
+                        @if let Some(old) = change.before { del { (Outside(&shown(old))) } } " "
+                        @if let Some(new) = change.after { ins { (Outside(&shown(new))) } }
+                    }
+                }
+            }
+            @if words.as_ref().is_some_and(|it| it.is_cut) { p.cut { "Only the beginning of this text is compared here." } }
+        }
+    }
+}
+
+/// The pieces of a text. Of equal text, what is next to a difference stays.
+fn pieces(words: &WordChanges) -> Markup {
+    let last = words.pieces.len().saturating_sub(1);
+    html! {
+        @for (place, (tag, text)) in words.pieces.iter().enumerate() {
+            @match tag {
+                ChangeTag::Delete => del { (Outside(&shortened(text, LONGEST_VALUE))) },
+                ChangeTag::Insert => ins { (Outside(&shortened(text, LONGEST_VALUE))) },
+                ChangeTag::Equal => (equal(text, place > 0, place < last)),
+            }
+        }
+    }
+}
+
+/// Equal text, with the characters after the difference before it, and before the difference after it.
+fn equal(text: &str, follows: bool, leads: bool) -> Markup {
+    let length = text.chars().count();
+    let (head, tail) = (if follows { CONTEXT } else { 0 }, if leads { CONTEXT } else { 0 });
+    let left_out = length.saturating_sub(head + tail);
+    // The note about what is left out takes room, too.
+    if left_out <= CONTEXT {
+        return html! { (Outside(text)) };
+    }
+    let end = text.char_indices().nth(head).map_or(text.len(), |(at, _)| at);
+    let begin = text.char_indices().nth(length - tail).map_or(text.len(), |(at, _)| at);
+    html! {
+        (Outside(&text[..end])) span.skipped { " … " (grouped(left_out as u64)) " equal characters … " } (Outside(&text[begin..]))
+    }
+}
+
+/// A value as people write it, shortened.
+fn shown(view: &JsonView<'_>) -> String {
+    match view {
+        JsonView::Text(text) if text.is_empty() => "\"\"".to_owned(),
+        JsonView::Text(text) => shortened(text, LONGEST_VALUE),
+        view => shortened(&view.laid_out(), LONGEST_VALUE),
+    }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => {
+            let more = text[end..].chars().count() as u64;
+            format!("{}… ({} more)", &text[..end], counted(more, "character"))
+        }
+        None => text.to_owned(),
+    }
+}
+
+/// Rows that only one of the exports has, each in a line.
+fn whole_rows(rows: &[&ChangedRow], (word, all): (&str, u64)) -> Markup {
+    let class = word.to_lowercase();
+    html! {
+        @if !rows.is_empty() {
+            details.whole {
+                summary { (word) " rows: " (grouped(all)) }
+                @if (rows.len() as u64) < all { p.soft { (grouped(rows.len() as u64)) " of " (counted(all, "row")) " are shown." } }
+                ul {
+                    @for row in rows {
+                        li.change {
+                            details {
+                                summary {
+                                    span.status.(class) { (class) } " "
+                                    @if let Some(key) = &row.key { code.id { (shortened(&line(key), LONGEST_EXCERPT)) } " " }
+                                    span dir="auto" { (Outside(&excerpt(row))) }
+                                }
+                                @for (column, before, after) in &row.values {
+                                    @if let Some(text) = after.as_deref().or(before.as_deref()).filter(|_| *column != Column::Id) {
+                                        h4 { (column.name()) }
+                                        (whole_value(text))
+                                    }
+                                }
+                            }
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// Two JSON texts with the words that differ.
-fn side_by_side(before: Option<&str>, after: Option<&str>) -> Markup {
-    let (old, new) = (before.map(shown), after.map(shown));
-    let is_cut = [before, after].into_iter().flatten().any(|text| text.len() > COMPARED_BYTES);
-    let (Some(old), Some(new)) = (&old, &new) else {
-        return html! {
-            @for (text, class) in [(&old, "old"), (&new, "new")] {
-                @if let Some(text) = text { pre.json.(class) tabindex="0" dir="auto" { code { (Outside(text)) } } }
-            }
-            @if is_cut { (cut()) }
-        };
-    };
-    let words = TextDiff::from_words(old.as_str(), new.as_str());
-    let (mut left, mut right) = (Vec::new(), Vec::new());
-    // Neighbours of one kind become one piece, so that long equal text is found.
-    let mut pieces: Vec<(ChangeTag, String)> = Vec::new();
-    for change in words.iter_all_changes() {
-        match pieces.last_mut() {
-            Some((tag, text)) if *tag == change.tag() => text.push_str(change.value()),
-            _ => pieces.push((change.tag(), change.value().to_owned())),
-        }
-    }
-    for (tag, text) in &pieces {
-        match tag {
-            ChangeTag::Equal => {
-                let equal = equal(text);
-                left.push(equal.clone());
-                right.push(equal);
-            }
-            ChangeTag::Delete => left.push(html! { del { (Outside(text)) } }),
-            ChangeTag::Insert => right.push(html! { ins { (Outside(text)) } }),
-        }
-    }
-    html! {
-        div.sides.even {
-            pre.json.side tabindex="0" dir="auto" aria-label="Before" { code { @for piece in &left { (piece) } } }
-            pre.json.side tabindex="0" dir="auto" aria-label="After" { code { @for piece in &right { (piece) } } }
-        }
-        @if is_cut { (cut()) }
-    }
-}
-
-fn cut() -> Markup {
-    html! { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
-}
-
-/// A JSON text as people write it; of a string, the text itself.
-fn shown(json: &str) -> String {
-    let json = json.get(..json.floor_char_boundary(COMPARED_BYTES)).unwrap_or(json);
-    match JsonView::of(json) {
+fn whole_value(text: &str) -> Markup {
+    let shown = &text[..text.floor_char_boundary(LONGEST_WHOLE)];
+    let laid_out = match JsonView::of(shown) {
         JsonView::Text(text) => text.into_owned(),
         view => view.laid_out(),
+    };
+    html! {
+        pre.json tabindex="0" dir="auto" { code { (Outside(&laid_out)) } }
+        @if shown.len() < text.len() { p.cut { "Only the first " (LONGEST_WHOLE >> 10) " KiB are shown here." } }
     }
 }
 
-/// Equal text, without the middle of a long one.
-fn equal(text: &str) -> Markup {
-    let ends = text.char_indices().nth(CONTEXT).map(|(at, _)| at);
-    let begins = text.char_indices().rev().nth(CONTEXT).map(|(at, _)| at);
-    match (ends, begins) {
-        (Some(end), Some(begin)) if begin > end + LONGEST_EQUAL - 2 * CONTEXT => html! {
-            (Outside(&text[..end])) span.skipped { " … " (grouped((begin - end) as u64)) " bytes are equal … " } (Outside(&text[begin..]))
-        },
-        _ => html! { (Outside(text)) },
+/// The longest text of the input, or of the first column, shortened.
+fn excerpt(row: &ChangedRow) -> String {
+    let value =
+        row.values.iter().find(|(column, ..)| *column == Column::Input).or(row.values.first());
+    let text = value.and_then(|(_, before, after)| after.as_deref().or(before.as_deref()));
+    let text =
+        text.map(|text| &text[..text.floor_char_boundary(LONGEST_WHOLE)]).unwrap_or_default();
+    let view = JsonView::of(text);
+    let longest = view.texts().into_iter().max_by_key(|it| it.len());
+    let said = longest.map_or_else(|| line(text), line);
+    match said.char_indices().nth(LONGEST_EXCERPT) {
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said,
     }
 }

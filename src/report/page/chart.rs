@@ -32,6 +32,20 @@ pub(super) fn histogram(bars: &[LengthBar], unit: &str, label: &str) -> Markup {
     }
 }
 
+/// A histogram of numbers, whose bars are equal steps of the range.
+pub(super) fn value_bars(bars: &[LengthBar], label: &str) -> Markup {
+    let most = bars.iter().map(|bar| bar.rows).max().unwrap_or(0).max(1);
+    let width = STEP * bars.len() as f64;
+    html! {
+        svg.histogram role="img" aria-label=(label) viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
+            @for (place, bar) in bars.iter().enumerate() {
+                @let height = if bar.rows > 0 { (bar.rows as f64 / most as f64 * HEIGHT).max(0.75) } else { 0.0 };
+                rect x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR) height=(format!("{height:.2}")) data-rows=(bar.rows) {}
+            }
+        }
+    }
+}
+
 /// The class of a figure: few bars are not as wide as many.
 pub(super) fn figure_class(bars: &[LengthBar]) -> &'static str {
     match bars.len() {
@@ -69,9 +83,8 @@ pub(super) struct Night {
     pub(super) text: String,
 }
 
-/// A chart with one bar for each run.
-pub(super) fn night_bars(nights: &[Night], label: &str) -> Markup {
-    let most = nights.iter().map(|night| night.value).fold(0.0, f64::max);
+/// A chart with one bar for each run, from zero to `most`.
+pub(super) fn night_bars(nights: &[Night], label: &str, most: f64) -> Markup {
     // A month of nights, so that a few bars are not as wide as many.
     let width = STEP * nights.len().max(30) as f64;
     html! {
@@ -108,14 +121,14 @@ pub(super) fn calendar(cells: &[(u64, u64, &str, String)], label: &str) -> Marku
     }
 }
 
-/// A chart of shares over snapshots, one bar each, up to the whole. The bar of a jump has a color of its own.
-pub(super) fn share_line(shares: &[f64], jump: Option<usize>) -> Markup {
+/// A chart of shares over snapshots, one bar each, up to the whole. The bars of jumps have a color of their own.
+pub(super) fn share_line(shares: &[f64], jumps: &[usize]) -> Markup {
     let width = STEP * shares.len().max(30) as f64;
     html! {
         svg.line aria-hidden="true" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
             @for (place, share) in shares.iter().enumerate() {
                 @let height = if *share > 0.0 { (share.min(1.0) * HEIGHT).max(1.0) } else { 0.0 };
-                rect class=(if jump == Some(place) { "jump" } else { "" }) x=(STEP * place as f64)
+                rect class=(if jumps.contains(&place) { "jump" } else { "" }) x=(STEP * place as f64)
                     y=(format!("{:.2}", HEIGHT - height)) width=(BAR) height=(format!("{height:.2}")) data-share=(format!("{share:.4}")) {}
             }
         }

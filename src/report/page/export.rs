@@ -2,10 +2,13 @@
 
 use maud::{Markup, html};
 
-use super::text::{Outside, bytes, time};
+use super::text::{Outside, bytes, share, time};
 use crate::{
     record::manifest::Completeness,
-    report::{ExportFacts, ExportReport},
+    report::{
+        ExportFacts, ExportReport,
+        masked::{masked_paths, pseudonym_paths},
+    },
     text::{counted, grouped},
 };
 
@@ -30,14 +33,19 @@ pub(super) fn verdict(report: &ExportReport) -> CompletenessVerdict {
             let sentence = match is_whole {
                 true => format!("{rows} of {count} rows, proven"),
                 false => format!(
-                    "made of all {count} rows of the dataset, proven; a transformation kept {rows}"
+                    "made of all {count} rows of the dataset, proven; a transformation kept {rows} of them"
                 ),
             };
             says("good", "Complete", sentence)
         }
         (_, Some(count)) if facts.is_recorded => {
-            let read = facts.rows_read.map_or(rows, grouped);
-            let sentence = format!("{read} of {} rows were read for it", grouped(count));
+            let read = facts.rows_read.unwrap_or(report.rows());
+            let (part, read) = (share(read, count), grouped(read));
+            let sentence = format!(
+                "{read} of {} rows of the dataset ({part}) were read for it, because a limit, a range of pages or one part \
+                 of several was asked for",
+                grouped(count)
+            );
             says("warn", "Partial", sentence)
         }
         (_, None) if facts.is_recorded => {
@@ -59,6 +67,7 @@ pub(super) fn section(report: &ExportReport) -> Markup {
         true => "every row was read, and equals the recorded digest",
         false => "every row was read; there is no recorded digest to compare with",
     };
+    let conditions = conditions(facts);
     html! {
         section #export aria-labelledby="export-title" {
             h2 #export-title { "The export" }
@@ -66,7 +75,8 @@ pub(super) fn section(report: &ExportReport) -> Markup {
                 (fact("Rows", html! { (grouped(report.rows())) }))
                 (fact("Checked now", html! { (checked) }))
                 @if let Some(dataset) = facts.dataset { (fact("Dataset", copyable(&dataset.to_string()))) }
-                @if let Some(query) = &facts.query { (fact("Filters", filters(&query.to_string()))) }
+                @if let Some(query) = &facts.query { (fact("Filters of the API", filters(&query.to_string()))) }
+                @if !conditions.is_empty() { (fact("Conditions", html! { @for it in &conditions { (copyable(it)) br; } })) }
                 @if let Some(url) = &facts.base_url { (fact("API", copyable(url))) }
                 @if let Some(snapshot) = &facts.snapshot {
                     (fact("Snapshot", html! { "job " (Outside(&snapshot.job)) ", " (time(&crate::clock::text(snapshot.stamp.time()))) }))
@@ -111,6 +121,17 @@ fn filters(query: &str) -> Markup {
     html! { @if query.is_empty() { "none" } @else { (copyable(query)) } }
 }
 
+/// The conditions that rows had to meet, of all transformations in their order.
+fn conditions(facts: &ExportFacts) -> Vec<String> {
+    let all = facts.earlier.iter().map(|it| &it.transform).chain(&facts.transform);
+    all.flat_map(|it| {
+        let sample = it.sample.as_ref().map(|part| format!("a sample of {part} of the rows"));
+        let dedupe = it.dedupe.as_ref().map(|by| format!("the first row of each {by}"));
+        it.conditions.iter().cloned().chain(dedupe).chain(sample)
+    })
+    .collect()
+}
+
 /// What was done to the rows before this report.
 fn transformations(facts: &ExportFacts) -> Markup {
     let own = facts.transform.as_ref().and_then(|it| serde_json::to_string_pretty(it).ok());
@@ -127,7 +148,14 @@ fn transformations(facts: &ExportFacts) -> Markup {
 
 /// What this report leaves out.
 fn report_options(report: &ExportReport) -> Markup {
+    let (masked, pseudonyms) = (masked_paths(&report.facts), pseudonym_paths(&report.facts));
     html! {
+        @if !masked.is_empty() {
+            p.note { "Masked in the export, where null is written for: " @for path in &masked { code { (Outside(path)) } " " } }
+        }
+        @if !pseudonyms.is_empty() {
+            p.note { "Pseudonyms in the export: " @for path in &pseudonyms { code { (Outside(path)) } " " } }
+        }
         @if !report.mask.is_empty() {
             p.note { "Masked in this report: " @for path in &report.mask { code { (Outside(path)) } " " } }
         }

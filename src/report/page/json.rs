@@ -39,6 +39,16 @@ impl<'a> JsonView<'a> {
         }
     }
 
+    /// Returns all texts in the value, without keys.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Token(_) => Vec::new(),
+            Self::Text(text) => vec![text],
+            Self::Array(items) => items.iter().flat_map(Self::texts).collect(),
+            Self::Object(members) => members.iter().flat_map(|(_, it)| it.texts()).collect(),
+        }
+    }
+
     pub(super) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

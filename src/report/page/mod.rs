@@ -9,6 +9,7 @@ mod json;
 pub(super) mod nights;
 mod rows;
 mod text;
+mod value_changes;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -29,6 +30,7 @@ pub(super) fn render(report: &ExportReport) -> Markup {
             p.kicker { "Export report" }
             h1 { (Outside(&report.title)) }
             p.verdict.(verdict.class) { strong { (verdict.word) } ": " (verdict.sentence) "." }
+            @if let Some(changes) = &report.changes { (changes::warnings(changes)) }
             nav aria-label="Sections" {
                 @if report.changes.is_some() { a href="#changes" { "What changed" } }
                 a href="#export" { "The export" }

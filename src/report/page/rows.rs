@@ -13,6 +13,7 @@ use crate::{
     batch::{Column, ColumnType, OutputColumn},
     report::{
         ExportReport,
+        masked::MaskedValues,
         profile::labels::labels,
         sample::{ShownCell, ShownRow, ShownWhy},
     },
@@ -21,8 +22,12 @@ use crate::{
 
 /// Most choices of a filter.
 const MOST_CHOICES: usize = 100;
+/// Most labels of a filter if each is that of one row.
+const MOST_SINGLE: usize = 12;
 /// Most labels of a row that are shown.
 const MOST_LABELS: usize = 24;
+/// Longest persona or label of a row, in characters.
+const LONGEST_CHIP: usize = 80;
 /// A value with more lines is closed at first.
 const OPEN_LINES: usize = 14;
 
@@ -30,7 +35,9 @@ const OPEN_LINES: usize = 14;
 pub(super) fn section(report: &ExportReport) -> Markup {
     let seen = &report.seen;
     let columns: Vec<_> = seen.profile.columns.iter().map(|it| it.column.clone()).collect();
-    let rows: Vec<PageRow<'_>> = seen.rows.iter().map(|row| PageRow::new(row, &columns)).collect();
+    let masked = &report.masked;
+    let rows = seen.rows.iter().map(|row| PageRow::new(row, &columns, masked));
+    let rows: Vec<PageRow<'_>> = rows.collect();
     let (all, shown) = (seen.profile.rows, rows.len() as u64);
     html! {
         section #rows aria-labelledby="rows-title" {
@@ -46,6 +53,9 @@ pub(super) fn section(report: &ExportReport) -> Markup {
                     @if has_duplicates { "the longest, and some whose input equals that of an earlier row." }
                     @else { "and the longest." }
                 }
+            }
+            @if !masked.paths().is_empty() {
+                p.note { "Masked values are shown as null or left out: " @for path in masked.paths() { code { (Outside(path)) } " " } }
             }
             @if !rows.is_empty() {
                 (controls(&rows))
@@ -69,7 +79,14 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
         counts
     };
     let personas = choices(&mut rows.iter().filter_map(|row| row.persona.clone()));
-    let labels = choices(&mut rows.iter().flat_map(|row| row.labels.clone()));
+    let mut labels = choices(&mut rows.iter().flat_map(|row| row.labels.clone()));
+    // A label of one row finds what the search finds. With many of them, no other label could be found.
+    if labels.iter().any(|(_, count)| *count > 1) {
+        labels.retain(|(_, count)| *count > 1);
+    }
+    if labels.iter().all(|(_, count)| *count == 1) && labels.len() > MOST_SINGLE {
+        labels.clear();
+    }
     let whys =
         choices(&mut rows.iter().flat_map(|row| row.row.why.iter().map(|it| it.name().to_owned())));
     let select = |id: &str, name: &str, any: &str, choices: &[(String, usize)]| {
@@ -104,8 +121,19 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
 /// Returns the name of a row in links.
 pub(super) fn anchor(row: &ShownRow) -> String {
     match row.id.parse::<Uuid>() {
-        Ok(id) => format!("row-{id}"),
-        Err(_) => format!("row-{}", row.number),
+        Ok(id) if !row.repeats_id => format!("row-{id}"),
+        _ => format!("row-{}", row.number),
+    }
+}
+
+/// A persona or a label as a chip: its beginning, if it is long.
+fn chip(text: &str) -> String {
+    let text = line(text);
+    match text.char_indices().nth(LONGEST_CHIP) {
+        Some((end, _)) => {
+            format!("{}… ({})", &text[..end], counted(text.chars().count() as u64, "character"))
+        }
+        None => text,
     }
 }
 
@@ -115,27 +143,32 @@ struct PageRow<'a> {
     cells: Vec<(&'a OutputColumn, &'a ShownCell)>,
     persona: Option<String>,
     labels: Vec<String>,
+    masked: &'a MaskedValues,
 }
 
 impl<'a> PageRow<'a> {
-    fn new(row: &'a ShownRow, columns: &'a [OutputColumn]) -> Self {
+    fn new(row: &'a ShownRow, columns: &'a [OutputColumn], masked: &'a MaskedValues) -> Self {
         let cells: Vec<_> = columns.iter().zip(&row.cells).collect();
         let of = |field: Column| {
             let cell = cells.iter().find(|(column, _)| column.of_api() == Some(field));
             cell.and_then(|(_, cell)| cell.text.as_deref())
         };
-        let (persona, mut found) = (of(Column::Persona).map(line), Vec::new());
+        let (persona, mut found) = (of(Column::Persona).map(chip), Vec::new());
         if let Some(tags) = of(Column::Tags) {
             // The labels before a cut, or before text that is not JSON, are labels, too.
-            let _ = labels(tags, &mut |label| found.push(line(label)));
+            let _ = labels(tags, &mut |label| found.push(chip(label)));
         }
         found.dedup();
-        Self { row, cells, persona, labels: found }
+        Self { row, cells, persona, labels: found, masked }
     }
 
     fn cell(&self, field: Column) -> Option<&'a ShownCell> {
         let cell = self.cells.iter().find(|(column, _)| column.of_api() == Some(field));
         cell.map(|(_, cell)| *cell)
+    }
+
+    fn is_masked(&self, field: Column) -> bool {
+        self.masked.has_column(field.name())
     }
 
     fn article(&self) -> Markup {
@@ -150,8 +183,9 @@ impl<'a> PageRow<'a> {
                     @if let Some(order) = order { span.order { "order " (order) } }
                     ul.chips {
                         @for why in &self.row.why {
-                            li { span class=(match why { ShownWhy::Duplicate => "why odd", _ => "why" }) { (why.name()) } }
+                            li { span class=(match why { ShownWhy::Duplicate | ShownWhy::Odd => "why odd", _ => "why" }) { (why.name()) } }
                         }
+                        @if self.is_masked(Column::Persona) { li { span.why { "persona masked" } } }
                         @if let Some(persona) = &self.persona { li { span.persona dir="auto" { (persona) } } }
                         @for label in self.labels.iter().take(MOST_LABELS) {
                             li { span.label dir="auto" { (label) } }
@@ -164,7 +198,7 @@ impl<'a> PageRow<'a> {
                 div.sides {
                     @for (field, name) in [(Column::Input, "Input"), (Column::ExpectedOutput, "Expected output")] {
                         @if let Some(cell) = self.cell(field) {
-                            div.side { h4 { (name) } (json_cell(cell)) }
+                            div.side { h4 { (name) } @if self.is_masked(field) { p.null { "masked" } } @else { (json_cell(cell)) } }
                         }
                     }
                 }

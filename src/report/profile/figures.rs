@@ -21,6 +21,8 @@ const COMMON_MAP: usize = 2048;
 const LONGEST_COMMON: usize = 256;
 /// Decimal digits of a length that the histogram keeps. Lengths below 256 are exact.
 const LENGTH_DIGITS: u8 = 2;
+/// Lengths that are kept one by one, for an exact median: 4,096.
+const FEW_LENGTHS: usize = 4096;
 /// Most bars of a histogram.
 const MOST_BARS: usize = 28;
 
@@ -117,9 +119,14 @@ impl CommonValues {
         found
     }
 
-    /// Whether the counts are exact: no value was too long, and none made room for others.
+    /// Whether the counts are exact: none made room for others.
     pub(crate) fn is_exact(&self) -> bool {
-        self.sketch.maximum_error() == 0 && self.long == 0
+        self.sketch.maximum_error() == 0
+    }
+
+    /// Number of values that are too long to be counted by their text.
+    pub(crate) fn long(&self) -> u64 {
+        self.long
     }
 
     /// Number of different values that have a count.
@@ -137,10 +144,19 @@ pub(crate) struct ExtremeRow {
     pub(crate) id: String,
 }
 
+/// Whether a length is an extreme one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Extremes {
+    pub(crate) is_shortest: bool,
+    pub(crate) is_longest: bool,
+}
+
 /// How long values are.
 #[derive(Debug)]
 pub(crate) struct Lengths {
     histogram: Histogram<u64>,
+    /// All lengths, as long as they are few.
+    few: Vec<u64>,
     pub(crate) longest: Option<ExtremeRow>,
     pub(crate) shortest: Option<ExtremeRow>,
 }
@@ -156,25 +172,38 @@ pub(crate) struct LengthBar {
 impl Lengths {
     pub(crate) fn new() -> Result<Self> {
         let histogram = Histogram::new(LENGTH_DIGITS).map_err(internal)?;
-        Ok(Self { histogram, longest: None, shortest: None })
+        Ok(Self { histogram, few: Vec::new(), longest: None, shortest: None })
     }
 
-    pub(crate) fn add(&mut self, length: u64, row: u64, id: &str) {
+    /// Adds a length. Returns whether it is longer or shorter than all before.
+    pub(crate) fn add(&mut self, length: u64, row: u64, id: &str) -> Extremes {
+        if self.histogram.len() < FEW_LENGTHS as u64 {
+            self.few.push(length);
+        } else {
+            self.few = Vec::new();
+        }
         // It grows with the values. Without memory for that, the value counts as the largest one.
         if self.histogram.record(length).is_err() {
             self.histogram.saturating_record(length);
         }
         let extreme = || Some(ExtremeRow { length, row, id: id.to_owned() });
-        if self.longest.as_ref().is_none_or(|it| length > it.length) {
+        let is_longest = self.longest.as_ref().is_none_or(|it| length > it.length);
+        if is_longest {
             self.longest = extreme();
         }
-        if self.shortest.as_ref().is_none_or(|it| length < it.length) {
+        let is_shortest = self.shortest.as_ref().is_none_or(|it| length < it.length);
+        if is_shortest {
             self.shortest = extreme();
         }
+        Extremes { is_shortest, is_longest }
     }
 
     pub(crate) fn join(&mut self, other: Self) -> Result<()> {
         self.histogram.add(&other.histogram).map_err(internal)?;
+        self.few.extend(other.few);
+        if self.histogram.len() > FEW_LENGTHS as u64 {
+            self.few = Vec::new();
+        }
         let rows = |extremes: [Option<ExtremeRow>; 2]| extremes.into_iter().flatten();
         let longest = rows([self.longest.take(), other.longest]);
         self.longest = longest.min_by_key(|it| (std::cmp::Reverse(it.length), it.row));
@@ -188,11 +217,19 @@ impl Lengths {
         self.histogram.len()
     }
 
-    /// Returns the length that this fraction of the values does not exceed, to within 1 %.
-    pub(crate) fn quantile(&self, fraction: f64) -> u64 {
-        let value = self.histogram.value_at_quantile(fraction);
+    /// Returns the median, and whether it is exact; otherwise it is to within 1 %.
+    pub(crate) fn median(&self) -> (u64, bool) {
+        if !self.few.is_empty() {
+            let mut few = self.few.clone();
+            few.sort_unstable();
+            return (few.get((few.len() - 1) / 2).copied().unwrap_or_default(), true);
+        }
+        let value = self.histogram.value_at_quantile(0.5);
         // The end of its range in the histogram can be beyond the longest value.
-        value.min(self.longest.as_ref().map_or(value, |it| it.length))
+        let value = value.min(self.longest.as_ref().map_or(value, |it| it.length));
+        let is_equal =
+            self.shortest.as_ref().map(|it| it.length) == self.longest.as_ref().map(|it| it.length);
+        (value, value < 256 || is_equal)
     }
 
     /// Returns the bars, each at most a quarter of its octave wide. Their borders are those of the histogram, so the
@@ -262,7 +299,15 @@ mod tests {
             (vec![0, 64 << 20], 28),
         ] {
             let mut found = Lengths::new().unwrap();
-            lengths.iter().enumerate().for_each(|(row, it)| found.add(*it, row as u64 + 1, ""));
+            for (row, length) in lengths.iter().enumerate() {
+                found.add(*length, row as u64 + 1, "");
+            }
+            let mut sorted = lengths.clone();
+            sorted.sort_unstable();
+            let (median, is_exact) = found.median();
+            let expected = sorted[(sorted.len() - 1) / 2];
+            assert!(median.abs_diff(expected) * 100 <= expected, "{median}, {expected}");
+            assert_eq!(is_exact, lengths.len() <= FEW_LENGTHS);
             let bars = found.bars();
             assert!(bars.len() <= most, "{}", bars.len());
             for bar in &bars {
@@ -283,7 +328,10 @@ mod tests {
         assert!(common.is_exact());
         assert_eq!(common.top(2), [("value 3".to_owned(), 101), ("value 0".to_owned(), 100)]);
         assert_eq!((common.total(), common.different()), (1001, 10));
+        // A long value has no count of its own. It does not make the others inexact.
         common.add(&"x".repeat(300));
+        assert_eq!((common.is_exact(), common.long(), common.total()), (true, 1, 1002));
+        (0..5000).for_each(|it| common.add(&format!("unique {it}")));
         assert!(!common.is_exact());
     }
 }

@@ -12,29 +12,32 @@ pub(crate) fn labels(text: &str, visit: &mut dyn FnMut(&str)) -> Result<(), Malf
             while cursor.has_more()? {
                 match cursor.kind()? {
                     JsonKind::Object => members(&mut cursor, visit)?,
-                    _ => label(&mut cursor, None, visit)?,
+                    _ => label(&mut cursor, None, &mut String::new(), visit)?,
                 }
             }
             Ok(())
         }
         JsonKind::Object => members(&mut cursor, visit),
-        _ => label(&mut cursor, None, visit),
+        _ => label(&mut cursor, None, &mut String::new(), visit),
     }
 }
 
 fn members(cursor: &mut JsonCursor<'_>, visit: &mut dyn FnMut(&str)) -> Result<(), MalformedJson> {
     cursor.enter();
+    let mut text = String::new();
     while cursor.has_more()? {
         let key = cursor.key()?;
         let key = key.value().unwrap_or(key.text.into());
-        label(cursor, Some(&key), visit)?;
+        label(cursor, Some(&key), &mut text, visit)?;
     }
     Ok(())
 }
 
+/// `text` is a buffer for the label.
 fn label(
     cursor: &mut JsonCursor<'_>,
     key: Option<&str>,
+    text: &mut String,
     visit: &mut dyn FnMut(&str),
 ) -> Result<(), MalformedJson> {
     let value = match cursor.kind()? {
@@ -46,7 +49,11 @@ fn label(
         JsonKind::Bool | JsonKind::Number => cursor.scalar()?.into(),
     };
     match key {
-        Some(key) => visit(&format!("{key}={value}")),
+        Some(key) => {
+            text.clear();
+            text.extend([key, "=", &value]);
+            visit(text);
+        }
         None => visit(&value),
     }
     Ok(())

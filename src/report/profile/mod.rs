@@ -3,20 +3,25 @@
 
 pub(super) mod figures;
 pub(super) mod labels;
+pub(super) mod numbers;
+pub(super) mod rare;
 pub(super) mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::RecordBatch;
-use twox_hash::XxHash3_128;
+use twox_hash::{XxHash3_64, XxHash3_128};
+use uuid::Uuid;
 
 use self::{
-    figures::{CommonValues, DistinctValues, Lengths},
+    figures::{CommonValues, DistinctValues, Extremes, Lengths},
     labels::labels,
+    numbers::{Numbers, joined, wider},
+    rare::RareKind,
     tree::JsonTree,
 };
 use super::{
-    sample::RowSample,
+    sample::{RowSample, ShownWhy},
     values::{BatchRows, CellValue, RowColumns, not_json},
 };
 use crate::{
@@ -27,9 +32,6 @@ use crate::{
     record::{digest, manifest::add_replaced},
     transform::EditedRow,
 };
-
-/// An output with less text is nearly empty, in bytes: at most two characters of ASCII.
-const SHORT_OUTPUT: usize = 3;
 
 /// What a column holds.
 #[derive(Debug)]
@@ -52,7 +54,7 @@ pub(super) enum ValueProfile {
     Text(CommonValues),
     Json(JsonTree),
     Tags(JsonTree, CommonValues),
-    Number(NumberRange),
+    Number(Box<Numbers>),
     Bool {
         yes: u64,
     },
@@ -60,11 +62,14 @@ pub(super) enum ValueProfile {
     Timestamp(Option<(i64, i64)>),
 }
 
-/// The range of the values of a numeric column.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct NumberRange {
-    pub(super) integers: Option<(i64, i64)>,
-    pub(super) floats: Option<(f64, f64)>,
+impl ValueProfile {
+    /// The tree of the keys of JSON values.
+    pub(super) fn tree(&self) -> Option<&JsonTree> {
+        match self {
+            Self::Json(tree) | Self::Tags(tree, _) => Some(tree),
+            _ => None,
+        }
+    }
 }
 
 /// The conversations in the inputs.
@@ -80,8 +85,8 @@ pub(super) struct Turns {
 pub(super) struct OutputContent {
     /// Outputs without any text, number or boolean. Nulls are not counted.
     pub(super) empty: u64,
-    /// Outputs with one or two bytes of text, and no number or boolean.
-    pub(super) short: u64,
+    /// Outputs with text, but without any letter, digit, number or boolean.
+    pub(super) wordless: u64,
 }
 
 /// What some rows of an export hold.
@@ -102,6 +107,8 @@ pub(super) struct BatchFacts {
     pub(super) digest: Digest,
     /// The hash of each input that is not null, with the row in the batch.
     pub(super) inputs: Vec<(usize, u128)>,
+    /// The ids, or their hashes. Empty if nobody asked for them.
+    pub(super) ids: Vec<u128>,
     pub(super) orders: Vec<i64>,
 }
 
@@ -126,18 +133,28 @@ impl Profile {
         &mut self,
         batch: &RecordBatch,
         columns: &RowColumns,
-        (place, first_row): (&Location, u64),
+        (location, first_row): (&Location, u64),
     ) -> Result<BatchFacts> {
         let rows = BatchRows::new(batch, columns)?;
         let count = batch.num_rows();
         let (mut inputs, mut orders) = (Vec::with_capacity(count), Vec::new());
+        let mut ids = Vec::new();
         for (index, number) in (0..count).zip(first_row..) {
-            let row = rows.row(index).map_err(|_| not_json(place, number, "masked value"))?;
+            let row = rows.row(index).map_err(|_| not_json(location, number, "masked value"))?;
             if let Some(edited) = &row.edited {
                 EditedRow::count_paths(edited, &mut self.replaced);
             }
-            let mut bytes = 0;
-            for (column, value) in self.columns.iter_mut().zip(row.shown()) {
+            if columns.counts_ids && !row.id().is_empty() {
+                let id = row.id();
+                ids.push(
+                    id.parse().map_or_else(
+                        |_| XxHash3_128::oneshot(id.as_bytes()),
+                        |id: Uuid| id.as_u128(),
+                    ),
+                );
+            }
+            let (mut bytes, mut has_new_kind) = (0, false);
+            for (place, (column, value)) in self.columns.iter_mut().zip(row.shown()).enumerate() {
                 match &value {
                     Some(CellValue::Int(order)) if column.api == Some(Column::Order) => {
                         orders.push(*order);
@@ -152,12 +169,17 @@ impl Profile {
                 }
                 let mut others = RowFigures { turns: &mut self.turns, outputs: &mut self.outputs };
                 let added = column.add(value, (number, row.id()), &mut others);
-                added.map_err(|column| not_json(place, number, &column))?;
+                let seen = added.map_err(|column| not_json(location, number, &column))?;
+                has_new_kind |= seen.has_new_kind;
+                self.sample.offer_extreme(number, &row, (place, seen.extremes));
             }
             self.sample.offer(number, &row, bytes);
+            if has_new_kind {
+                self.sample.offer_odd(number, &row);
+            }
         }
         self.rows += count as u64;
-        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, orders })
+        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, orders })
     }
 
     pub(super) fn join(&mut self, other: Self) -> Result<()> {
@@ -168,10 +190,29 @@ impl Profile {
         self.turns.roles.join(&other.turns.roles);
         self.turns.turns.join(other.turns.turns)?;
         self.outputs.empty += other.outputs.empty;
-        self.outputs.short += other.outputs.short;
+        self.outputs.wordless += other.outputs.wordless;
         self.sample.join(other.sample);
         add_replaced(&mut self.replaced, &other.replaced);
         Ok(())
+    }
+
+    /// Returns the rows that figures name: those with the shortest and the longest values, and those with rare types.
+    pub(super) fn wanted_rows(&self, rare: &[RareKind]) -> BTreeMap<u64, BTreeSet<ShownWhy>> {
+        let mut wanted = BTreeMap::<u64, BTreeSet<ShownWhy>>::new();
+        let lengths = self.columns.iter().map(|column| &column.lengths);
+        for lengths in lengths {
+            // Values of one length have no shortest one.
+            let [shortest, longest] = [&lengths.shortest, &lengths.longest];
+            let (Some(shortest), Some(longest)) = (shortest, longest) else { continue };
+            if shortest.length < longest.length {
+                wanted.entry(shortest.row).or_default().insert(ShownWhy::Shortest);
+                wanted.entry(longest.row).or_default().insert(ShownWhy::Longest);
+            }
+        }
+        for rare in rare {
+            wanted.entry(rare.row).or_default().insert(ShownWhy::Odd);
+        }
+        wanted
     }
 
     /// Puts keys in the order in which they first occurred.
@@ -182,6 +223,13 @@ impl Profile {
             }
         }
     }
+}
+
+/// What is special about a value.
+#[derive(Debug, Clone, Copy, Default)]
+struct SeenValue {
+    extremes: Extremes,
+    has_new_kind: bool,
 }
 
 /// The figures of rows, to which some columns add.
@@ -199,9 +247,7 @@ impl ColumnProfile {
             }
             (ColumnType::String, _) => ValueProfile::Text(CommonValues::new()?),
             (ColumnType::Json | ColumnType::List(_), _) => ValueProfile::Json(JsonTree::default()),
-            (ColumnType::Int | ColumnType::Float, _) => {
-                ValueProfile::Number(NumberRange::default())
-            }
+            (ColumnType::Int | ColumnType::Float, _) => ValueProfile::Number(Box::default()),
             (ColumnType::Bool, _) => ValueProfile::Bool { yes: 0 },
             (ColumnType::Timestamp, _) => ValueProfile::Timestamp(None),
         };
@@ -216,15 +262,19 @@ impl ColumnProfile {
         value: Option<CellValue<'_>>,
         (row, id): (u64, &str),
         others: &mut RowFigures<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<SeenValue, String> {
+        let mut seen = SeenValue::default();
         let Some(value) = value else {
             self.nulls += 1;
-            return Ok(());
+            return Ok(seen);
         };
         match &value {
             CellValue::Text(text) => {
-                self.distinct.add(text.as_bytes());
-                self.lengths.add(text.chars().count() as u64, row, id);
+                // Ids and inputs are counted exactly elsewhere.
+                if !matches!(self.api, Some(Column::Id | Column::Input)) {
+                    self.distinct.add(text.as_bytes());
+                }
+                seen.extremes = self.lengths.add(text.chars().count() as u64, row, id);
             }
             CellValue::Int(int) | CellValue::Timestamp(int) => {
                 self.distinct.add(&int.to_le_bytes());
@@ -244,33 +294,34 @@ impl ColumnProfile {
                     }
                 };
                 let content = tree.add(text, row, &mut on_role).map_err(|_| name())?;
+                seen.has_new_kind = content.has_new_kind;
                 if is_input && content.turns > 0 {
                     others.turns.turns.add(content.turns, row, id);
                 }
                 if self.api == Some(Column::ExpectedOutput) {
                     let (bytes, is_text) = (content.bytes, !content.has_others);
                     others.outputs.empty += u64::from(is_text && bytes == 0);
-                    others.outputs.short +=
-                        u64::from(is_text && (1..SHORT_OUTPUT).contains(&bytes));
+                    others.outputs.wordless +=
+                        u64::from(is_text && bytes > 0 && !content.has_words);
                 }
             }
             (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
-                tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
-                // A row has a label once, however often it occurs in the row.
-                let mut of_row = BTreeSet::new();
+                let content = tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
+                seen.has_new_kind = content.has_new_kind;
+                // A row has a label once, however often it occurs in the row. Rows have few labels.
+                let mut of_row: Vec<u64> = Vec::new();
                 labels(text, &mut |label| {
-                    if !of_row.contains(label) {
-                        of_row.insert(label.to_owned());
+                    let hash = XxHash3_64::oneshot(label.as_bytes());
+                    if !of_row.contains(&hash) {
+                        of_row.push(hash);
                         common.add(label);
                     }
                 })
                 .map_err(|_| name())?;
             }
-            (ValueProfile::Number(range), CellValue::Int(int)) => {
-                range.integers = Some(wider(range.integers, *int));
-            }
-            (ValueProfile::Number(range), CellValue::Float(float)) => {
-                range.floats = Some(wider(range.floats, *float));
+            (ValueProfile::Number(numbers), CellValue::Int(int)) => numbers.add_integer(*int, row),
+            (ValueProfile::Number(numbers), CellValue::Float(float)) => {
+                numbers.add_float(*float, row);
             }
             (ValueProfile::Bool { yes }, CellValue::Bool(value)) => *yes += u64::from(*value),
             (ValueProfile::Timestamp(range), CellValue::Timestamp(at)) => {
@@ -278,7 +329,7 @@ impl ColumnProfile {
             }
             _ => {}
         }
-        Ok(())
+        Ok(seen)
     }
 
     fn join(&mut self, other: Self) -> Result<()> {
@@ -292,10 +343,7 @@ impl ColumnProfile {
                 own.join(other);
                 common.join(&more);
             }
-            (ValueProfile::Number(own), ValueProfile::Number(other)) => {
-                own.integers = joined(own.integers, other.integers);
-                own.floats = joined(own.floats, other.floats);
-            }
+            (ValueProfile::Number(own), ValueProfile::Number(other)) => own.join(*other),
             (ValueProfile::Bool { yes }, ValueProfile::Bool { yes: more }) => *yes += more,
             (ValueProfile::Timestamp(own), ValueProfile::Timestamp(other)) => {
                 *own = joined(*own, other);
@@ -303,17 +351,5 @@ impl ColumnProfile {
             _ => {}
         }
         Ok(())
-    }
-}
-
-fn wider<T: PartialOrd + Copy>(range: Option<(T, T)>, value: T) -> (T, T) {
-    let (low, high) = range.unwrap_or((value, value));
-    (if value < low { value } else { low }, if value > high { value } else { high })
-}
-
-fn joined<T: PartialOrd + Copy>(own: Option<(T, T)>, other: Option<(T, T)>) -> Option<(T, T)> {
-    match other {
-        Some((low, high)) => Some(wider(Some(wider(own, low)), high)),
-        None => own,
     }
 }

@@ -5,7 +5,11 @@
 //! than 512 different keys is used as a map: the nodes below it are dropped, but turns are found there, too. Keys are cut
 //! after 64 bytes.
 
+pub(crate) mod few;
+
 use std::collections::HashMap;
+
+use self::few::FewValues;
 
 use crate::nested::{JsonCursor, JsonKind, MalformedJson, RawString};
 
@@ -45,6 +49,10 @@ impl ValueKind {
         Self::Object,
     ];
 
+    pub(crate) const fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Number)
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -68,6 +76,10 @@ pub(crate) struct TreeNode {
     /// The last row with a value, from 1.
     last_row: u64,
     kinds: [u64; ValueKind::ALL.len()],
+    /// The first row with a value of each type, from 1.
+    first_rows: [u64; ValueKind::ALL.len()],
+    /// The values that are no arrays or objects.
+    pub(crate) few: FewValues,
     pub(crate) members: Vec<TreeMember>,
     /// Places of the members by name, once there are many.
     index: HashMap<Box<str>, usize>,
@@ -102,8 +114,12 @@ pub(crate) struct RowContent {
     pub(crate) turns: u64,
     /// Bytes of strings without white space around them.
     pub(crate) bytes: usize,
+    /// Whether there is a letter or a digit in the strings.
+    pub(crate) has_words: bool,
     /// Whether there is a number or a boolean, or something that was not looked at.
     pub(crate) has_others: bool,
+    /// Whether a value has another type than all values at its place in the rows before.
+    pub(crate) has_new_kind: bool,
 }
 
 struct TreeScan<'a, 'r> {
@@ -131,7 +147,10 @@ impl TreeScan<'_, '_> {
                 self.cursor.scalar()?;
                 self.content.has_others = true;
             }
-            JsonKind::String => self.content.bytes += content_of(self.cursor.string()?),
+            JsonKind::String => {
+                let string = self.cursor.string()?;
+                self.content.add(&string.value().unwrap_or(string.text.into()));
+            }
             JsonKind::Array | JsonKind::Object if depth >= DEPTH => self.skip()?,
             JsonKind::Array => {
                 self.cursor.enter();
@@ -159,6 +178,13 @@ impl TreeScan<'_, '_> {
             self.content.turns += 1;
             (self.on_role)(&role.value().unwrap_or(role.text.into()));
         }
+    }
+}
+
+impl RowContent {
+    fn add(&mut self, text: &str) {
+        self.bytes += text.trim().len();
+        self.has_words |= text.chars().any(char::is_alphanumeric);
     }
 }
 
@@ -228,8 +254,18 @@ impl TreeNode {
         all.filter(|(_, values)| *values > 0)
     }
 
-    fn see(&mut self, kind: ValueKind) {
-        self.kinds[kind as usize] += 1;
+    /// Returns the first row with a value of a type, from 1; 0 if there is none.
+    pub(crate) fn first_row(&self, kind: ValueKind) -> u64 {
+        self.first_rows[kind as usize]
+    }
+
+    fn see(&mut self, kind: ValueKind, scan: &mut TreeScan<'_, '_>) {
+        let count = &mut self.kinds[kind as usize];
+        if *count == 0 {
+            self.first_rows[kind as usize] = scan.row;
+            scan.content.has_new_kind |= self.values > 1;
+        }
+        *count += 1;
     }
 
     fn add(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
@@ -240,26 +276,35 @@ impl TreeNode {
         match scan.cursor.kind()? {
             JsonKind::Null => {
                 scan.cursor.scalar()?;
-                self.see(ValueKind::Null);
+                self.see(ValueKind::Null, scan);
+                self.few.add("null", false);
             }
             JsonKind::Bool => {
-                scan.cursor.scalar()?;
+                let token = scan.cursor.scalar()?;
                 scan.content.has_others = true;
-                self.see(ValueKind::Boolean);
+                self.see(ValueKind::Boolean, scan);
+                self.few.add(token, false);
             }
             JsonKind::Number => {
                 let token = scan.cursor.scalar()?;
                 scan.content.has_others = true;
                 let is_integer = token.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
-                self.see(if is_integer { ValueKind::Integer } else { ValueKind::Number });
+                self.see(if is_integer { ValueKind::Integer } else { ValueKind::Number }, scan);
+                self.few.add(token, false);
             }
             JsonKind::String => {
-                scan.content.bytes += content_of(scan.cursor.string()?);
-                self.see(ValueKind::String);
+                let string = scan.cursor.string()?;
+                self.see(ValueKind::String, scan);
+                let value = match string.has_escapes {
+                    true => string.value().unwrap_or(string.text.into()),
+                    false => string.text.into(),
+                };
+                scan.content.add(&value);
+                self.few.add(&value, true);
             }
             kind @ (JsonKind::Array | JsonKind::Object) => {
                 let is_array = kind == JsonKind::Array;
-                self.see(if is_array { ValueKind::Array } else { ValueKind::Object });
+                self.see(if is_array { ValueKind::Array } else { ValueKind::Object }, scan);
                 if depth >= DEPTH {
                     return scan.look(depth - DEPTH);
                 }
@@ -364,6 +409,10 @@ impl TreeNode {
         self.values += other.values;
         self.rows += other.rows;
         self.kinds.iter_mut().zip(other.kinds).for_each(|(own, other)| *own += other);
+        for (own, other) in self.first_rows.iter_mut().zip(other.first_rows) {
+            *own = if *own == 0 || other == 0 { (*own).max(other) } else { (*own).min(other) };
+        }
+        self.few.join(other.few);
         match (&mut self.item, other.item) {
             (Some(item), Some(other)) => item.join(*other),
             (item, other) => *item = item.take().or(other),
@@ -395,14 +444,6 @@ impl TreeNode {
         self.index = HashMap::new();
         self.members.iter_mut().for_each(|member| member.node.sort());
         self.item.iter_mut().for_each(|item| item.sort());
-    }
-}
-
-/// Returns the bytes of a string without white space around it.
-fn content_of(string: RawString<'_>) -> usize {
-    match string.has_escapes {
-        true => string.value().map_or(string.text.len(), |value| value.trim().len()),
-        false => string.text.trim().len(),
     }
 }
 

@@ -91,6 +91,9 @@ fn masked_values_are_nowhere_on_the_page() {
     assert_has(
         &masked,
         &[
+            "Masked values are shown as null or left out: .input.messages[].content .persona .tags.topic",
+            "persona masked",
+            "Values in input are masked, which can be the reason.",
             "Masked in this report: .persona .input.messages[].content .tags.topic",
             "answer 4",
             "user",

@@ -70,7 +70,13 @@ fn charts_show_the_history_of_thirty_nights() {
     assert!(
         page.contains("<th scope=\"col\">Retention</th>") && page.contains("<dt>Next runs</dt>")
     );
-    assert!(page.contains("<strong>All well</strong>: 1 job."));
+    // Runs of September are overdue by now.
+    assert!(
+        page.contains("<strong>Stale</strong>: nightly.")
+            && page.contains("runs were due, the first one on")
+    );
+    // The calendar goes on to the day on which the page is made, with the runs that were missed.
+    assert!(calendar.contains("<title>2026-10-01: 1 run missed</title>"), "{calendar}");
     // The data of the snapshots that are kept: each has 10 rows more than the one before, or a multiple.
     let stored =
         overmind_export::stored_snapshots(&Location::from(nightly.world.path("snaps")), "nightly")
@@ -108,6 +114,46 @@ fn report_of_a_snapshot_is_that_of_an_export() {
     ");
 }
 
+/// The rows fall by 90 % in a run that succeeds.
+#[test]
+fn page_says_first_what_is_odd() {
+    let nightly = Nightly::one(500, "");
+    nightly.at("2026-09-01T02:00:00Z");
+    nightly.at("2026-09-01T14:00:00Z");
+    let dataset = Dataset::generated(50, 7).with_id(ID).with_version(2);
+    nightly.world.server.replace(vec![dataset]);
+    nightly.at("2026-09-02T02:00:00Z");
+    let root = Location::from(nightly.world.path("snaps"));
+    let nights = JobNights::read(&root, "nightly").unwrap();
+    let at = |time: &str| {
+        let report =
+            Report::of_nights("snaps", std::slice::from_ref(&nights), time.parse().unwrap());
+        report.as_html().to_owned()
+    };
+    let page = at("2026-09-02T03:00:00Z");
+    let fell = "The rows fell by 90 % of 500 rows</strong> to 50 on <time datetime=\"2026-09-02T02:00:00Z\">";
+    assert!(
+        page.contains("<strong>Worth a look</strong>: nightly.") && page.contains(fell),
+        "{page}"
+    );
+    assert!(
+        page.contains(
+            "As of <time datetime=\"2026-09-02T03:00:00Z\">2026-09-02 03:00:00 UTC</time>."
+        )
+    );
+    assert!(page.find(fell) < page.find("<dt>Last run</dt>"));
+    // Two runs of a day can be told apart.
+    assert!(page.contains("<span>2026-09-01 02:00 to 2026-09-02 02:00</span>"), "{page}");
+    // No schedule is known, so the runs themselves say how far apart they are.
+    let page = at("2026-09-20T03:00:00Z");
+    assert!(
+        page.contains("<strong>Stale</strong>: nightly.") && page.contains("which is 18 days ago"),
+        "{page}"
+    );
+    assert!(page.contains("From 2026-09-01 to 2026-09-20"), "{page}");
+    assert!(!page.contains("All well"));
+}
+
 #[test]
 fn text_of_failures_is_only_text() {
     let nightly = Nightly::one(10, "");
@@ -123,7 +169,7 @@ fn text_of_failures_is_only_text() {
         "message": hostile, "excerpt": [hostile], "causes": [hostile], "hint": hostile, "exit_code": 65,
     });
     nights.runs.push(serde_json::from_value(line).unwrap());
-    let page = Report::of_nights(hostile, &[nights]);
+    let page = Report::of_nights(hostile, &[nights], "2026-09-01T03:00:00Z".parse().unwrap());
     let page = page.as_html();
     for (part, count) in [("<script", 1), ("</style", 1), ("\u{202E}", 0)] {
         assert_eq!(page.matches(part).count(), count, "{part}");
@@ -153,12 +199,27 @@ fn shares_that_jump_are_named() {
     let page = page(&nightly, &["snaps"]);
     let remarks =
         page.split("<ul class=\"remarks\">").nth(1).unwrap().split("</ul>").next().unwrap();
-    for (value, verb) in [("angry &lt;b&gt;", "rose"), ("calm", "fell")] {
+    for (value, moved) in [
+        ("angry &lt;b&gt;", "rose by 30.0 points to 40.0 %"),
+        ("calm", "fell by 30.0 points to 60.0 %"),
+    ] {
         let text = format!(
-            "Personas: the share of <strong dir=\"auto\">{value}</strong> {verb} by 30.0 points on 2026-09-03."
+            "Personas: the share of <strong dir=\"auto\">{value}</strong> of all rows {moved} on 2026-09-03."
         );
         assert!(remarks.contains(&text), "{text}: {remarks}");
     }
-    assert_eq!(remarks.matches("<li>").count(), 2, "{remarks}");
+    // The page is made long after the last run, which comes first.
+    assert_eq!(remarks.matches("<li>").count(), 3, "{remarks}");
     assert_eq!(points(&page, "Rows changed"), [0.0, 1.0, 31.0]);
+    // The last change is on the page, with the words that differ, and the numbers of the charts are text.
+    let change = page.split("The last change").nth(1).unwrap();
+    assert!(
+        change.contains(
+            "<dt>Changed</dt><dd>31 <span class=\"soft\">(31.0 % of 100 rows before)</span>"
+        ),
+        "{change}"
+    );
+    assert!(change.contains("<del>calm</del><ins>angry &lt;b&gt;</ins>"), "{change}");
+    assert!(page.contains("<a href=\"#change-0\">2026-09-03</a></th><td class=\"number\">100</td><td class=\"number\">0</td>\
+                           <td class=\"number\">0</td><td class=\"number\">31</td>"), "{page}");
 }

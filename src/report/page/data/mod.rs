@@ -1,20 +1,23 @@
 //! The section about the data: what is odd, an overview of the columns, and what each column holds.
 
+mod remarks;
+mod tree;
+
 use maud::{Markup, html};
 
 use super::{
-    chart::{figure_class, histogram, share_bar},
+    chart::{figure_class, histogram, share_bar, value_bars},
     text::{Outside, share},
 };
 use crate::{
     batch::{Column, timestamp_text},
-    record::manifest::Completeness,
     report::{
         ExportReport,
         profile::{
-            ColumnProfile, NumberRange, ValueProfile,
+            ColumnProfile, ValueProfile,
             figures::{CommonValues, ExtremeRow, Lengths},
-            tree::{JsonTree, TreeNode},
+            numbers::Numbers,
+            tree::few::FewValues,
         },
     },
     text::{counted, grouped, line, plural},
@@ -22,78 +25,43 @@ use crate::{
 
 /// Most values of a list of common values.
 const MOST_VALUES: usize = 20;
-/// Most keys that are shown of an object.
-const MOST_MEMBERS: usize = 100;
-/// Most keys that are shown of a column.
-const MOST_KEYS: usize = 1500;
 
 /// The section.
 pub(super) fn section(report: &ExportReport) -> Markup {
     let (profile, rows) = (&report.seen.profile, report.rows());
-    let remarks = remarks(report);
     html! {
         section #data aria-labelledby="data-title" {
             h2 #data-title { "The data" }
             @if rows == 0 {
                 p.empty { "The export has no rows. Its columns are:" }
             }
-            @if !remarks.is_empty() {
-                h3 { "Worth a look" }
-                ul.remarks { @for remark in remarks { li { (remark) } } }
-            }
+            (remarks::remarks(report))
             (overview(report))
             @if rows > 0 {
-                p.note {
-                    "≈ marks estimates: distinct values by HyperLogLog (standard error 0.8 %), medians to within 1 %. "
-                    "All other figures are exact. Lengths are in characters."
-                }
+                (legend(report))
                 @for column in profile.columns.iter().filter(|it| has_details(it, rows)) { (details(report, column)) }
             }
         }
     }
 }
 
-/// What a reader should know about first.
-fn remarks(report: &ExportReport) -> Vec<Markup> {
-    let (seen, rows) = (&report.seen, report.rows());
-    let (mut found, profile) = (Vec::new(), &seen.profile);
-    let part = |count: u64| format!("{} ({})", counted(count, "row"), share(count, rows));
-    if seen.duplicates.rows > 0 {
-        let verb = if seen.duplicates.rows == 1 { "repeats" } else { "repeat" };
-        let inputs = seen.duplicates.inputs;
-        found.push(html! {
-            strong { (part(seen.duplicates.rows)) } " " (verb) " the input of an earlier row: "
-            (grouped(inputs)) " " (plural(inputs, "input")) (if inputs == 1 { " occurs" } else { " occur" }) " more than once."
-        });
-    }
-    let outputs = profile.outputs;
-    if outputs.empty > 0 {
-        found.push(html! {
-            strong { (part(outputs.empty)) } " with an empty expected output: without any text, number or boolean."
-        });
-    }
-    if outputs.short > 0 {
-        found.push(html! {
-            strong { (part(outputs.short)) } " with a nearly empty expected output: one or two bytes of text, and nothing else."
-        });
-    }
-    for column in &profile.columns {
-        let name = column.column.name();
-        if rows > 0 && column.nulls == rows {
-            found.push(html! { code { (Outside(name)) } " is null in every row." });
-        } else if column.nulls > 0 && column.api == Some(Column::ExpectedOutput) {
-            found.push(html! { strong { (part(column.nulls)) } " without an expected output." });
+/// What the marks of the figures mean. Without an estimate, nothing has to be explained.
+fn legend(report: &ExportReport) -> Markup {
+    let profile = &report.seen.profile;
+    let has_sketch = profile.columns.iter().any(|it| distinct(report, it).starts_with('≈'));
+    let has_median = profile.columns.iter().any(|it| !it.lengths.median().1);
+    html! {
+        p.note {
+            @if has_sketch || has_median {
+                "≈ marks estimates: "
+                @if has_sketch { "distinct values by HyperLogLog (standard error 0.8 %)" }
+                @if has_sketch && has_median { ", " }
+                @if has_median { "medians to within 1 %" }
+                ". "
+            } @else { "All figures of this table are exact. " }
+            "Lengths are in characters."
         }
     }
-    if seen.orders.count > 0 && !seen.orders.is_contiguous() {
-        let falls = seen.orders.falls;
-        found.push(html! {
-            code { "order" } " does not rise by one from row to row"
-            @if falls > 0 { ": " (part(falls)) " with an order that is not above the one before" }
-            "."
-        });
-    }
-    found
 }
 
 fn overview(report: &ExportReport) -> Markup {
@@ -117,7 +85,7 @@ fn overview(report: &ExportReport) -> Markup {
                                 @else { code { (Outside(column.column.name())) } }
                             }
                             td { (column.column.column_type()) }
-                            td.number { (grouped(column.nulls)) }
+                            td.number { @if report.masked.has_column(column.column.name()) { "masked" } @else { (grouped(column.nulls)) } }
                             td.number { (distinct(report, column)) }
                             td.number { @if let Some(it) = &lengths.shortest { (grouped(it.length)) } }
                             td.number { @if lengths.count() > 0 { (median(lengths)) } }
@@ -133,23 +101,42 @@ fn overview(report: &ExportReport) -> Markup {
 /// The number of distinct values of a column. What is known exactly from elsewhere is no estimate.
 fn distinct(report: &ExportReport, profile: &ColumnProfile) -> String {
     let (seen, values) = (&report.seen, report.rows() - profile.nulls);
-    let is_proven = seen.is_checked && report.facts.completeness == Some(Completeness::Proven);
     match (profile.distinct.count(), profile.api) {
-        ((count, true), _) => grouped(count),
-        // Only a complete export proves that its ids differ.
-        (_, Some(Column::Id)) if is_proven => grouped(values),
-        (_, Some(Column::Order)) if seen.orders.falls == 0 => grouped(values),
+        (_, Some(Column::Id)) => {
+            grouped(values.saturating_sub(seen.repeated_ids.rows - seen.repeated_ids.distinct))
+        }
         (_, Some(Column::Input)) => grouped(values.saturating_sub(seen.duplicates.rows)),
+        ((count, true), _) => grouped(count),
+        (_, Some(Column::Order)) if seen.orders.falls == 0 => grouped(values),
         ((count, false), _) => format!("≈ {}", grouped(count.min(values))),
     }
 }
 
-/// The median; the histogram is exact below 256.
+/// The median, with a mark if it is an estimate.
 fn median(lengths: &Lengths) -> String {
-    match lengths.quantile(0.5) {
-        exact @ 0..256 => grouped(exact),
-        about => format!("≈ {}", grouped(about)),
+    match lengths.median() {
+        (exact, true) => grouped(exact),
+        (about, false) => format!("≈ {}", grouped(about)),
     }
+}
+
+/// The text below a chart of lengths.
+fn axis(lengths: &Lengths) -> Markup {
+    let (Some(shortest), Some(longest)) = (&lengths.shortest, &lengths.longest) else {
+        return html! {};
+    };
+    html! {
+        div.axis {
+            @if shortest.length == longest.length { span { "always " (grouped(longest.length)) } }
+            @else { span { (grouped(shortest.length)) } " " span { "median " (median(lengths)) } " " span { (grouped(longest.length)) } }
+        }
+    }
+}
+
+/// The height of the highest bar, which says what the others are.
+fn highest(bars: &[crate::report::profile::figures::LengthBar]) -> String {
+    let most = bars.iter().map(|bar| bar.rows).max().unwrap_or(0);
+    format!("; the highest bar is {}", counted(most, "row"))
 }
 
 /// Whether there is more to say of a column than the overview does.
@@ -176,25 +163,30 @@ fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
                 h3 id=(format!("{anchor}-title")) { code { (Outside(name)) } }
                 span.type { (profile.column.column_type()) }
                 span.soft {
-                    @if profile.nulls == 0 { "never null" }
+                    @if report.masked.has_column(name) { "masked" }
+                    @else if profile.nulls == 0 { "never null" }
                     @else if values == 0 { "always null" }
-                    @else { "null in " (counted(profile.nulls, "row")) " (" (share(profile.nulls, rows)) ")" }
+                    @else { "null in " (counted(profile.nulls, "row")) " (" (share(profile.nulls, rows)) " of all rows)" }
                 }
                 @if values > 0 { span.soft { (distinct(report, profile)) " distinct" } }
             }
             div.halves {
                 (lengths(report, profile))
+                @if let Some(tree) = profile.values.tree() { (few_values(report, &tree.root.few, (name, values))) }
                 @match &profile.values {
-                    ValueProfile::Text(common) => (common_values(report, common, values, "value")),
-                    ValueProfile::Tags(_, common) => (common_values(report, common, values, "label")),
-                    ValueProfile::Number(range) => {
+                    ValueProfile::Text(common) => (common_values(report, common, (name, values), "value")),
+                    ValueProfile::Tags(_, common) => (common_values(report, common, (name, values), "label")),
+                    ValueProfile::Number(numbers) => {
                         div {
-                            (number_range(report, *range))
+                            (self::numbers(report, numbers, profile))
                             @if profile.api == Some(Column::Order) { (order(report)) }
                         }
                     }
                     ValueProfile::Bool { yes } => {
-                        p { "true in " (counted(*yes, "row")) ", false in " (counted(values - yes, "row")) "." }
+                        p {
+                            "true in " (counted(*yes, "row")) " (" (share(*yes, values)) " of " (counted(values, "value")) "), false in "
+                            (counted(values - yes, "row")) " (" (share(values - yes, values)) ")."
+                        }
                     }
                     ValueProfile::Timestamp(Some((first, last))) if report.shows_rows => {
                         p { "From " (timestamp_text(*first)) " to " (timestamp_text(*last)) "." }
@@ -203,10 +195,7 @@ fn details(report: &ExportReport, profile: &ColumnProfile) -> Markup {
                 }
                 @if profile.api == Some(Column::Input) { (conversations(report)) }
             }
-            @match &profile.values {
-                ValueProfile::Json(json) | ValueProfile::Tags(json, _) if values > 0 => (tree(json, rows)),
-                _ => {}
-            }
+            @if let Some(json) = profile.values.tree().filter(|_| values > 0) { (tree::tree(report, json, name)) }
         }
     }
 }
@@ -226,9 +215,9 @@ fn lengths(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     html! {
         @let bars = lengths.bars();
         figure class=(figure_class(&bars)) {
-            figcaption { "Length in characters" }
+            figcaption { "Length in characters" (highest(&bars)) }
             (histogram(&bars, "character", &label))
-            div.axis { span { (grouped(shortest.length)) } span { "median " (median(lengths)) } span { (grouped(longest.length)) } }
+            (axis(lengths))
             @if report.shows_rows {
                 p.soft { "Shortest: " (extreme(report, shortest)) ". Longest: " (extreme(report, longest)) "." }
             }
@@ -236,18 +225,64 @@ fn lengths(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     }
 }
 
-/// The row with an extreme value: a link if the page shows it.
+/// The row with an extreme value, with its id if the page does not show the row.
 fn extreme(report: &ExportReport, row: &ExtremeRow) -> Markup {
-    let text = format!("row {}", grouped(row.row));
-    let shown = report.seen.rows.iter().find(|it| it.number == row.row);
+    let is_shown = report.seen.rows.iter().any(|it| it.number == row.row);
+    html! {
+        (row_link(report, row.row))
+        @if !is_shown && !row.id.is_empty() { " (" code { (Outside(&row.id)) } ")" }
+    }
+}
+
+/// A row by its number: a link if the page shows it.
+fn row_link(report: &ExportReport, number: u64) -> Markup {
+    let text = format!("row {}", grouped(number));
+    let shown = report.seen.rows.iter().find(|it| it.number == number);
     html! {
         @if let Some(shown) = shown { a href=(format!("#{}", super::rows::anchor(shown))) { (text) } } @else { (text) }
-        @if shown.is_none() && !row.id.is_empty() { " (" code { (Outside(&row.id)) } ")" }
+    }
+}
+
+/// The values of a column that are few. `values` is the number of values that are not null.
+fn few_values(report: &ExportReport, few: &FewValues, (name, values): (&str, u64)) -> Markup {
+    let all = few.sorted();
+    // Among values that occur once, shares say nothing.
+    if !report.shows_rows || all.first().is_none_or(|it| it.count < 2) {
+        return html! {};
+    }
+    let others = values.saturating_sub(all.iter().map(|it| it.count).sum());
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(format!("Values of {}", line(name))) {
+            table.common {
+                thead { tr { th scope="col" { "Value" } th.number scope="col" { "Rows" } th scope="col" { "Share of " (counted(values, "value")) } } }
+                tbody {
+                    @for it in all {
+                        tr {
+                            th scope="row" dir="auto" {
+                                @if !it.is_text { code { (Outside(&it.text)) } }
+                                @else if it.text.is_empty() { span.null { "empty text" } }
+                                @else { (Outside(&it.text)) }
+                            }
+                            td.number { (grouped(it.count)) }
+                            td.share-cell { (share_bar(it.count, values)) }
+                        }
+                    }
+                    @if others > 0 {
+                        tr { th scope="row" { span.null { "arrays and objects" } } td.number { (grouped(others)) } td.share-cell { (share_bar(others, values)) } }
+                    }
+                }
+            }
+        }
     }
 }
 
 /// The most common values. `values` is the number of values that are not null.
-fn common_values(report: &ExportReport, common: &CommonValues, values: u64, noun: &str) -> Markup {
+fn common_values(
+    report: &ExportReport,
+    common: &CommonValues,
+    (name, values): (&str, u64),
+    noun: &str,
+) -> Markup {
     if common.total() == 0 || !report.shows_rows {
         return html! {};
     }
@@ -257,14 +292,14 @@ fn common_values(report: &ExportReport, common: &CommonValues, values: u64, noun
         top.retain(|(_, count)| *count > 1);
     }
     if top.is_empty() {
-        return html! { p.soft { "No " (noun) " occurs twice." } };
+        return html! { p.soft { "No " (noun) " of at most 256 bytes occurs twice." } };
     }
     let more = common.different().saturating_sub(top.len()) as u64;
     let about = if common.is_exact() { "" } else { "≈ " };
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(format!("Most common {}", plural(2, noun))) {
+        div.scroll tabindex="0" role="region" aria-label=(format!("Most common {} of {}", plural(2, noun), line(name))) {
             table.common {
-                thead { tr { th scope="col" { "Most common " (plural(2, noun)) } th.number scope="col" { "Rows" } th scope="col" { "Share" } } }
+                thead { tr { th scope="col" { "Most common " (plural(2, noun)) } th.number scope="col" { "Rows" } th scope="col" { "Share of " (counted(values, "value")) } } }
                 tbody {
                     @for (value, count) in &top {
                         tr {
@@ -276,17 +311,48 @@ fn common_values(report: &ExportReport, common: &CommonValues, values: u64, noun
                 }
             }
             @if more > 0 && common.is_exact() { p.soft { "and " (counted(more, &format!("other {noun}"))) } }
+            @if common.long() > 0 { p.soft { (counted(common.long(), "value")) " of more than 256 bytes " (if common.long() == 1 { "is" } else { "are" }) " not in this list." } }
         }
     }
 }
 
-fn number_range(report: &ExportReport, range: NumberRange) -> Markup {
+/// The distribution of numbers.
+fn numbers(report: &ExportReport, numbers: &Numbers, profile: &ColumnProfile) -> Markup {
     let says = |low: String, high: String| html! { p { "From " (low) " to " (high) "." } };
-    match (range.integers, range.floats) {
-        _ if !report.shows_rows => html! {},
-        (Some((low, high)), _) => says(low.to_string(), high.to_string()),
-        (None, Some((low, high))) => says(low.to_string(), high.to_string()),
-        (None, None) => html! {},
+    let range = match (numbers.integers, numbers.floats) {
+        (Some((low, high)), _) => (low.to_string(), high.to_string()),
+        (None, Some((low, high))) => (low.to_string(), high.to_string()),
+        (None, None) => return html! {},
+    };
+    if !report.shows_rows {
+        return html! {};
+    }
+    // The order of rows only rises.
+    if profile.api == Some(Column::Order) {
+        return says(range.0, range.1);
+    }
+    let values = report.rows() - profile.nulls;
+    let (bars, about) = (numbers.bars(), if numbers.sampled().is_some() { "≈ " } else { "" });
+    let median = numbers.median().map(|it| format!("{about}{it}")).unwrap_or_default();
+    let label = format!(
+        "Values of {}: from {} to {}, median {median}",
+        line(profile.column.name()),
+        range.0,
+        range.1
+    );
+    html! {
+        @if bars.is_empty() { (says(range.0, range.1)) } @else {
+            figure.some {
+                figcaption {
+                    "Values, in equal steps"
+                    @if let Some(sampled) = numbers.sampled() { ", of a sample of " (counted(sampled, "row")) }
+                    (highest(&bars))
+                }
+                (value_bars(&bars, &label))
+                div.axis { span { (range.0) } " " span { "median " (median) } " " span { (range.1) } }
+            }
+        }
+        (few_values(report, &numbers.few, (profile.column.name(), values)))
     }
 }
 
@@ -315,14 +381,14 @@ fn conversations(report: &ExportReport) -> Markup {
         div {
             @let bars = turns.turns.bars();
             figure class=(figure_class(&bars)) {
-                figcaption { "Turns of conversations, in " (counted(with, "row")) " (" (share(with, rows)) ")" }
+                figcaption { "Turns of conversations, in " (counted(with, "row")) " (" (share(with, rows)) " of all rows)" (highest(&bars)) }
                 (histogram(&bars, "turn", &label))
-                div.axis { span { (grouped(fewest.length)) } span { "median " (median(&turns.turns)) } span { (grouped(most.length)) } }
+                (axis(&turns.turns))
             }
             @if report.shows_rows {
                 @let total = turns.roles.total();
                 table.common {
-                    thead { tr { th scope="col" { "Role" } th.number scope="col" { "Turns" } th scope="col" { "Share" } } }
+                    thead { tr { th scope="col" { "Role" } th.number scope="col" { "Turns" } th scope="col" { "Share of " (counted(total, "turn")) } } }
                     tbody {
                         @for (role, count) in turns.roles.top(MOST_VALUES) {
                             tr { th scope="row" dir="auto" { (Outside(&role)) } td.number { (grouped(count)) } td.share-cell { (share_bar(count, total)) } }
@@ -330,89 +396,6 @@ fn conversations(report: &ExportReport) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-/// The keys of a JSON column.
-fn tree(tree: &JsonTree, rows: u64) -> Markup {
-    let mut left = MOST_KEYS;
-    html! {
-        div.tree {
-            div.key-row {
-                span.key.soft { "whole value" } " "
-                span.kinds { (kinds(&tree.root)) } " "
-                span.rows {
-                    (share_bar(tree.root.rows, rows)) " "
-                    span.soft { (counted(tree.root.rows, "row")) }
-                }
-            }
-            @if tree.is_overfull {
-                p.soft { "There are too many different keys to count them." }
-            } @else {
-                (below(&tree.root, rows, &mut left, 0))
-            }
-        }
-    }
-}
-
-/// The types of the values, with their numbers if there are several.
-fn kinds(node: &TreeNode) -> Markup {
-    let all: Vec<_> = node.kinds().collect();
-    html! {
-        @for (place, (kind, count)) in all.iter().enumerate() {
-            @if place > 0 { ", " }
-            span class=(format!("kind {}", kind.name())) { (kind.name()) }
-            @if all.len() > 1 { " " span.soft { (grouped(*count)) } }
-        }
-    }
-}
-
-/// What is in objects and arrays.
-fn below(node: &TreeNode, rows: u64, left: &mut usize, depth: usize) -> Markup {
-    let members = node.members.iter().take(MOST_MEMBERS);
-    let more = node.members.len().saturating_sub(MOST_MEMBERS);
-    html! {
-        @if is_inner(node) {
-            ul.keys {
-                @if node.is_map { li { div.key-row { span.key.soft { "more than 512 different keys: used as a map" } } } }
-                @for member in members { (key(&member.name, &member.node, rows, left, depth)) }
-                @if more > 0 { li.soft { "and " (counted(more as u64, "more key")) } }
-                @if let Some(item) = &node.item { (key("[ ]", item, rows, left, depth)) }
-            }
-        }
-    }
-}
-
-fn is_inner(node: &TreeNode) -> bool {
-    !node.members.is_empty() || node.item.is_some() || node.is_map
-}
-
-fn key(name: &str, node: &TreeNode, rows: u64, left: &mut usize, depth: usize) -> Markup {
-    if *left == 0 {
-        return html! {};
-    }
-    *left -= 1;
-    let line = html! {
-        span.key { code { (Outside(name)) } } " "
-        span.kinds { (kinds(node)) } " "
-        span.rows {
-            (share_bar(node.rows, rows)) " "
-            span.soft { (counted(node.rows, "row")) @if node.values != node.rows { ", " (counted(node.values, "value")) } }
-        }
-    };
-    html! {
-        li {
-            @if is_inner(node) {
-                // The first levels tell what the column holds.
-                details open[depth < 1] {
-                    summary.key-row { (line) }
-                    (below(node, rows, left, depth + 1))
-                }
-            } @else {
-                div.key-row { (line) }
-            }
-            @if *left == 0 { p.soft { "Further keys are not shown." } }
         }
     }
 }

@@ -1,0 +1,229 @@
+//! What is odd about the runs of a job: failures, runs that did not happen, and data that changed much in one night.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{
+    drift::{self, ShareJump},
+    nights::JobNights,
+};
+use crate::snapshots::{JobResult, Status};
+
+/// A fall of the rows to this part of the rows before is odd: 80 %.
+const FALL: f64 = 0.8;
+/// A rise of the rows to this multiple of the rows before is odd.
+const RISE: f64 = 2.0;
+/// Rows that fewer rows than this more or less do not make odd.
+const FEW_ROWS: u64 = 10;
+/// What is odd counts for the state of a job if it is from the last week before the last run: 7 days.
+const RECENT: TimeDelta = TimeDelta::days(7);
+/// Runs that say how far apart runs usually are.
+const USUAL_RUNS: usize = 30;
+/// Fewest runs that say it.
+const FEWEST_RUNS: usize = 3;
+/// A job without a run for this many times the usual time is stale: one missed run, and half of the time as reserve.
+const LATE: f64 = 1.5;
+/// Time that a run may be late when runs are close together.
+const RESERVE: TimeDelta = TimeDelta::minutes(15);
+
+/// Something odd about a job.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum OddNight {
+    /// Its runs cannot be read.
+    Unreadable(String),
+    /// The last runs failed: their number, and the start of the first of them.
+    Failing { runs: u64, since: String },
+    /// No run began at scheduled times: their number and the first of them.
+    Missed { runs: usize, first: DateTime<Utc>, last_run: String },
+    /// The last run is further back than runs usually are apart.
+    Quiet { last_run: String, silent: TimeDelta, usual: TimeDelta },
+    /// The rows of a dataset, or of all data of a run, changed much from one run to the next.
+    Rows { dataset: Option<Uuid>, before: u64, after: u64, at: String },
+    /// The share of a value jumped: the name of its group, and each jump with the time of its snapshot.
+    Share { group: String, value: String, jumps: Vec<(DateTime<Utc>, ShareJump)> },
+}
+
+/// How a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum JobState {
+    Failing,
+    Stale,
+    Odd,
+    New,
+    Well,
+}
+
+/// Returns what is odd about a job, the worst first, and how the job is.
+pub(super) fn of_job(job: &JobNights, as_of: DateTime<Utc>) -> (Vec<OddNight>, JobState) {
+    let failing = match &job.problem {
+        Some(problem) => Some(OddNight::Unreadable(problem.clone())),
+        None => failing(job),
+    };
+    let stale = missed(job).or_else(|| quiet(job, as_of));
+    let rows = rows(&job.runs);
+    let shares = shares(job);
+    let since = job.last_ended().and_then(JobNights::start).map(|last| last - RECENT);
+    let is_recent = |odd: &OddNight| since.is_none_or(|since| odd.newest() >= Some(since));
+    let state = match () {
+        () if failing.is_some() => JobState::Failing,
+        () if stale.is_some() => JobState::Stale,
+        () if rows.iter().chain(&shares).any(is_recent) => JobState::Odd,
+        () if job.runs.is_empty() => JobState::New,
+        () => JobState::Well,
+    };
+    (failing.into_iter().chain(stale).chain(rows).chain(shares).collect(), state)
+}
+
+impl OddNight {
+    /// When it was odd for the last time, as far as its data say it.
+    fn newest(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Rows { at, .. } => DateTime::parse_from_rfc3339(at).ok().map(|at| at.to_utc()),
+            Self::Share { jumps, .. } => jumps.iter().map(|(at, _)| *at).max(),
+            _ => None,
+        }
+    }
+}
+
+fn failing(job: &JobNights) -> Option<OddNight> {
+    let ended = || {
+        let runs = job.runs.iter().rev();
+        runs.filter(|run| !run.was_interrupted() && !run.was_locked_out())
+    };
+    let failed: Vec<_> = ended().take_while(|run| run.status == Status::Failed).collect();
+    let since = failed.last()?.started_at.clone();
+    Some(OddNight::Failing { runs: failed.len() as u64, since })
+}
+
+fn missed(job: &JobNights) -> Option<OddNight> {
+    let (missed, last) = (job.missed.as_ref()?, job.last_ended()?);
+    let first = *missed.first()?;
+    Some(OddNight::Missed { runs: missed.len(), first, last_run: last.started_at.clone() })
+}
+
+/// Without a schedule, the times between the last runs say when the next one is due.
+fn quiet(job: &JobNights, as_of: DateTime<Utc>) -> Option<OddNight> {
+    if job.missed.is_some() {
+        return None;
+    }
+    let last_run = job.last_ended()?;
+    let starts: Vec<_> = job.runs.iter().rev().filter_map(JobNights::start).collect();
+    let starts = starts.get(..starts.len().min(USUAL_RUNS)).filter(|it| it.len() >= FEWEST_RUNS)?;
+    let between = starts.windows(2).filter_map(|pair| match pair {
+        [later, earlier] => Some(*later - *earlier),
+        _ => None,
+    });
+    let usual = between.max()?;
+    let silent = as_of - JobNights::start(last_run)?;
+    let seconds = usual.num_seconds() as f64 * LATE;
+    let is_late = silent.num_seconds() as f64 > seconds && silent > usual + RESERVE;
+    is_late.then(|| OddNight::Quiet { last_run: last_run.started_at.clone(), silent, usual })
+}
+
+/// Finds the runs in which the rows fell or rose much, the newest first. A run of several datasets is looked at dataset
+/// by dataset.
+fn rows(runs: &[JobResult]) -> Vec<OddNight> {
+    let mut last = BTreeMap::<Option<Uuid>, u64>::new();
+    let mut found = Vec::new();
+    for run in runs {
+        for snapshot in run.snapshots.iter().filter(|it| it.status != Status::Failed) {
+            // A job with one dataset can have another id for each of its versions.
+            let dataset = (run.snapshots.len() > 1).then_some(snapshot.dataset);
+            let Some(before) = last.insert(dataset, snapshot.rows) else { continue };
+            let after = snapshot.rows;
+            let is_fall = (after as f64) < before as f64 * FALL;
+            let is_rise = after as f64 > before as f64 * RISE;
+            if (is_fall || is_rise) && before.abs_diff(after) >= FEW_ROWS {
+                let at = run.started_at.clone();
+                found.push(OddNight::Rows { dataset, before, after, at });
+            }
+        }
+    }
+    found.reverse();
+    found
+}
+
+/// Finds the shares that jumped, the largest jump first.
+fn shares(job: &JobNights) -> Vec<OddNight> {
+    let mut found: Vec<(f64, OddNight)> = Vec::new();
+    for table in drift::tables(&job.data) {
+        for line in table.lines.iter().filter(|line| !line.jumps.is_empty()) {
+            let jumps = line.jumps.iter();
+            let jumps = jumps.filter_map(|jump| Some((job.data.get(jump.place)?.taken_at, *jump)));
+            let (group, value) = (table.group.name(), line.value.clone());
+            let odd = OddNight::Share { group, value, jumps: jumps.collect() };
+            found.push((line.largest(), odd));
+        }
+    }
+    found.sort_by(|a, b| b.0.total_cmp(&a.0));
+    found.into_iter().map(|(_, odd)| odd).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(day: u32, status: &str, rows: u64) -> JobResult {
+        let at = format!("2026-09-{day:02}T02:00:00Z");
+        let exit_code = if status == "failed" { 69 } else { 0 };
+        let snapshot = json!({
+            "dataset": Uuid::nil(), "name": null, "version": null, "status": status, "snapshot": null, "path": null,
+            "unchanged_by": null, "rows": rows, "bytes": 0, "digest": null, "error": null,
+        });
+        serde_json::from_value(json!({
+            "job": "a", "status": status, "started_at": at, "finished_at": at, "seconds": 9.0, "rows": rows, "bytes": 0,
+            "requests": 1, "retries": 0, "snapshots": [snapshot], "pruned": [], "error": null, "exit_code": exit_code,
+        }))
+        .unwrap()
+    }
+
+    fn of(runs: Vec<JobResult>, as_of: &str) -> (Vec<OddNight>, JobState) {
+        of_job(&JobNights::new("a", runs), as_of.parse().unwrap())
+    }
+
+    #[test]
+    fn collapse_of_rows_is_odd_for_a_week() {
+        let mut runs = vec![run(1, "stored", 1000), run(2, "failed", 0), run(3, "stored", 100)];
+        let (odd, state) = of(runs.clone(), "2026-09-03T03:00:00Z");
+        let at = "2026-09-03T02:00:00Z".to_owned();
+        let expected = OddNight::Rows { dataset: None, before: 1000, after: 100, at };
+        assert_eq!((odd.as_slice(), state), ([expected].as_slice(), JobState::Odd));
+        runs.extend((4..=20).map(|day| run(day, "unchanged", 100)));
+        let (odd, state) = of(runs, "2026-09-20T03:00:00Z");
+        assert_eq!((odd.len(), state), (1, JobState::Well));
+        // Usual growth is not odd, and neither are a few rows.
+        let runs = vec![run(1, "stored", 1000), run(2, "stored", 1900), run(3, "stored", 1600)];
+        assert_eq!(of(runs, "2026-09-03T03:00:00Z"), (Vec::new(), JobState::Well));
+        let runs = vec![run(1, "stored", 2), run(2, "stored", 9), run(3, "stored", 1)];
+        assert_eq!(of(runs, "2026-09-03T03:00:00Z"), (Vec::new(), JobState::Well));
+    }
+
+    #[test]
+    fn job_without_a_schedule_is_stale_by_its_habit() {
+        let runs: Vec<_> = (1..=5).map(|day| run(day, "unchanged", 10)).collect();
+        assert_eq!(of(runs.clone(), "2026-09-06T13:00:00Z").1, JobState::Well);
+        let (odd, state) = of(runs.clone(), "2026-09-06T15:00:00Z");
+        assert_eq!(state, JobState::Stale);
+        assert!(matches!(&odd[..], [OddNight::Quiet { silent, .. }] if silent.num_hours() == 37));
+        // Two runs are no habit. A known schedule decides alone.
+        assert_eq!(of(runs[..2].to_vec(), "2036-09-06T15:00:00Z").1, JobState::Well);
+        let mut job = JobNights::new("a", runs);
+        job.missed = Some(Vec::new());
+        assert_eq!(of_job(&job, "2036-09-06T15:00:00Z".parse().unwrap()).1, JobState::Well);
+        job.missed = Some(vec!["2026-09-06T02:00:00Z".parse().unwrap()]);
+        assert_eq!(of_job(&job, "2026-09-06T15:00:00Z".parse().unwrap()).1, JobState::Stale);
+    }
+
+    #[test]
+    fn failures_in_a_row_are_counted() {
+        let runs = vec![run(1, "stored", 10), run(2, "failed", 0), run(3, "failed", 0)];
+        let (odd, state) = of(runs, "2026-09-03T03:00:00Z");
+        let since = "2026-09-02T02:00:00Z".to_owned();
+        assert_eq!((&odd[0], state), (&OddNight::Failing { runs: 2, since }, JobState::Failing));
+        assert_eq!(of(Vec::new(), "2026-09-03T03:00:00Z"), (Vec::new(), JobState::New));
+    }
+}

@@ -1,0 +1,282 @@
+//! The page about the runs of jobs: what is odd, a calendar, charts, failures, snapshots, and the runs to come.
+
+mod charts;
+mod drift;
+mod tables;
+mod words;
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use self::words::{remark, state_word};
+use super::{
+    changes, document,
+    text::{Outside, bytes, time},
+};
+use crate::{
+    clock,
+    report::{
+        nights::JobNights,
+        odd::{self, JobState, OddNight},
+    },
+    snapshots::{Failure, JobResult, Status},
+    text::{counted, grouped, line},
+};
+
+/// Most failures that are shown.
+const MOST_FAILURES: usize = 20;
+/// Bars of a chart that reach its right end: 28 of 30.
+const WIDE: usize = 28;
+/// Most next runs that are shown.
+const MOST_NEXT: usize = 5;
+/// Most odd nights of a job that are listed openly.
+const MOST_REMARKS: usize = 12;
+
+/// A job with what is odd about it.
+struct SeenJob<'a> {
+    job: &'a JobNights,
+    odd: Vec<OddNight>,
+    state: JobState,
+}
+
+/// Returns the page as of this time.
+pub(crate) fn render(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> Markup {
+    let see = |job| {
+        let (odd, state) = odd::of_job(job, as_of);
+        SeenJob { job, odd, state }
+    };
+    let seen: Vec<SeenJob<'_>> = jobs.iter().map(see).collect();
+    let body = html! {
+        header.top {
+            p.kicker { "Nights" }
+            h1 { (Outside(title)) }
+            (verdicts(&seen))
+            p.soft { "As of " (time(&clock::text(as_of))) "." }
+            (worst(&seen))
+            @if jobs.len() > 1 {
+                nav aria-label="Jobs" { @for (place, job) in jobs.iter().enumerate() { a href=(format!("#job-{place}")) { (Outside(&job.job)) } } }
+            }
+        }
+        main #main tabindex="-1" {
+            @if jobs.is_empty() { section { p.empty { "There are no jobs." } } }
+            @for (place, job) in seen.iter().enumerate() { (section(place, job, as_of)) }
+        }
+    };
+    document(&format!("{}: nights", line(title)), &body)
+}
+
+/// The states of the jobs, the worst first. Jobs that are well are named only if no job is worse.
+fn verdicts(seen: &[SeenJob<'_>]) -> Markup {
+    let of = |state: JobState| seen.iter().filter(move |it| it.state == state);
+    let names =
+        |state: JobState| of(state).map(|it| line(&it.job.job)).collect::<Vec<_>>().join(", ");
+    let bad = [JobState::Failing, JobState::Stale, JobState::Odd, JobState::New];
+    let is_good = seen.iter().all(|it| it.state == JobState::Well);
+    html! {
+        @if is_good && !seen.is_empty() {
+            p.verdict.good { strong { (state_word(JobState::Well)) } ": " (counted(seen.len() as u64, "job")) "." }
+        }
+        @for state in bad {
+            @if of(state).next().is_some() {
+                p.verdict.warn { strong { (state_word(state)) } ": " (names(state)) "." }
+            }
+        }
+    }
+}
+
+/// The worst thing about each job. The page of one job says the same right below.
+fn worst(seen: &[SeenJob<'_>]) -> Markup {
+    html! {
+        @if seen.len() > 1 && seen.iter().any(|it| is_worth_a_look(it)) {
+            ul.remarks {
+                @for (place, it) in seen.iter().enumerate().filter(|(_, it)| is_worth_a_look(it)) {
+                    @if let Some(odd) = it.odd.first() {
+                        li { a href=(format!("#job-{place}")) { (Outside(&it.job.job)) } ": " (remark(odd, it.job)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn is_worth_a_look(seen: &SeenJob<'_>) -> bool {
+    matches!(seen.state, JobState::Failing | JobState::Stale | JobState::Odd)
+}
+
+fn section(place: usize, seen: &SeenJob<'_>, as_of: DateTime<Utc>) -> Markup {
+    let (id, job) = (format!("job-{place}"), seen.job);
+    let title = format!("{id}-title");
+    html! {
+        section id=(id) aria-labelledby=(title) {
+            h2 id=(title) { (Outside(&job.job)) }
+            (remarks(seen))
+            (facts(job))
+            @if job.problem.is_none() && job.runs.is_empty() {
+                p.empty { "This job has not run yet." }
+            } @else if job.problem.is_none() {
+                (charts::calendar_of(job, as_of))
+                (failures(job))
+                (charts::runs(job))
+                (drift::section(place, job))
+                @if let Some(change) = &job.last_change { (changes::last(change, &format!("change-{place}"))) }
+                (tables::runs(job))
+            }
+            (tables::snapshots(job))
+        }
+    }
+}
+
+/// What is odd, or that nothing is.
+fn remarks(seen: &SeenJob<'_>) -> Markup {
+    let (first, more) = seen.odd.split_at(seen.odd.len().min(MOST_REMARKS));
+    let is_read = !seen.job.data.is_empty();
+    html! {
+        @if !first.is_empty() {
+            ul.remarks {
+                @for odd in first { li { (remark(odd, seen.job)) } }
+                @if !more.is_empty() {
+                    li { details { summary { "and " (counted(more.len() as u64, "more remark")) } ul { @for odd in more { li { (remark(odd, seen.job)) } } } } }
+                }
+            }
+        } @else if !seen.job.runs.is_empty() {
+            p.note {
+                "Nothing odd was found: the last run did not fail, no run is overdue, and the rows never fell by a fifth or doubled"
+                @if is_read { "; no share of a persona, label or type moved by five points" }
+                "."
+            }
+        }
+    }
+}
+
+fn facts(job: &JobNights) -> Markup {
+    let last = job.runs.last();
+    let of = |status: Status| job.runs.iter().filter(|run| run.status == status).count() as u64;
+    let good = job.runs.iter().rev().find(|run| run.status != Status::Failed);
+    let fact = |name: &str, value: Markup| html! { div { dt { (name) } dd { (value) } } };
+    html! {
+        dl.facts {
+            @if let Some(last) = last {
+                (fact("Last run", html! { (status(last)) ", " (time(&last.started_at)) }))
+            }
+            @if let Some(good) = good.filter(|_| last.is_some_and(|it| it.status == Status::Failed)) {
+                (fact("Last success", time(&good.started_at)))
+            }
+            @if !job.runs.is_empty() {
+                (fact("Runs", html! {
+                    (grouped(job.runs.len() as u64)) ": " (grouped(of(Status::Stored))) " stored, "
+                    (grouped(of(Status::Unchanged))) " unchanged, " (grouped(of(Status::Failed))) " failed"
+                }))
+            }
+            @if let Some(newest) = job.snapshots.last() {
+                (fact("Newest snapshot", html! { (counted(newest.rows, "row")) ", " (bytes(newest.bytes)) }))
+                (fact("Kept", html! {
+                    (counted(job.snapshots.len() as u64, "snapshot")) ", "
+                    (bytes(job.snapshots.iter().map(|it| it.bytes).sum()))
+                }))
+            }
+            @if !job.next.is_empty() {
+                (fact("Next runs", html! {
+                    @for (place, next) in job.next.iter().take(MOST_NEXT).enumerate() {
+                        @if place > 0 { br; }
+                        (time(&clock::text(*next)))
+                    }
+                }))
+            }
+        }
+    }
+}
+
+/// The status of a run as a word that a color repeats.
+fn status(run: &JobResult) -> Markup {
+    let (class, word) = status_of(run);
+    html! { span class=(format!("status {class}")) { (word) } }
+}
+
+fn status_of(run: &JobResult) -> (&'static str, &'static str) {
+    match run.status {
+        _ if run.was_interrupted() => ("failed", "interrupted"),
+        Status::Stored => ("stored", "stored"),
+        Status::Unchanged => ("unchanged", "unchanged"),
+        Status::Failed => ("failed", "failed"),
+    }
+}
+
+/// Rows of the snapshots that represent the data after a run.
+fn rows_of(run: &JobResult) -> u64 {
+    run.snapshots.iter().map(|it| it.rows).sum()
+}
+
+/// How moments are shown: as precisely as it takes to tell neighbours apart.
+#[derive(Debug, Clone, Copy)]
+struct MomentForm(&'static str);
+
+impl MomentForm {
+    /// The moments must be in their order.
+    fn of(moments: impl Iterator<Item = DateTime<Utc>>) -> Self {
+        let moments: Vec<DateTime<Utc>> = moments.collect();
+        let differ = |form: &str| {
+            let texts: Vec<String> = moments.iter().map(|it| it.format(form).to_string()).collect();
+            texts.windows(2).all(|pair| pair.first() != pair.last())
+        };
+        let forms = ["%Y-%m-%d", "%Y-%m-%d %H:%M"];
+        Self(forms.into_iter().find(|form| differ(form)).unwrap_or("%Y-%m-%d %H:%M:%S"))
+    }
+
+    fn text(self, at: DateTime<Utc>) -> String {
+        at.format(self.0).to_string()
+    }
+
+    /// The moment of a run in the history, whose text can be anything.
+    fn run(self, run: &JobResult) -> String {
+        JobNights::start(run).map_or_else(|| line(&run.started_at), |at| self.text(at))
+    }
+}
+
+/// The text below a chart with this number of bars. Few bars do not reach the right end of their chart.
+fn moments(bars: usize, first: &str, last: &str) -> Markup {
+    html! {
+        div.axis {
+            @match bars {
+                ..2 => span { (first) },
+                2..WIDE => span { (first) " to " (last) },
+                _ => { span { (first) } " " span { (last) } }
+            }
+        }
+    }
+}
+
+fn failures(job: &JobNights) -> Markup {
+    let failed: Vec<_> = job.runs.iter().rev().filter(|run| run.failure().is_some()).collect();
+    let more = failed.len().saturating_sub(MOST_FAILURES);
+    html! {
+        @if !failed.is_empty() {
+            h3 { "Failures, the newest first" }
+            ul.failures {
+                @for run in failed.iter().take(MOST_FAILURES) {
+                    li {
+                        p { (time(&run.started_at)) }
+                        @if let Some(failure) = &run.error { (failure_text(failure)) }
+                        @for snapshot in &run.snapshots {
+                            @if let Some(failure) = &snapshot.error {
+                                @if run.snapshots.len() > 1 { p.soft { "dataset " code { (snapshot.dataset) } } }
+                                (failure_text(failure))
+                            }
+                        }
+                    }
+                }
+            }
+            @if more > 0 { p.soft { "and " (counted(more as u64, "earlier failure")) } }
+        }
+    }
+}
+
+fn failure_text(failure: &Failure) -> Markup {
+    html! {
+        p { strong { (Outside(&failure.message)) } }
+        @if !failure.excerpt.is_empty() {
+            pre tabindex="0" dir="ltr" { code { (Outside(&failure.excerpt.join("\n"))) } }
+        }
+        @for cause in &failure.causes { p.soft { "cause: " (Outside(cause)) } }
+        @if let Some(hint) = &failure.hint { p.soft { "hint: " (Outside(hint)) } }
+    }
+}
