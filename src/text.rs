@@ -40,6 +40,50 @@ pub(crate) fn quoted(text: &str, length: usize) -> String {
     }
 }
 
+/// Says in plain words why a text is not JSON, or not the JSON that was expected.
+pub(crate) fn json_mistake(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match error.classify() {
+        serde_json::error::Category::Eof => "it ends too early".to_owned(),
+        serde_json::error::Category::Syntax => {
+            let line = match error.line() {
+                ..=1 => String::new(),
+                line => format!("line {}, ", grouped(line as u64)),
+            };
+            format!("an error at {line}byte {}", grouped(error.column() as u64))
+        }
+        // A mistake of ours has no place in the text.
+        _ => text.rsplit_once(" at line ").map_or(&*text, |(mistake, _)| mistake).to_owned(),
+    }
+}
+
+/// Replaces each text in backticks for which `replace` returns another one. The others keep their backticks.
+pub(crate) fn replace_quoted(
+    text: &str,
+    replace: impl Fn(&str, Option<&str>) -> Option<String>,
+) -> String {
+    let mut parts = text.split('`');
+    let mut changed = parts.next().unwrap_or_default().to_owned();
+    while let Some(quoted) = parts.next() {
+        let Some(after) = parts.next() else {
+            // A backtick without its pair.
+            changed.push('`');
+            changed.push_str(quoted);
+            break;
+        };
+        let (name, value) = match quoted.split_once(' ') {
+            Some((name, value)) => (name, Some(value)),
+            None => (quoted, None),
+        };
+        match replace(name, value) {
+            Some(other) => changed.push_str(&other),
+            None => changed.extend(["`", quoted, "`"]),
+        }
+        changed.push_str(after);
+    }
+    changed
+}
+
 /// Returns the whole text, cleaned like [`harmless`] does it.
 pub(crate) fn line(text: impl Display) -> String {
     struct Neutral(String);

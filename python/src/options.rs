@@ -88,7 +88,7 @@ impl<'py> Options<'py> {
         value.extract().map(Some).map_err(|_| wrong_type(name, "a path", &value))
     }
 
-    fn flag(&self, name: &str) -> PyResult<Option<bool>> {
+    pub(crate) fn flag(&self, name: &str) -> PyResult<Option<bool>> {
         let Some(value) = self.get(name)? else { return Ok(None) };
         let flag = value.cast::<PyBool>().map_err(|_| wrong_type(name, "True or False", &value))?;
         Ok(Some(flag.is_true()))
@@ -254,10 +254,7 @@ impl<'py> Options<'py> {
         options.format = self.parsed("format")?;
         options.compression = self.parsed("compression")?;
         options.parquet_encoding = self.parsed("parquet_encoding")?;
-        options.json_columns = self.parsed("json_columns")?;
-        options.nesting.nest = self.texts("nest", "a path or a list of paths")?;
-        options.nesting.text = self.texts("text", "a path or a list of paths")?;
-        options.nesting.max_columns = self.at_least("max_columns", 1)?;
+        (options.json_columns, options.nesting) = self.nesting()?;
         options.csv_bom = self.flag("csv_bom")?.unwrap_or(false);
         options.csv_safe = self.flag("csv_safe")?.unwrap_or(false);
         options.columns = self.chosen_columns()?;
@@ -289,10 +286,7 @@ impl<'py> Options<'py> {
         options.format = self.parsed("format")?;
         options.compression = self.parsed("compression")?;
         options.parquet_encoding = self.parsed("parquet_encoding")?;
-        options.json_columns = self.parsed("json_columns")?;
-        options.nesting.nest = self.texts("nest", "a path or a list of paths")?;
-        options.nesting.text = self.texts("text", "a path or a list of paths")?;
-        options.nesting.max_columns = self.at_least("max_columns", 1)?;
+        (options.json_columns, options.nesting) = self.nesting()?;
         options.csv_bom = self.flag("csv_bom")?.unwrap_or(false);
         options.csv_safe = self.flag("csv_safe")?.unwrap_or(false);
         options.columns = self.chosen_columns()?;

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use overmind_export::{ColumnType, Error, OnError, Transform, TransformPlan};
+use overmind_export::{
+    ColumnType, Error, GivenSchema, JsonColumns, NestedField, NestingOptions, OnError, Transform,
+    TransformPlan,
+};
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
@@ -66,6 +69,43 @@ impl Options<'_> {
             transform = transform.map(text("map", "an expression", &map)?);
         }
         Ok(transform)
+    }
+
+    /// Returns the form of all JSON columns, and the options of nested ones. Both can be given for single columns.
+    pub(crate) fn nesting(&self) -> PyResult<(Option<JsonColumns>, NestingOptions)> {
+        const FORMS: &str = "a form, or a dictionary of columns and their forms";
+        let mut nesting = NestingOptions {
+            nest: self.texts("nest", "a path or a list of paths")?,
+            text: self.texts("text", "a path or a list of paths")?,
+            max_columns: self.at_least("max_columns", 1)?,
+            types: self.schema()?,
+            rescue: self.flag("rescue")?.unwrap_or(false),
+            ..NestingOptions::default()
+        };
+        let Some(value) = self.get("json_columns")? else { return Ok((None, nesting)) };
+        let parsed = |form: &Bound<'_, PyAny>| {
+            let form = text("json_columns", FORMS, form)?;
+            form.parse().map_err(|error| raised(self.py(), &error))
+        };
+        let Ok(forms) = value.cast::<PyDict>() else { return Ok((Some(parsed(&value)?), nesting)) };
+        for (name, form) in forms {
+            nesting.columns.push((text("json_columns", FORMS, &name)?, parsed(&form)?));
+        }
+        Ok((None, nesting))
+    }
+
+    /// Returns the types of nested columns: those of a file, or of a dictionary with the content of one.
+    fn schema(&self) -> PyResult<Option<Vec<NestedField>>> {
+        let Some(value) = self.get("schema")? else { return Ok(None) };
+        let json: String = if value.is_instance_of::<PyDict>() {
+            self.py().import("json")?.call_method1("dumps", (&value,))?.extract()?
+        } else {
+            let wrong = |_| wrong_type("schema", "a path or a dictionary", &value);
+            let path: PathBuf = value.extract().map_err(wrong)?;
+            std::fs::read_to_string(path)?
+        };
+        let GivenSchema(types, ..) = json.parse().map_err(|error| raised(self.py(), &error))?;
+        Ok(Some(types))
     }
 
     /// Checks the transformation and the columns of a call that reads rows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,29 @@ def test_conversion_makes_nested_columns(tmp_path: Path, source: Path) -> None:
     assert manifest is not None and manifest["json_columns"] == "nested"
     assert {it["name"]: it["type"] for it in manifest["nested"]}["input"] == "struct"
     assert oe.verify(nested).ok and oe.open(nested).read(where=".order < 3").num_rows == 3
+
+
+def test_single_columns_are_nested_and_schemas_are_given(tmp_path: Path, source: Path) -> None:
+    def types(output: str, **options: Any) -> dict[str, str]:
+        oe.convert(source, tmp_path / output, manifest=True, **options)
+        manifest = oe.open(tmp_path / output).manifest
+        assert manifest is not None
+        return {it["name"]: it["type"] for it in manifest["nested"]}
+
+    single = types("single.parquet", json_columns={"input": "nested"})
+    assert (single["input"], single["tags"]) == ("struct", "json")
+    fields = [{"name": "role", "type": "int"}]
+    schema = {"columns": [{"name": "tags", "type": "struct", "fields": fields}]}
+    given = types("given.parquet", schema=schema, rescue=True)
+    assert (given["tags"], given["_rescued"]) == ("struct", "json")
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    assert types("file.parquet", schema=tmp_path / "schema.json", rescue=True) == given
+    with pytest.raises(oe.DataError, match="but the `schema` has"):
+        oe.convert(source, tmp_path / "x.parquet", schema=schema)
+    with pytest.raises(TypeError, match="schema"):
+        oe.convert(source, tmp_path / "x.parquet", schema=3)  # type: ignore[arg-type]
+    with pytest.raises(oe.UsageError, match="the JSON columns are"):
+        oe.convert(source, tmp_path / "x.parquet", json_columns={"inptu": "nested"})
 
 
 def test_wrong_conversions_are_refused(tmp_path: Path, source: Path) -> None:

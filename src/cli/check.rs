@@ -112,7 +112,7 @@ async fn check(
         Ok(()) => check_job(client, job, storage).await,
         Err(error) => Err(error),
     };
-    checked.map_err(|error| Failure::new(&error))
+    checked.map_err(|error| Failure::of_job(&error))
 }
 
 /// Describes the datasets of a job: with their rows, if the API was asked.

@@ -10,9 +10,11 @@ use crate::{
 use clap::Args;
 
 use super::{
-    export::{failed_rows, missing_rows, replaced_rows, rescued_rows, written_rows},
+    export::{failed_rows, missing_rows, planned, replaced_rows, rescued_rows, written_rows},
+    flags::with_flags,
     global::Global,
     lines::Lines,
+    missing::missing_values,
     nesting::NestingArguments,
     output::{self, OutputArguments},
     progress::Screen,
@@ -64,7 +66,10 @@ impl ConvertArgs {
             let would = super::block_on(async { job.dry_run().await })?;
             return match json {
                 true => super::print_json(&would),
-                false => super::print(&Lines::one(announce(&would))),
+                false => {
+                    let lines = Lines::one(announce(&would));
+                    super::print(&planned(lines, would.transform.as_ref()))
+                }
             };
         }
         let summary = super::block_on(async {
@@ -130,6 +135,8 @@ fn report(summary: &ConvertSummary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
+    let named = |text: &str| with_flags(text).into_owned();
+    let lines = missing_values(lines, &summary.missing, rows, named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
     rescued_rows(lines, summary.rescued_rows, &summary.rescued_paths)
 }

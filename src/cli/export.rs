@@ -13,8 +13,10 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::{
+    flags::with_flags,
     global::Global,
     lines::Lines,
+    missing::missing_values,
     nesting::NestingArguments,
     output::{self, OutputArguments},
     progress::Screen,
@@ -90,7 +92,8 @@ impl ExportArgs {
                 if json {
                     super::print_json(&would)
                 } else {
-                    super::print(&Lines::one(announce(&would)))
+                    let lines = Lines::one(announce(&would));
+                    super::print(&planned(lines, would.transform.as_ref()))
                 }
             });
         }
@@ -160,6 +163,8 @@ pub(super) fn report(summary: &Summary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
+    let named = |text: &str| with_flags(text).into_owned();
+    let lines = missing_values(lines, &summary.missing, rows, named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
     rescued_rows(lines, summary.rescued_rows, &summary.rescued_paths)
 }
@@ -242,6 +247,21 @@ pub(super) fn failed_rows(lines: Lines, failed: u64, transform: Option<&Transfor
     };
     let failed = counted(failed, "row");
     lines.and(format_args!("  {what} an expression failed: {failed}"))
+}
+
+/// Adds lines about the splits that a dry run would write, and about the values that it would replace.
+pub(super) fn planned(lines: Lines, transform: Option<&TransformRecord>) -> Lines {
+    let Some(transform) = transform else { return lines };
+    let splits = transform.split.iter().map(|it| format!("{} {}", it.name, it.fraction));
+    let listed = [
+        ("splits", splits.collect()),
+        ("masked", transform.mask.clone()),
+        ("pseudonymised", transform.pseudonymise.clone()),
+    ];
+    let listed = listed.iter().filter(|(_, texts)| !texts.is_empty());
+    listed.fold(lines, |lines, (what, texts)| {
+        lines.and(format_args!("  {what}: {}", texts.join(", ")))
+    })
 }
 
 fn announce(would: &DryRun) -> String {

@@ -5,37 +5,19 @@ use std::{borrow::Cow, collections::BTreeSet, sync::OnceLock};
 use clap::{Command, CommandFactory};
 
 use super::Arguments;
+use crate::text::replace_quoted;
 
 /// Replaces each name in backticks that is a flag of this command. A value can follow the name: `` `ordering id` ``
 /// becomes `--ordering id`. Other texts in backticks stay.
 pub(super) fn with_flags(text: &str) -> Cow<'_, str> {
-    if !text.contains('`') {
-        return Cow::Borrowed(text);
+    match text.contains('`') {
+        true => Cow::Owned(replace_quoted(text, flag)),
+        false => Cow::Borrowed(text),
     }
-    let mut parts = text.split('`');
-    let mut changed = parts.next().unwrap_or_default().to_owned();
-    while let Some(quoted) = parts.next() {
-        let Some(after) = parts.next() else {
-            // A backtick without its pair.
-            changed.push('`');
-            changed.push_str(quoted);
-            break;
-        };
-        match flag(quoted) {
-            Some(flag) => changed.push_str(&flag),
-            None => changed.extend(["`", quoted, "`"]),
-        }
-        changed.push_str(after);
-    }
-    Cow::Owned(changed)
 }
 
 /// Returns `--base-url` for `base_url`, and `--ordering id` for `ordering id`.
-fn flag(quoted: &str) -> Option<String> {
-    let (name, value) = match quoted.split_once(' ') {
-        Some((name, value)) => (name, Some(value)),
-        None => (quoted, None),
-    };
+fn flag(name: &str, value: Option<&str>) -> Option<String> {
     let name = name.replace('_', "-");
     flags().contains(&name).then(|| match value {
         Some(value) => format!("--{name} {value}"),

@@ -18,6 +18,7 @@ mod history;
 mod latest;
 mod lines;
 mod man;
+mod missing;
 mod nesting;
 mod output;
 mod part;

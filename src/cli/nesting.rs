@@ -1,17 +1,11 @@
 //! The options for the form of JSON columns.
 
-use std::{
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 
 use super::values;
-use crate::{
-    Column, ColumnType, Error, GivenSchema, JsonColumns, NestedField, NestingOptions, Result,
-    files::read_regular,
-};
+use crate::{Error, JsonColumns, NestingOptions, Result, export::schema_file};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct NestingArguments {
@@ -53,33 +47,9 @@ impl NestingArguments {
             }
         }
         let Self { nest, text, max_columns, schema, rescue, .. } = self;
-        let types = schema.map(|path| read_schema(&path)).transpose()?;
+        let types = schema.map(|path| schema_file::read(&path)).transpose()?;
         Ok((of_all, NestingOptions { columns, nest, text, types, max_columns, rescue }))
     }
-}
-
-/// Largest file with types, in bytes: 128 MiB, as records.
-const LARGEST_SCHEMA: u64 = 128 << 20;
-
-fn read_schema(path: &Path) -> Result<Vec<NestedField>> {
-    let wrong = |why: &str| Error::invalid("schema", path.to_string_lossy(), why);
-    let bytes = read_regular(path, LARGEST_SCHEMA).map_err(Error::io("read", path))?;
-    if bytes.starts_with(b"PAR1") || bytes.starts_with(b"ARROW1") {
-        let why = "it is an export: give the output of `overmind-export schema` for it";
-        return Err(wrong(why));
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|_| wrong("it is not text: give the output of `overmind-export schema`"))?;
-    let GivenSchema(types, others) = text.parse()?;
-    for (name, kind) in others {
-        kind.parse::<ColumnType>()?;
-        if let Ok(column) = name.parse::<Column>() {
-            let own = column.column_type();
-            let why = format!("the column {name} has the type {own}");
-            return Err(Error::invalid("type in a schema", kind, why));
-        }
-    }
-    Ok(types)
 }
 
 /// A form, for all columns or for one.

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     Client, Failure, Progress,
+    config::with_keys,
     text::{grouped, harmless_json, line},
 };
 use console::{Term, measure_text_width, style};
@@ -215,7 +216,10 @@ impl View {
     fn notes(&self) {
         let name = self.prefix();
         for note in self.progress.take_notes() {
-            let note = with_flags(&note);
+            let note = match name.is_empty() {
+                true => with_flags(&note).into_owned(),
+                false => with_keys(&note),
+            };
             self.screen.say(Lines::one(format_args!("{name}{note}")));
         }
     }

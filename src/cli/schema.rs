@@ -221,7 +221,7 @@ impl SchemaArgs {
         let location = self.storage.location(text, global)?;
         let record = record.map(|path| self.storage.location(path.as_os_str(), global));
         let options = ReadOptions { record: record.transpose()?, ..self.value_limit.options(&[]) };
-        let batches = Batches::open_with(&location, &options)?;
+        let batches = Batches::open_beside(&location, &options)?;
         let mut columns = batches.columns().map(<[_]>::to_vec);
         if let Some(facts) = batches.facts()
             && let Some(nested) = &facts.nested

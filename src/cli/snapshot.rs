@@ -10,6 +10,7 @@ use std::{
 use crate::{
     Config, Error, Event, Failure, Job, JobResult, Location, Result, RunOptions, SnapshotResult,
     Status, Stop, StorageOptions,
+    config::with_keys,
     error::{causes, human},
     job_history, run_jobs,
     schedule::textfile,
@@ -20,8 +21,10 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{
+    export::replaced_rows,
     global::Global,
     lines::Lines,
+    missing::missing_values,
     progress::{Screen, Shown},
     signals::{Stopped, stopped},
     storage::Storage,
@@ -232,20 +235,28 @@ fn stored(snapshot: &SnapshotResult, result: &JobResult) -> Lines {
         Some(by) => format!("unchanged, same {by}: {rows} ({bytes})"),
     };
     let lines = Lines::one(format_args!("{job}: {what}"));
-    let lines = match (snapshot.failed_rows, &snapshot.unchanged_by) {
-        (0, _) | (_, Some(_)) => lines,
-        (failed, None) => {
-            lines.and(format_args!("  an expression failed on {}", counted(failed, "row")))
-        }
+    let lines = match snapshot.unchanged_by {
+        None => of_transform(lines, snapshot),
+        Some(_) => lines,
     };
-    let lines = match (snapshot.duplicate_rows, &snapshot.unchanged_by) {
-        (0, _) | (_, Some(_)) => lines,
-        (more, None) => {
+    rescued(lines.and(format_args!("  {path}")), snapshot, job)
+}
+
+/// Adds lines about what the transformation did to the rows of a new snapshot.
+fn of_transform(lines: Lines, snapshot: &SnapshotResult) -> Lines {
+    let lines = match snapshot.failed_rows {
+        0 => lines,
+        failed => lines.and(format_args!("  an expression failed on {}", counted(failed, "row"))),
+    };
+    let lines = match snapshot.duplicate_rows {
+        0 => lines,
+        more => {
             let rows = counted(more, "row");
             lines.and(format_args!("  left out, because they equal an earlier row: {rows}"))
         }
     };
-    rescued(lines.and(format_args!("  {path}")), snapshot, job)
+    let lines = replaced_rows(lines, &snapshot.replaced_rows, snapshot.transform.as_ref());
+    missing_values(lines, &snapshot.missing, snapshot.rows, with_keys)
 }
 
 /// Adds a warning about values that do not fit the pinned schema, if there are any.

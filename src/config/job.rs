@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     client::Query,
     error::Error,
+    export::NestingOptions,
     location::{Location, StorageOptions},
     record::place::HIDDEN,
     sink::{Compression, Format, JsonColumns, ParquetEncoding},
@@ -50,6 +51,9 @@ pub struct Job {
     pub parquet_encoding: Option<ParquetEncoding>,
     /// How JSON columns are held; default [`JsonColumns::Value`] for JSON Lines, [`JsonColumns::Text`] for others.
     pub json_columns: Option<JsonColumns>,
+    /// How the types of nested columns are chosen for the first snapshot; default those that hold all its values. Later
+    /// snapshots have the pinned types.
+    pub nesting: NestingOptions,
     /// Whether CSV begins with a byte order mark; default no.
     pub csv_bom: bool,
     /// Whether cells of CSV that a spreadsheet would run as a formula get a `'` before them; default no.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Keep, Schedule, Unchanged,
+    nesting::NestingKeys,
     section::{ConfigItem, ConfigResult, Section, most_similar},
     transform::TransformKeys,
 };
@@ -39,6 +40,7 @@ pub(super) struct Keys {
     pub(super) compression: Option<Compression>,
     pub(super) parquet_encoding: Option<ParquetEncoding>,
     pub(super) json_columns: Option<JsonColumns>,
+    pub(super) nesting: NestingKeys,
     pub(super) csv_bom: Option<bool>,
     pub(super) csv_safe: Option<bool>,
     pub(super) dataset_card: Option<bool>,
@@ -87,21 +89,22 @@ impl Keys {
             compression: section.read("compression", |item| item.parse(values::value))?,
             parquet_encoding: section.read("parquet_encoding", |item| item.parse(values::value))?,
             json_columns: section.read("json_columns", |item| item.parse(values::value))?,
+            nesting: NestingKeys::read(section)?,
             csv_bom: section.read("csv_bom", ConfigItem::flag)?,
             csv_safe: section.read("csv_safe", ConfigItem::flag)?,
             dataset_card: section.read("dataset_card", ConfigItem::flag)?,
             transform: TransformKeys::read(section)?,
-            page_size: section.read("page_size", positive)?,
-            rows_per_file: section.read("rows_per_file", positive)?,
+            page_size: section.read("page_size", ConfigItem::positive)?,
+            rows_per_file: section.read("rows_per_file", ConfigItem::positive)?,
             max_passes: section.read("max_passes", ConfigItem::integer)?,
             temp_dir: section.read("temp_dir", ConfigItem::path)?,
             unchanged: section.read("unchanged", |item| item.parse(unchanged))?,
-            keep: section.read("keep", keep)?,
-            schedule: section.read("schedule", |item| item.parse(values::value))?,
+            keep: section.read_table("keep", keep)?,
+            schedule: section.read_text("schedule", |item| item.parse(values::value))?,
             timezone: section.read("timezone", |item| item.parse(timezone))?,
             catch_up: section.read("catch_up", ConfigItem::flag)?,
             jitter: section.read("jitter", |item| item.parse(jitter))?,
-            on_result: section.read("on_result", command)?,
+            on_result: section.read_list("on_result", command)?,
         };
         if keys.dataset.is_some() && (keys.select.is_some() || keys.dataset_name.is_some()) {
             return Err(section.wrong(
@@ -124,6 +127,10 @@ impl Keys {
         let format = self.format.or(d.format).unwrap_or(Format::Parquet);
         let parquet_encoding = d.parquet_encoding.filter(|_| format == Format::Parquet);
         let json_columns = d.json_columns.filter(|form| form.suits(format));
+        let can_be = JsonColumns::Nested.suits(format)
+            && self.json_columns.is_none_or(|form| form == JsonColumns::Nested);
+        let json_columns = self.json_columns.or(json_columns);
+        let is_nested = json_columns == Some(JsonColumns::Nested);
         let csv = |flag: Option<bool>| flag.filter(|_| format == Format::Csv);
         Self {
             dataset,
@@ -143,7 +150,8 @@ impl Keys {
             format: self.format.or(d.format),
             compression: self.compression.or(d.compression),
             parquet_encoding: self.parquet_encoding.or(parquet_encoding),
-            json_columns: self.json_columns.or(json_columns),
+            json_columns,
+            nesting: self.nesting.or(&d.nesting, (is_nested, can_be)),
             csv_bom: self.csv_bom.or(csv(d.csv_bom)),
             csv_safe: self.csv_safe.or(csv(d.csv_safe)),
             dataset_card: self.dataset_card.or(d.dataset_card),
@@ -218,13 +226,6 @@ fn command(item: &ConfigItem<'_>) -> ConfigResult<Vec<String>> {
     match command.first().and_then(|program| mistake(program)) {
         Some(why) => Err(item.wrong(why)),
         None => Ok(command),
-    }
-}
-
-fn positive<T: TryFrom<i64> + Default + PartialEq>(item: &ConfigItem<'_>) -> ConfigResult<T> {
-    match item.integer()? {
-        zero if zero == T::default() => Err(item.wrong("it must be at least 1")),
-        number => Ok(number),
     }
 }
 

@@ -6,7 +6,9 @@
 
 mod api;
 mod job;
+mod keyed;
 mod keys;
+mod nesting;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -21,17 +23,20 @@ use std::{
 use toml::de::DeTable;
 
 pub use self::job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged};
+pub(crate) use self::keyed::with_keys;
 pub(crate) use self::section::nearest;
+#[cfg(feature = "cli")]
+pub(crate) use self::section::similar;
 use self::{
     keys::{Keys, Select},
-    section::{ConfigMistake, Section},
+    section::{ConfigItem, ConfigMistake, Section},
 };
 use crate::{
     client::{Connection, Query},
     error::{Error, Result},
     files::read_input_text,
     location::{Location, StorageOptions},
-    sink::{Encoding, Format},
+    sink::{Encoding, Format, JsonColumns},
 };
 
 /// Largest size of a configuration file in bytes. A job takes a few hundred bytes.
@@ -168,10 +173,11 @@ fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>
         Some(item) => api::read(item.section()?, path, resolve)?,
         None => Connection::default(),
     };
-    let defaults = match defaults {
+    let keys = match &defaults {
         Some(item) => read_defaults(item.section()?)?,
         None => Keys::default(),
     };
+    let defaults = Defaults { item: defaults, keys };
     let mut read: Vec<Job> = Vec::new();
     if let Some(item) = jobs {
         for section in item.sections()? {
@@ -179,6 +185,22 @@ fn parse(text: &str, path: &Path) -> section::ConfigResult<(Connection, Vec<Job>
         }
     }
     Ok((api, read))
+}
+
+/// The table `[defaults]`.
+struct Defaults<'t> {
+    item: Option<ConfigItem<'t>>,
+    keys: Keys,
+}
+
+impl Defaults<'_> {
+    /// Returns the defaults of a job that switches these keys off.
+    fn without(&self, off: &[&'static str]) -> section::ConfigResult<Keys> {
+        match &self.item {
+            Some(item) if !off.is_empty() => Keys::read(&mut item.section()?.without(off)),
+            _ => Ok(self.keys.clone()),
+        }
+    }
 }
 
 fn read_defaults(mut section: Section<'_>) -> section::ConfigResult<Keys> {
@@ -199,7 +221,7 @@ fn read_defaults(mut section: Section<'_>) -> section::ConfigResult<Keys> {
 fn job(
     text: &str,
     mut section: Section<'_>,
-    defaults: &Keys,
+    defaults: &Defaults<'_>,
     before: &[Job],
     resolve: impl Fn(&str) -> PathBuf,
 ) -> section::ConfigResult<Job> {
@@ -215,12 +237,19 @@ fn job(
     let own = Keys::read(&mut section)?;
     // Report unknown keys first: a missing key may be present with a typing error in its name.
     section.finish()?;
-    let keys = own.or(defaults);
+    let mut keys = own.or(&defaults.without(section.off())?);
+    if keys.nesting.has_schema() && keys.json_columns.is_none() {
+        keys.json_columns = Some(JsonColumns::Nested);
+    }
+    let nesting = keys.nesting.options(&resolve);
+    let nesting =
+        nesting.map_err(|error| section.wrong_in("schema", &with_keys(&error.one_line())))?;
     let has_card = keys.dataset_card.unwrap_or_default();
-    let checked = encoding(&keys).and_then(|encoding| keys.transform.check(encoding, has_card));
+    let form = (keys.json_columns, &nesting);
+    let checked = encoding(&keys).and_then(|it| keys.transform.check(it, has_card, form));
     checked.map_err(|error| {
-        // The command would turn a name in backticks into its flag.
-        section.wrong(error.to_string().replace('`', ""))
+        let error = error.one_line();
+        section.wrong_about(&error, &with_keys(&error))
     })?;
     let filters = Query {
         agent: keys.agent,
@@ -292,6 +321,7 @@ fn job(
         compression: keys.compression,
         parquet_encoding: keys.parquet_encoding,
         json_columns: keys.json_columns,
+        nesting,
         csv_bom: keys.csv_bom.unwrap_or_default(),
         csv_safe: keys.csv_safe.unwrap_or_default(),
         dataset_card: keys.dataset_card.unwrap_or_default(),
@@ -321,9 +351,6 @@ fn encoding(keys: &Keys) -> Result<Encoding> {
     };
     if let Some(parquet) = keys.parquet_encoding {
         encoding = encoding.with_parquet_encoding(parquet)?;
-    }
-    if let Some(json) = keys.json_columns {
-        encoding = encoding.with_json_columns(json)?;
     }
     if let Some(csv_bom) = keys.csv_bom {
         encoding = encoding.with_csv_bom(csv_bom)?;

@@ -44,6 +44,9 @@ pub(super) struct Section<'t> {
     start: usize,
     entries: Vec<(&'t Spanned<std::borrow::Cow<'t, str>>, &'t Spanned<DeValue<'t>>)>,
     known: Vec<&'static str>,
+    taken: Vec<ConfigItem<'t>>,
+    /// The keys with an empty value, which switches a default off.
+    off: Vec<&'static str>,
 }
 
 impl<'t> Section<'t> {
@@ -54,7 +57,8 @@ impl<'t> Section<'t> {
         table: &'t DeTable<'t>,
     ) -> Self {
         let entries = table.iter().collect();
-        Self { text, name: name.into(), start, entries, known: Vec::new() }
+        let (known, taken, off) = (Vec::new(), Vec::new(), Vec::new());
+        Self { text, name: name.into(), start, entries, known, taken, off }
     }
 
     /// Sets a better name for error messages, once the name is known.
@@ -72,13 +76,82 @@ impl<'t> Section<'t> {
         let index = self.entries.iter().position(|(name, _)| name.get_ref() == key)?;
         let (_, value) = self.entries.swap_remove(index);
         let section = self.name.clone();
-        Some(ConfigItem {
-            text: self.text,
-            section,
-            key,
-            span: value.span(),
-            value: value.get_ref(),
-        })
+        let (span, value) = (value.span(), value.get_ref());
+        let item = ConfigItem { text: self.text, section, key, span, value };
+        self.taken.push(item.clone());
+        Some(item)
+    }
+
+    /// Creates an error about options of the table together. `error` has the names of options in backticks, and the error
+    /// has the place of the first one that is in this table, and not in the defaults. `what` says it with keys.
+    pub(super) fn wrong_about(&self, error: &str, what: &str) -> ConfigMistake {
+        let names = error.split('`').skip(1).step_by(2);
+        let names = names.filter_map(|quoted| quoted.split(' ').next());
+        let own = names.filter_map(|name| self.taken.iter().find(|item| item.key == name)).next();
+        own.map_or_else(|| self.wrong(what), |item| item.wrong(what))
+    }
+
+    /// Creates an error about the value of a key, which can be a default.
+    pub(super) fn wrong_in(&self, key: &str, what: &str) -> ConfigMistake {
+        let own = self.taken.iter().find(|item| item.key == key);
+        own.map_or_else(|| self.wrong(format_args!("{key}: {what}")), |item| item.wrong(what))
+    }
+
+    /// Returns the keys that were requested.
+    pub(super) fn known(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().copied()
+    }
+
+    /// Returns the keys that switch a default off.
+    pub(super) fn off(&self) -> &[&'static str] {
+        &self.off
+    }
+
+    /// Returns the table without these keys.
+    pub(super) fn without(mut self, keys: &[&'static str]) -> Self {
+        self.entries.retain(|(name, _)| !keys.contains(&&**name.get_ref()));
+        self
+    }
+
+    /// Takes a key and reads its value like [`read`](Self::read). An empty list switches a default off.
+    pub(super) fn read_list<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&ConfigItem<'t>) -> ConfigResult<T>,
+    ) -> ConfigResult<Option<T>> {
+        self.read_unless(key, |value| value.as_array().is_some_and(|list| list.is_empty()), read)
+    }
+
+    /// Takes a key and reads its value like [`read`](Self::read). An empty text switches a default off.
+    pub(super) fn read_text<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&ConfigItem<'t>) -> ConfigResult<T>,
+    ) -> ConfigResult<Option<T>> {
+        self.read_unless(key, |value| value.as_str() == Some(""), read)
+    }
+
+    /// Takes a key and reads its value like [`read`](Self::read). An empty table switches a default off.
+    pub(super) fn read_table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&ConfigItem<'t>) -> ConfigResult<T>,
+    ) -> ConfigResult<Option<T>> {
+        self.read_unless(key, |value| value.as_table().is_some_and(|it| it.is_empty()), read)
+    }
+
+    fn read_unless<T>(
+        &mut self,
+        key: &'static str,
+        is_off: impl FnOnce(&DeValue<'t>) -> bool,
+        read: impl FnOnce(&ConfigItem<'t>) -> ConfigResult<T>,
+    ) -> ConfigResult<Option<T>> {
+        let Some(item) = self.take(key) else { return Ok(None) };
+        if is_off(item.value) {
+            self.off.push(key);
+            return Ok(None);
+        }
+        read(&item).map(Some)
     }
 
     /// Whether the table has a key that was not requested yet.
@@ -195,6 +268,14 @@ impl<'t> ConfigItem<'t> {
             .ok_or_else(|| self.wrong("the number is out of range"))
     }
 
+    /// Reads a whole number that is at least 1.
+    pub(super) fn positive<T: TryFrom<i64> + Default + PartialEq>(&self) -> ConfigResult<T> {
+        match self.integer()? {
+            zero if zero == T::default() => Err(self.wrong("it must be at least 1")),
+            number => Ok(number),
+        }
+    }
+
     /// Reads a decimal or a whole number.
     pub(super) fn decimal(&self) -> ConfigResult<f64> {
         let float = self.value.as_float().map(|float| float.as_str().replace('_', ""));
@@ -275,7 +356,10 @@ pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>)
 }
 
 /// Returns the known name that a person probably meant; `None` if all are too different.
-fn similar<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn similar<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     /// A name with a typing error usually has 0.8 or more. Two different keys rarely have 0.7.
     const SIMILAR: f64 = 0.7;
     let nearest = most_similar(typed, known, |name| name);

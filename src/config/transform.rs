@@ -6,8 +6,8 @@ use super::section::{ConfigItem, ConfigResult, Section};
 use crate::{
     config::values,
     error::{Error, Result},
-    export::{columns::output_columns, plan::require_lines, splits::check_card},
-    sink::Encoding,
+    export::{NestingOptions, columns::output_columns, output_form::OutputForm},
+    sink::{Encoding, JsonColumns},
     transform::{ColumnText, OnError, Shaper, SplitsText, Transform},
 };
 
@@ -34,12 +34,12 @@ pub(super) struct TransformKeys {
 impl TransformKeys {
     pub(super) fn read(section: &mut Section<'_>) -> ConfigResult<Self> {
         Ok(Self {
-            conditions: section.read("where", |item| {
+            conditions: section.read_list("where", |item| {
                 item.each(|text| {
                     checked(Transform::new().keep_where(text)).map(|()| text.to_owned())
                 })
             })?,
-            computed: section.read("column", |item| {
+            computed: section.read_list("column", |item| {
                 item.each(|text| {
                     let column: ColumnText = text.parse().map_err(why)?;
                     // The position in the text of the key, not in the expression after the name.
@@ -49,7 +49,7 @@ impl TransformKeys {
                     compiled.map_err(|error| why_after(error, before)).map(|_| column)
                 })
             })?,
-            map: section.read("map", |item| {
+            map: section.read_text("map", |item| {
                 item.parse(|text| checked(Transform::new().map(text)).map(|()| text.to_owned()))
             })?,
             sample: section.read("sample", |item| {
@@ -57,20 +57,21 @@ impl TransformKeys {
                 let sample = checked(Transform::new().sample(fraction));
                 sample.map(|()| fraction).map_err(|why| item.wrong(why))
             })?,
-            split: section.read("split", |item| item.parse(|text| text.parse().map_err(why)))?,
-            split_by: section.read("split_by", |item| {
+            split: section
+                .read_text("split", |item| item.parse(|text| text.parse().map_err(why)))?,
+            split_by: section.read_text("split_by", |item| {
                 let text = item.text()?;
                 let checked = checked(Transform::new().sample(0.5).split_by(text));
                 checked.map(|()| text.to_owned()).map_err(|why| item.wrong(why))
             })?,
             seed: section.read("seed", ConfigItem::integer)?,
-            dedupe: section.read("dedupe", |item| {
+            dedupe: section.read_text("dedupe", |item| {
                 item.parse(|text| checked(Transform::new().dedupe(text)).map(|()| text.to_owned()))
             })?,
-            mask: section.read("mask", |item| {
+            mask: section.read_list("mask", |item| {
                 item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
             })?,
-            pseudonymise: section.read("pseudonymise", |item| {
+            pseudonymise: section.read_list("pseudonymise", |item| {
                 // The key is in a key of its own, and the paths are those of a mask.
                 item.each(|text| checked(Transform::new().mask(text)).map(|()| text.to_owned()))
             })?,
@@ -78,13 +79,13 @@ impl TransformKeys {
             on_error: section.read("on_error", |item| item.parse(values::value))?,
             expression_timeout: section
                 .read("expression_timeout", |item| item.parse(values::duration))?,
-            columns: section.read("columns", ConfigItem::texts)?,
-            drop: section.read("drop", ConfigItem::texts)?,
+            columns: section.read_list("columns", ConfigItem::texts)?,
+            drop: section.read_list("drop", ConfigItem::texts)?,
         })
     }
 
     /// Returns these keys, with missing ones taken from the defaults. Paths to replace are added to those of the
-    /// defaults. A default without effect on the job does not apply.
+    /// defaults, unless the job switches those off. A default without effect on the job does not apply.
     pub(super) fn or(self, defaults: &Self) -> Self {
         let d = defaults.clone();
         let conditions = self.conditions.or(d.conditions);
@@ -149,16 +150,19 @@ impl TransformKeys {
     }
 
     /// Checks the keys with each other, and compiles the expressions. Does not read the key of pseudonyms.
-    pub(super) fn check(&self, encoding: Encoding, has_card: bool) -> Result<()> {
+    pub(super) fn check(
+        &self,
+        encoding: Encoding,
+        has_card: bool,
+        (json_columns, nesting): (Option<JsonColumns>, &NestingOptions),
+    ) -> Result<()> {
         let shaper = Shaper::check(&self.transform(|file| PathBuf::from(file)))?;
-        if self.map.is_some() {
-            require_lines(encoding)?;
-        }
-        if has_card {
-            check_card(shaper.as_ref())?;
-        }
         let drop = self.drop.as_deref().unwrap_or_default();
-        output_columns(self.columns.as_deref(), drop, shaper.as_ref()).map(|_| ())
+        let columns = output_columns(self.columns.as_deref(), drop, shaper.as_ref())?;
+        let shaper = shaper.as_ref();
+        let columns = columns.as_slice();
+        let form = OutputForm { shaper, columns, has_card, json_columns, nesting, is_named: false };
+        form.check(encoding).map(|_| ())
     }
 }
 

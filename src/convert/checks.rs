@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     proof::{DEFAULT_LIMIT_BYTES, IdSet},
-    text::{counted, grouped, quoted},
+    text::{counted, grouped, json_mistake, quoted},
 };
 
 /// Longest part of a wrong value in a message, in characters.
@@ -90,7 +90,8 @@ pub(super) fn with_json(
         for (row, text) in json_texts(array) {
             if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
                 let (row, text) = (grouped(first_row + row as u64), quoted(text, SHOWN));
-                let why = format!("row {row}: its {column} {text} is not JSON: {error}");
+                let why =
+                    format!("row {row}: its {column} {text} is not JSON: {}", json_mistake(&error));
                 return Err(damaged(place, why));
             }
             let is_object = text.trim_start().starts_with('{') || text.trim() == NULL;

@@ -13,8 +13,8 @@ use crate::{
     export::{
         NestingOptions,
         nesting_options::{TypeChoice, chosen_form},
+        output_form::require_lines,
         output_plan::{OutputChoice, OutputPlan},
-        plan::require_lines,
     },
     location::{Location, StorageOptions, Target},
     nested::NestedField,
@@ -188,7 +188,7 @@ impl ConvertPlan {
         let form = (options.json_columns, &options.nesting);
         let (encoding, nesting) = chosen_form(form, output.encoding, &rows.columns)?;
         if rows.source.has_lines() || rows.shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
-            require_lines(encoding)?;
+            require_lines(encoding, true)?;
         }
         output.encoding = encoding;
         let rescues = nesting.is_some() && options.nesting.rescue;

@@ -32,6 +32,9 @@ pub struct ConvertSummary {
     /// `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
+    /// What no row gave to the expressions, as in [`Part::missing`](crate::Part::missing).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Number of rows with a value that does not fit the type of its nested column, which is in the column `_rescued`.
     pub rescued_rows: u64,
     /// The paths of these values: the first ones, at most 10.
@@ -90,6 +93,7 @@ impl ConvertSummary {
             failed_rows: manifest.failed_rows(),
             duplicate_rows: manifest.duplicate_rows(),
             replaced_rows: manifest.replaced_rows(),
+            missing: manifest.missing(),
             rescued_rows,
             rescued_paths: rescued_paths.0,
             transform: manifest.transform.clone(),

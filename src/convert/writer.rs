@@ -27,7 +27,7 @@ use crate::{
     location::Target,
     nested::NestedField,
     paginator::StreamOptions,
-    record::manifest::{Part, PartRows},
+    record::manifest::{Part, PartRows, keep_missing},
     transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
 
@@ -159,6 +159,7 @@ impl ConvertWriter {
         for outcome in outcomes(block, shaped) {
             // A row that is left out after the last one of a part counts for that part.
             if outcome.lines > 0 && self.is_full() {
+                self.keep_missing(shaped);
                 self.close_part()?;
             }
             if self.parts.open_rows().next().is_none() {
@@ -181,8 +182,16 @@ impl ConvertWriter {
                 }
             }
         }
+        self.keep_missing(shaped);
         self.progress.add_rows(block.batch.num_rows() as u64);
         Ok(())
+    }
+
+    /// Notes for the open part what no row of the block gave to the expressions.
+    fn keep_missing(&mut self, shaped: Option<&Shaped<BatchBlock>>) {
+        if let (Some(rows), Some(shaped)) = (self.parts.open_rows().next(), shaped) {
+            keep_missing(&mut rows.missing, &shaped.missing);
+        }
     }
 
     fn open_part(&mut self) -> Result<()> {

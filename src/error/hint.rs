@@ -34,11 +34,7 @@ impl Error {
             Self::Row { stopped: true, .. } => {
                 "simplify the expression; if it only needs more time, raise `expression_timeout`"
             }
-            Self::Row { .. } => {
-                "change the expression: (.persona // \"\") for a value that can be null, .tags.topic? where .tags is not \
-                 always an object; or give `on_error skip` to leave such rows out, `on_error null` to treat the \
-                 result as null"
-            }
+            Self::Row { option, .. } => return Some(hint_of_row(option)),
             Self::UnmatchedPath { delivered: false, .. } => {
                 "nothing was published: check the spelling of the path, or leave it out if no row has such a value"
             }
@@ -124,6 +120,12 @@ impl Error {
             Self::Stdout { source } if source.raw_os_error() == Some(9) => {
                 "standard output is closed: redirect it to a file, a pipe or /dev/null"
             }
+            Self::Io { action: "read", path, source }
+                if source.kind() == io::ErrorKind::NotFound
+                    && path.to_str().is_some_and(|text| text.parse::<uuid::Uuid>().is_ok()) =>
+            {
+                "this is the id of a dataset, but a path is needed: `overmind-export export` writes a dataset to one"
+            }
             Self::Io { source, action, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 match *action {
                     "keep ids in" | "keep hashes in" => {
@@ -168,4 +170,24 @@ impl Error {
         };
         Some(Cow::Borrowed(hint))
     }
+}
+
+/// Returns the hint for an expression or a path that failed on a row.
+fn hint_of_row(option: &str) -> Cow<'static, str> {
+    let otherwise = match option {
+        "mask" | "pseudonymise" => {
+            return Cow::Borrowed(
+                "a value could stay in the row, so it is not written, whatever `on_error` says: repair it at its source, \
+                 or leave it out with `where`, such as .order != 17",
+            );
+        }
+        "dedupe" => ", `on_error null` to keep them without a comparison",
+        "split_by" => ", `on_error null` to give all of them the same key",
+        "column" => ", `on_error null` to write null in this column",
+        _ => "",
+    };
+    Cow::Owned(format!(
+        "change the expression: (.persona // \"\") for a value that can be null, .tags.topic? where .tags is not always an \
+         object; or give `on_error skip` to leave such rows out{otherwise}"
+    ))
 }

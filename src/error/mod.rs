@@ -15,7 +15,7 @@ mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
-use self::phrases::{listed, of_id, of_page, text_kind};
+use self::phrases::{listed, of_id, of_page, of_row, text_kind, unlike_schema};
 pub use self::{api::ApiError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
@@ -112,14 +112,18 @@ pub enum Error {
         meant: Option<String>,
     },
     /// A value does not fit the given type of its column.
-    #[error("{column}{} does not fit the `schema`: {value}", id.as_ref().map(|id| format!(" of row {id}")).unwrap_or_default())]
+    #[error("{}{path} is {value}, {}", of_row(*row, id.as_deref()), unlike_schema(expected.as_deref()))]
     Misfit {
-        /// Name of the column.
-        column: String,
+        /// Number of the row in the output, from 1; `None` if the output has splits.
+        row: Option<u64>,
         /// Id of the row, if the export has this column.
         id: Option<String>,
-        /// Start of the column's JSON text, in quotes.
+        /// Path of the value, with the place in each list: `.input.messages[1].content`.
+        path: String,
+        /// Start of the JSON text of the value.
         value: String,
+        /// Name of the type that the schema has there; `None` if it has no such member.
+        expected: Option<String>,
     },
     /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]

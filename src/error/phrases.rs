@@ -25,3 +25,21 @@ pub(super) fn of_page(page: u64) -> String {
 pub(super) fn of_id(id: uuid::Uuid) -> String {
     if id.is_nil() { String::new() } else { format!(" (id {id})") }
 }
+
+/// Names a row before one of its values.
+pub(super) fn of_row(row: Option<u64>, id: Option<&str>) -> String {
+    match (row, id) {
+        (Some(row), Some(id)) => format!("row {row} (id {id}): "),
+        (Some(row), None) => format!("row {row}: "),
+        (None, Some(id)) => format!("row with id {id}: "),
+        (None, None) => String::new(),
+    }
+}
+
+/// Says why a value does not fit: the type that the schema has instead.
+pub(super) fn unlike_schema(expected: Option<&str>) -> String {
+    match expected {
+        Some(expected) => format!("but the `schema` has {expected} there"),
+        None => "but the `schema` has no such member".to_owned(),
+    }
+}

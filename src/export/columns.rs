@@ -47,16 +47,18 @@ pub(crate) fn output_columns_of(
             None => all.push(computed),
         }
     }
-    let find = |name: &String| {
+    let find = |name: &String, hint: &str| {
         all.iter().position(|it| it.column.name() == name.trim()).ok_or_else(|| {
             let known: Vec<_> = all.iter().map(|it| it.column.name()).collect();
-            Error::invalid("column", name, format!("the columns are {}", known.join(", ")))
+            // A field of the API that the rows do not have as a column cannot be masked either.
+            let hint = if name.parse::<Column>().is_ok() { "" } else { hint };
+            Error::invalid("column", name, format!("the columns are {}{hint}", known.join(", ")))
         })
     };
-    let places = |names: &[String]| {
+    let places = |names: &[String], hint: &str| {
         let mut places = Vec::with_capacity(names.len());
         for name in names {
-            let place = find(name)?;
+            let place = find(name, hint)?;
             if places.contains(&place) {
                 return Err(Error::invalid("column", name, "it is given twice"));
             }
@@ -64,14 +66,16 @@ pub(crate) fn output_columns_of(
         }
         Ok(places)
     };
-    let dropped = places(drop)?;
+    // An unknown field of the API is no column of its own.
+    let hint = "; `mask` makes any other field null";
+    let dropped = places(drop, hint)?;
     let chosen = match names {
         None => (0..all.len()).filter(|place| !dropped.contains(place)).collect(),
         Some(_) if !dropped.is_empty() => {
             let why = "`columns` names all columns of the output, so `drop` has no effect";
             return Err(Error::Usage(why.to_owned()));
         }
-        Some(names) => places(names)?,
+        Some(names) => places(names, "")?,
     };
     let unused = (0..all.len()).find(|place| {
         matches!(all[*place].source, ColumnSource::Computed(_)) && !chosen.contains(place)

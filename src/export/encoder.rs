@@ -12,30 +12,46 @@ use crate::{
     batch::{Column, OutputColumn},
     error::{Error, Result},
     nested::{
-        Misfit, NestedBuilder, NestedField, NestedType, NestedValues, Rescue, RescuedPaths,
-        RescuedRow,
+        Misfit, MisfitValue, NestPath, NestedBuilder, NestedField, NestedType, NestedValues,
+        Rescue, RescuedPaths, RescuedRow,
     },
-    text::quoted,
+    text::harmless,
 };
 
 /// The place of a value that its column cannot hold: the indices of its row and of its column in the batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct MisfitPlace {
-    pub(crate) row: usize,
-    pub(crate) column: usize,
+    row: usize,
+    column: usize,
+    /// Number of rows that were encoded before the batch; `None` if they are not those of one table.
+    rows_before: Option<u64>,
+    value: Option<MisfitValue>,
 }
 
 impl MisfitPlace {
     /// Returns the error of the value.
     pub(crate) fn explain(self, batch: &RecordBatch) -> Error {
+        const SHOWN: usize = 80;
         let text = |place: usize| {
             let texts = batch.columns().get(place).and_then(|array| array.as_string_opt::<i32>());
             texts.filter(|texts| texts.is_valid(self.row)).map(|texts| texts.value(self.row))
         };
         let schema = batch.schema();
         let id = schema.index_of(Column::Id.name()).ok().and_then(text).map(str::to_owned);
-        let value = quoted(text(self.column).unwrap_or_default(), 80);
-        Error::Misfit { column: schema.field(self.column).name().clone(), id, value }
+        let column = schema.field(self.column).name().clone();
+        let whole = text(self.column).unwrap_or_default();
+        let found = self.value.unwrap_or_else(|| MisfitValue {
+            path: NestPath::of_column(&column).to_string(),
+            text: whole.to_owned(),
+            expected: Some("another type"),
+        });
+        let mut value = harmless(&found.text, SHOWN);
+        if found.text.chars().nth(SHOWN).is_some() {
+            value.push('…');
+        }
+        let row = self.rows_before.map(|before| before + self.row as u64 + 1);
+        let (path, expected) = (found.path, found.expected.map(str::to_owned));
+        Error::Misfit { row, id, path, value, expected }
     }
 }
 
@@ -46,6 +62,8 @@ pub(crate) struct NestedEncoder {
     columns: Vec<Option<(NestedType, NestedBuilder)>>,
     rescues: bool,
     is_strict: bool,
+    /// Number of rows before the next batch, if the batches are those of one table.
+    rows_before: Option<u64>,
 }
 
 /// Largest memory of the nested columns of a batch, in bytes: 8 MiB. A short text can take much more memory than its own
@@ -78,12 +96,18 @@ impl NestedEncoder {
             columns.push(kind.map(|kind| (kind.clone(), NestedBuilder::new(kind))));
         }
         fields.extend(rescues.then(|| NestedField::rescued().field()));
-        Self { schema: Arc::new(Schema::new(fields)), columns, rescues, is_strict: !rescues }
+        let schema = Arc::new(Schema::new(fields));
+        Self { schema, columns, rescues, is_strict: !rescues, rows_before: Some(0) }
     }
 
     /// Rescues nothing, although there is a column for it: the types hold every value.
     pub(crate) fn strict(self) -> Self {
         Self { is_strict: true, ..self }
+    }
+
+    /// Sets the number of rows before the first batch; `None` if the batches are those of several tables.
+    pub(crate) fn after(self, rows_before: Option<u64>) -> Self {
+        Self { rows_before, ..self }
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -113,7 +137,11 @@ impl NestedEncoder {
             rows = match fill(builder, &texts, most) {
                 Ok(filled) => filled,
                 Err(row) if self.is_strict => {
-                    return Ok(Err(MisfitPlace { row: first + row, column }));
+                    let text = texts.is_valid(row).then(|| texts.value(row)).unwrap_or_default();
+                    let value = MisfitValue::first((schema.field(column).name(), kind), text);
+                    // Those of this batch are among them.
+                    let rows_before = self.rows_before.map(|before| before - first as u64);
+                    return Ok(Err(MisfitPlace { row: first + row, column, rows_before, value }));
                 }
                 Err(_) => {
                     // Misfits are rare, so only batches with one are read twice.
@@ -151,6 +179,9 @@ impl NestedEncoder {
         }
         let nested = RecordBatch::try_new(self.schema.clone(), nested).map_err(failed)?;
         let read_back = RecordBatch::try_new(schema, read_back).map_err(failed)?;
+        if let Some(before) = &mut self.rows_before {
+            *before += nested.num_rows() as u64;
+        }
         Ok(Ok(EncodedBatch { nested, text: batch, read_back, rescued: (count, paths) }))
     }
 

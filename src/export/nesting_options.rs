@@ -125,7 +125,7 @@ pub(crate) fn chosen_form(
     if !is_nested {
         if *asked != (NestingOptions { columns: asked.columns.clone(), ..Default::default() }) {
             return Err(Error::Usage(
-                "`nest`, `text`, `max_columns` and `rescue` are for nested columns: give `json_columns` nested"
+                "`nest`, `text`, `max_columns` and `rescue` are for nested columns: give `json_columns nested`"
                     .to_owned(),
             ));
         }

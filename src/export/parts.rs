@@ -240,6 +240,7 @@ impl PartsWriter {
             failed: part.rows.failed,
             duplicates: part.rows.duplicates,
             replaced: part.rows.replaced,
+            missing: part.rows.missing.unwrap_or_default(),
             rescued: part.rows.rescued,
             rescued_paths: part.rows.rescued_paths.0,
             bytes: closed.bytes,

@@ -16,10 +16,11 @@ use crate::{
     export::{
         columns::output_columns,
         duplicates::{HASH_ENTRY, ID_ENTRY},
-        nesting_options::{NestingOptions, TypeChoice, chosen_form},
+        nesting_options::{NestingOptions, TypeChoice},
+        output_form::OutputForm,
         output_plan::{OutputChoice, OutputPlan},
         part_grid::PartGrid,
-        splits::{check_splits, layout_of, splits_of},
+        splits::{layout_of, require_directory, splits_of},
     },
     location::{Location, StorageOptions, Target},
     paginator::{self, PageRange, StreamOptions},
@@ -204,16 +205,16 @@ impl ExportPlan {
             options.choice().plan()?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
         let columns = output_columns(options.columns.as_deref(), &options.drop, shaper.as_deref())?;
-        // The loader of cards takes the types of JSON Lines from the card only if JSON columns are text.
-        let is_mapped = shaper.as_ref().is_some_and(|shaper| shaper.maps());
-        let of_card = options.dataset_card && encoding.format() == Format::JsonLines && !is_mapped;
-        let of_card = of_card.then_some(JsonColumns::Text);
-        let form = (options.json_columns.or(of_card), &options.nesting);
-        let (encoding, nesting) = chosen_form(form, encoding, &columns)?;
-        if is_mapped {
-            require_lines(encoding)?;
-        }
-        check_splits((shaper.as_deref(), options.dataset_card), &target)?;
+        let form = OutputForm {
+            shaper: shaper.as_deref(),
+            columns: &columns,
+            has_card: options.dataset_card,
+            json_columns: options.json_columns,
+            nesting: &options.nesting,
+            is_named: true,
+        };
+        let (encoding, nesting) = form.check(encoding)?;
+        require_directory((shaper.as_deref(), options.dataset_card), &target)?;
         Ok(Self {
             options,
             target,
@@ -381,20 +382,6 @@ impl ExportPlan {
             "dataset_card": self.options.dataset_card,
         })
     }
-}
-
-/// Refuses an encoding that cannot write the lines of a map.
-pub(crate) fn require_lines(encoding: Encoding) -> Result<()> {
-    let form = match encoding.format() {
-        Format::JsonLines if encoding.json_columns() == Some(JsonColumns::Text) => "JSON text",
-        Format::JsonLines => return Ok(()),
-        Format::Parquet => "Parquet",
-        Format::Arrow => "Arrow",
-        Format::Csv => "CSV",
-    };
-    Err(Error::Usage(format!(
-        "`map` writes JSON Lines, not {form}: name the output .jsonl, or give `format` jsonl"
-    )))
 }
 
 #[cfg(test)]

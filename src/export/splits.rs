@@ -35,23 +35,22 @@ pub(crate) fn check_card(shaper: Option<&Shaper>) -> Result<()> {
 }
 
 /// Refuses splits and a dataset card for an output that is not a directory.
-pub(crate) fn check_splits(
+pub(crate) fn require_directory(
     (shaper, has_card): (Option<&Shaper>, bool),
     target: &Target,
 ) -> Result<()> {
-    if has_card && !matches!(target, Target::Directory(_)) {
+    if matches!(target, Target::Directory(_)) {
+        return Ok(());
+    }
+    if has_card {
         return Err(Error::Usage(format!(
             "`dataset_card` describes a directory of parts, but {target} is not one: give a path that ends in a slash"
         )));
     }
-    if has_card {
-        check_card(shaper)?;
+    if shaper.is_some_and(|shaper| shaper.splits().next().is_some()) {
+        return Err(Error::Usage(format!(
+            "`split` needs a directory with a folder for each split, but {target} is not one: give a path that ends in a slash"
+        )));
     }
-    let has_splits = shaper.is_some_and(|shaper| shaper.splits().next().is_some());
-    if !has_splits || matches!(target, Target::Directory(_)) {
-        return Ok(());
-    }
-    Err(Error::Usage(format!(
-        "`split` needs a directory with a folder for each split, but {target} is not one: give a path that ends in a slash"
-    )))
+    Ok(())
 }

@@ -49,6 +49,9 @@ pub struct Summary {
     /// those of `pseudonymise`, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
+    /// What no row gave to the expressions, as in [`Part::missing`](crate::Part::missing).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// How the rows to write were chosen and changed; `None` if all were written as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
@@ -149,6 +152,7 @@ impl Summary {
             rescued_rows,
             rescued_paths: rescued_paths.0,
             replaced_rows: manifest.replaced_rows(),
+            missing: manifest.missing(),
             transform: manifest.transform.clone(),
             kept_rows: kept.min(manifest.rows_read),
             files: manifest.parts.len() as u64,

@@ -25,7 +25,7 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, shape_pages, split_rows},
     },
     location::Target,
-    record::manifest::{Part, PartRows, add_replaced},
+    record::manifest::{Part, PartRows, add_replaced, keep_missing},
     transform::{HashKey, Shaped, Shaper, Stage, StageLimits},
 };
 
@@ -90,7 +90,11 @@ impl Writer {
         let encoding = plan.first_encoding();
         let builder = || BatchBuilder::new(&plan.columns, batch_size(encoding.format()));
         let encoder = plan.given_types();
-        let encoder = encoder.map(|it| NestedEncoder::new(plan.columns(), it, plan.rescues()));
+        let of_kept = kept.iter().map(|kept| kept.part.clone()).collect::<Vec<_>>();
+        let written = of_kept.iter().map(|part| part.rows).sum::<u64>();
+        let before = (plan.splits().is_empty() && scope.is_whole).then_some(written);
+        let encoder = encoder
+            .map(|types| NestedEncoder::new(plan.columns(), types, plan.rescues()).after(before));
         let schema = encoder.as_ref().map_or_else(|| builder().schema(), NestedEncoder::schema);
         let parts = PartsPlan {
             target: plan.target.clone(),
@@ -101,7 +105,6 @@ impl Writer {
             splits: plan.splits(),
         };
         let builders = (0..parts.width()).map(|_| builder()).collect();
-        let of_kept = kept.iter().map(|kept| kept.part.clone()).collect();
         // A later run keeps finished parts, or their drafts.
         let is_kept = !plan.has_drafts() || destination.keeps_drafts();
         // The parts of a group share their ids.
@@ -228,6 +231,9 @@ impl Writer {
         for (rows, written) in self.parts.open_rows().zip(written) {
             if let Some(replaced) = replaced.next() {
                 add_replaced(&mut rows.replaced, replaced);
+            }
+            if let Some(shaped) = shaped {
+                keep_missing(&mut rows.missing, &shaped.missing);
             }
             rows.read += page.len() as u64;
             rows.written += written;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    text::harmless,
+    text::{harmless, json_mistake},
 };
 
 /// Deepest nesting of lists and structs that is written.
@@ -34,7 +34,10 @@ impl FromStr for GivenSchema {
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |why: String| Error::invalid("schema", harmless(text, SHOWN), why);
         let read: Value = serde_json::from_str(text).map_err(|error| {
-            wrong(format!("it is not JSON: give the output of `overmind-export schema`: {error}"))
+            let mistake = json_mistake(&error);
+            wrong(format!(
+                "it is not JSON ({mistake}): give the output of `overmind-export schema`"
+            ))
         })?;
         let (of_record, key) = match read.get("nested") {
             Some(Value::Array(fields)) => (Some(fields), "nested"),

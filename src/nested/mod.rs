@@ -35,7 +35,7 @@ pub(crate) use self::{
     columns::InferredColumns,
     cursor::{JsonCursor, JsonKind, MalformedJson, RawString},
     paths::NestPath,
-    rescue::{RESCUED, Rescue, RescuedPaths, recorded_types},
+    rescue::{MisfitValue, RESCUED, Rescue, RescuedPaths, recorded_types},
     resolve::NestRules,
     restore::{RescuedRow, WrongRescue},
     text::{LONGEST, NestedValues, TextTooLong},

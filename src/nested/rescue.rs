@@ -67,18 +67,40 @@ impl RescuedPaths {
     }
 }
 
+/// A value that does not fit its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MisfitValue {
+    /// Its path, with the place in each list.
+    pub(crate) path: String,
+    /// Its JSON text.
+    pub(crate) text: String,
+    /// The name of the type; `None` for a member that the type does not have.
+    pub(crate) expected: Option<&'static str>,
+}
+
+impl MisfitValue {
+    /// Returns the first value in the text of a column that does not fit; `None` if all fit, or if the text is not JSON.
+    pub(crate) fn first(column: (&str, &NestedType), text: &str) -> Option<Self> {
+        let mut rescue = Rescue::new(1);
+        rescue.fitting(column, 0, text).ok()?;
+        rescue.first
+    }
+}
+
 /// Takes the values that do not fit out of the rows of a batch.
 #[derive(Debug)]
 pub(crate) struct Rescue {
     /// The members of the object of each row; empty if everything fits.
     rows: Vec<String>,
     pub(crate) paths: RescuedPaths,
+    /// The first value of all rows.
+    first: Option<MisfitValue>,
 }
 
 impl Rescue {
     /// `rows` is the number of rows of the batch.
     pub(crate) fn new(rows: usize) -> Self {
-        Self { rows: vec![String::new(); rows], paths: RescuedPaths::default() }
+        Self { rows: vec![String::new(); rows], paths: RescuedPaths::default(), first: None }
     }
 
     /// Returns the text of a column's value in a row, reduced to what fits its type. `null` is no value. Columns must
@@ -103,12 +125,13 @@ impl Rescue {
             cells: MOST_CELLS,
             is_over: false,
             paths: &mut self.paths,
+            first: &mut self.first,
         };
         split.value(kind)?;
         if split.is_over {
             split.members.truncate(before);
             split.fitting = "null".to_owned();
-            split.rescue(text);
+            split.rescue(text, None);
         }
         let RowSplit { cursor, fitting, members, .. } = split;
         cursor.end()?;
@@ -138,6 +161,7 @@ struct RowSplit<'a> {
     /// Whether the paths and values are longer than readers accept. Then the whole column is rescued: its path is short.
     is_over: bool,
     paths: &'a mut RescuedPaths,
+    first: &'a mut Option<MisfitValue>,
 }
 
 impl RowSplit<'_> {
@@ -173,13 +197,18 @@ impl RowSplit<'_> {
         if fits {
             self.fitting.push_str(value);
         } else {
-            self.rescue(value);
+            self.rescue(value, Some(kind.name()));
             self.fitting.push_str("null");
         }
         Ok(())
     }
 
-    fn rescue(&mut self, value: &str) {
+    fn rescue(&mut self, value: &str, expected: Option<&'static str>) {
+        self.first.get_or_insert_with(|| MisfitValue {
+            path: self.place.clone(),
+            text: value.to_owned(),
+            expected,
+        });
         if !self.members.is_empty() {
             self.members.push(',');
         }
@@ -249,7 +278,7 @@ impl RowSplit<'_> {
                 None if self.cursor.kind()? == JsonKind::Null => drop(self.cursor.skip()?),
                 None => {
                     let value = self.cursor.skip()?;
-                    self.rescue(value);
+                    self.rescue(value, None);
                 }
             }
             self.path.pop();

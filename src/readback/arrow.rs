@@ -37,7 +37,14 @@ fn try_open(path: &Location, file: Opened, options: &ReadOptions) -> Result<Read
     let size = tail.first_chunk().map_or(-1, |size| i32::from_le_bytes(*size));
     let start = u64::try_from(size).ok().and_then(|size| end.checked_sub(size));
     let (true, Some(start)) = (tail.ends_with(MAGIC), start) else {
-        return Err(wrong("it does not end like an Arrow file"));
+        // A stream begins with the mark of a message.
+        let why = match bytes(path, &file, 0, 4)?[..] == [0xff; 4] {
+            true => {
+                "it is a stream of Arrow, as standard output gets it, and not an Arrow file: read it as a stream, or export to a path"
+            }
+            false => "it does not end like an Arrow file",
+        };
+        return Err(wrong(why));
     };
     check_footer(path, end - start)?;
     let footer_data = bytes(path, &file, start, end - start)?;

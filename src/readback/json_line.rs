@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     batch::{Column, OutputColumn},
     sink::is_text_line,
+    text::json_mistake,
 };
 
 /// Most columns of a line. An export has at most as many.
@@ -64,15 +65,17 @@ impl<'de> Visitor<'de> for LineFields<'_> {
         while let Some(name) = map.next_key::<LineName<'de>>()? {
             let name = name.0;
             if fields.len() == MOST_COLUMNS {
-                return Err(de::Error::custom(format_args!("more than {MOST_COLUMNS} columns")));
+                return Err(de::Error::custom(format_args!(
+                    "it has more than {MOST_COLUMNS} columns"
+                )));
             }
             if fields.iter().any(|(other, _)| *other == name) {
-                return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
+                return Err(de::Error::custom(format_args!("it has {name:?} twice")));
             }
             if let LineColumns::Recorded(columns) = self.0
                 && !columns.iter().any(|column| column.name() == name)
             {
-                let why = format_args!("unknown field `{name}`, which its record does not list");
+                let why = format_args!("it has {name:?}, which its record does not list");
                 return Err(de::Error::custom(why));
             }
             fields.push((name, map.next_value()?));
@@ -80,7 +83,10 @@ impl<'de> Visitor<'de> for LineFields<'_> {
         if let (LineColumns::Any, Some((first, _))) = (self.0, fields.first())
             && !fields.iter().any(|(name, _)| NAMES.contains(&&**name))
         {
-            return Err(de::Error::unknown_field(first, NAMES));
+            return Err(de::Error::custom(format_args!(
+                "it has {first:?} and no column of a row, which are {}; lines of a map can be read only with their record",
+                NAMES.join(", ")
+            )));
         }
         Ok(fields)
     }
@@ -92,7 +98,17 @@ struct LineName<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> JsonLine<'a> {
     /// Parses a line. The error names a field that is not among these columns, or a fault in the JSON.
-    pub(super) fn parse(line: &'a [u8], columns: LineColumns<'_>) -> serde_json::Result<Self> {
+    pub(super) fn parse(line: &'a [u8], columns: LineColumns<'_>) -> Result<Self, String> {
+        let is_object = line.trim_ascii_start().first() == Some(&b'{');
+        Self::parsed(line, columns).map_err(|error| match error.is_data() {
+            // An object of another kind has a mistake of its own.
+            true if is_object => json_mistake(&error),
+            true => "it is no object with the columns of a row".to_owned(),
+            false => format!("it is not JSON: {}", json_mistake(&error)),
+        })
+    }
+
+    fn parsed(line: &'a [u8], columns: LineColumns<'_>) -> serde_json::Result<Self> {
         let mut deserializer = serde_json::Deserializer::from_slice(line);
         let fields = LineFields(columns).deserialize(&mut deserializer)?;
         deserializer.end()?;

@@ -17,7 +17,7 @@ use crate::{
     error::{Cause, Error, Result},
     location::Location,
     sink::{Compression, is_text_line},
-    text::{grouped, quoted},
+    text::{grouped, json_mistake, quoted},
 };
 
 /// Bytes that a line may have in addition to one value of the largest size: 4 MiB for names and other values.
@@ -32,12 +32,13 @@ pub(super) fn open(
 ) -> Result<Reader> {
     let mut lines = TextFile::open(path, compression, recorded.sha256)?;
     let options = options.clone();
+    let mut line = 0;
     let (mut columns, mut failed) = (recorded.columns.as_deref().map(LineSchema::recorded), false);
     let batches = std::iter::from_fn(move || {
         if failed {
             return None;
         }
-        let batch = read_lines(&mut lines, &mut columns, &options);
+        let batch = read_lines((&mut lines, &mut line), &mut columns, &options);
         let batch = batch.and_then(|(batch, ended)| {
             if ended {
                 lines.check_end()?;
@@ -151,7 +152,7 @@ impl JsonColumnBuilder {
 }
 
 /// Returns the value of a line that is one JSON value; `None` for null.
-fn whole_line(line: &[u8]) -> std::result::Result<Option<&str>, Cause> {
+fn whole_line(line: &[u8]) -> serde_json::Result<Option<&str>> {
     let value = serde_json::from_slice::<&RawValue>(line)?.get();
     Ok(Some(value).filter(|value| *value != "null"))
 }
@@ -174,15 +175,19 @@ fn read_line(file: &mut TextFile, line: &mut Vec<u8>, options: &ReadOptions) -> 
     Ok(line.len())
 }
 
-/// Reads the next batch, and returns whether the file has ended. `columns` are those of the record or of the first
+/// Reads the next batch, and returns whether the file has ended. `number` is that of the last line. `columns` are those of the record or of the first
 /// line; all lines must have the same.
 fn read_lines(
-    file: &mut TextFile,
+    (file, number): (&mut TextFile, &mut u64),
     columns: &mut Option<LineSchema>,
     options: &ReadOptions,
 ) -> Result<(Option<RecordBatch>, bool)> {
     let path = file.path().clone();
     let wrong = |error: Cause| damaged(&path, error);
+    let unlike = |line: u64, why: String| {
+        let why = format!("line {}: {why}", grouped(line));
+        Error::Damaged { path: path.to_path(), why }
+    };
     let mut builders: Vec<(usize, OutputColumn, JsonColumnBuilder)> = Vec::new();
     let (mut text, mut rows, mut bytes, mut ended) = (Vec::new(), 0, 0, false);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
@@ -192,8 +197,12 @@ fn read_lines(
             break;
         }
         (rows, bytes) = (rows + 1, bytes + length);
+        *number += 1;
         if columns.as_ref().is_some_and(LineSchema::are_whole) {
-            let value = whole_line(&text).map_err(wrong)?;
+            let value = whole_line(&text);
+            let value = value.map_err(|error| {
+                unlike(*number, format!("it is not JSON: {}", json_mistake(&error)))
+            })?;
             if builders.is_empty() && options.wants(OutputColumn::lines().name()) {
                 let builder = JsonColumnBuilder::new(ColumnType::Json);
                 builders.push((0, OutputColumn::lines(), builder));
@@ -205,16 +214,17 @@ fn read_lines(
             continue;
         }
         let allowed = columns.as_ref().map_or(LineColumns::Any, LineSchema::allowed);
-        let line = JsonLine::parse(&text, allowed).map_err(|error| wrong(error.into()))?;
+        let line = JsonLine::parse(&text, allowed).map_err(|why| unlike(*number, why))?;
         let columns = match columns {
             Some(columns) => columns,
             None => columns.insert(LineSchema::of(&line).map_err(wrong)?),
         };
         if line.names().len() == 0 {
-            return Err(wrong("a line has no column".into()));
+            return Err(unlike(*number, "it has no column".to_owned()));
         }
         if !columns.are_of(&line) {
-            return Err(wrong("its lines do not all have the same columns".into()));
+            let why = "it has other columns than the lines before".to_owned();
+            return Err(unlike(*number, why));
         }
         if builders.is_empty() {
             let wanted = |name: &str| options.wants(name);

@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub(crate) use super::names::{is_desktop_file, is_part_name};
 pub(crate) use super::{
     origin::{ConvertedFrom, Listed, SnapshotOf},
-    part::{ListedPart, PartRows, add_replaced},
+    part::{ListedPart, PartRows, add_replaced, keep_missing},
 };
 pub use super::{part::Part, written::Completeness};
 use crate::{
@@ -226,6 +226,13 @@ impl Manifest {
         let mut sums = Vec::new();
         self.parts.iter().for_each(|part| add_replaced(&mut sums, &part.replaced));
         sums
+    }
+
+    /// Returns what no row that was read gave to the expressions of the transformation.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut missing = None;
+        self.parts.iter().for_each(|part| keep_missing(&mut missing, &part.missing));
+        missing.unwrap_or_default()
     }
 
     /// Whether the files have a column for values that do not fit the types of the others.

@@ -47,6 +47,10 @@ pub struct Part {
     /// then those of `pseudonymise`, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
+    /// What none of the rows that were read gave to the expressions of the transformation: a field that an expression reads,
+    /// such as `dedupe: .inptu`, or a result that is not null, such as `dedupe` or `column topic`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// Number of rows of the file with a value that does not fit the type of its nested column. The column `_rescued`
     /// has these values.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -86,6 +90,8 @@ pub(crate) struct PartRows {
     pub(crate) duplicates: u64,
     /// Number of written rows in which each path has replaced a value.
     pub(crate) replaced: Vec<u64>,
+    /// What no row that was read gave to the expressions; `None` before the first rows.
+    pub(crate) missing: Option<Vec<String>>,
     /// Number of written rows with a value that does not fit the type of its nested column.
     pub(crate) rescued: u64,
     /// The first paths of these values.
@@ -104,6 +110,9 @@ impl PartRows {
         self.failed = self.failed.saturating_add(next.failed);
         self.duplicates = self.duplicates.saturating_add(next.duplicates);
         add_replaced(&mut self.replaced, &next.replaced);
+        if let Some(missing) = &next.missing {
+            keep_missing(&mut self.missing, missing);
+        }
         self.rescued = self.rescued.saturating_add(next.rescued);
         self.rescued_paths.join(&next.rescued_paths.0);
         self.digest.join(next.digest, next.written);
@@ -121,6 +130,7 @@ impl From<&Part> for PartRows {
             failed: part.failed,
             duplicates: part.duplicates,
             replaced: part.replaced.clone(),
+            missing: Some(part.missing.clone()),
             rescued: part.rescued,
             rescued_paths: RescuedPaths(part.rescued_paths.clone()),
             // The digest of a kept part is always valid.
@@ -135,6 +145,14 @@ pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
     sums.resize(sums.len().max(rows.len()), 0);
     for (sum, rows) in sums.iter_mut().zip(rows) {
         *sum = sum.saturating_add(*rows);
+    }
+}
+
+/// Keeps what none of more rows gave to the expressions either.
+pub(crate) fn keep_missing(sum: &mut Option<Vec<String>>, missing: &[String]) {
+    match sum {
+        None => *sum = Some(missing.to_vec()),
+        Some(sum) => sum.retain(|text| missing.contains(text)),
     }
 }
 

@@ -40,7 +40,7 @@ impl Format {
     }
 
     /// Returns the name for sentences, such as `JSON Lines`.
-    pub(super) fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Parquet => "Parquet",
             Self::Arrow => "Arrow IPC",

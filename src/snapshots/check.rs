@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    place, run,
+    place, plan,
     select::{self, Chosen},
     series::Series,
 };
@@ -68,7 +68,7 @@ pub async fn check_job(
     // No option depends on the dataset or on the time.
     let any = Chosen { id: Uuid::nil(), listed: None, query: job.query.clone() };
     let stamp = Stamp::at(DateTime::<Utc>::UNIX_EPOCH);
-    let plan = run::plan(job, job.storage_with(storage), (&any, None), &series, stamp)?;
+    let plan = plan::plan(job, job.storage_with(storage), (&any, None), &series, stamp)?;
     let (job_name, destination) = (job.name.clone(), series.folder.to_string());
     let mut checked = CheckedJob { job: job_name, destination, datasets: Vec::new() };
     let Some(client) = client else { return Ok(checked) };

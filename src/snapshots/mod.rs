@@ -23,6 +23,7 @@ mod latest;
 mod link;
 mod list;
 mod place;
+mod plan;
 mod prune;
 mod removal;
 mod result;

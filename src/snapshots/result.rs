@@ -7,9 +7,11 @@ use uuid::Uuid;
 
 use super::series::bytes_of;
 use crate::{
+    config::with_keys,
     error::{Error, causes, excerpt, harmless},
     record::{WrittenSplit, manifest::Manifest, stamp::Stamp},
     text,
+    transform::TransformRecord,
 };
 
 /// The result of one run of a job.
@@ -132,6 +134,12 @@ pub struct SnapshotResult {
     /// Number of rows in which each path of the transformation has replaced a value, as in [`JobResult::replaced_rows`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced_rows: Vec<u64>,
+    /// What no row gave to the expressions, as in [`Part::missing`](crate::Part::missing).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// How the rows were chosen and changed. The history does not have it.
+    #[serde(skip)]
+    pub(crate) transform: Option<TransformRecord>,
     /// The splits, in their order. Empty if the rows are not split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub splits: Vec<WrittenSplit>,
@@ -157,6 +165,8 @@ impl SnapshotResult {
         self.failed_rows = manifest.failed_rows();
         self.duplicate_rows = manifest.duplicate_rows();
         self.replaced_rows = manifest.replaced_rows();
+        self.missing = manifest.missing();
+        self.transform.clone_from(&manifest.transform);
         self.splits.clone_from(&manifest.splits);
         let (rescued_rows, rescued_paths) = manifest.rescued();
         (self.rescued_rows, self.rescued_paths) = (rescued_rows, rescued_paths.0);
@@ -207,6 +217,17 @@ impl fmt::Display for Failure {
 }
 
 impl Failure {
+    /// Returns the failure of a job: the options in its texts are keys of the configuration file.
+    pub(crate) fn of_job(error: &Error) -> Self {
+        let failure = Self::new(error);
+        Self {
+            message: with_keys(&failure.message),
+            causes: failure.causes.iter().map(|cause| with_keys(cause)).collect(),
+            hint: failure.hint.as_deref().map(with_keys),
+            ..failure
+        }
+    }
+
     pub(crate) fn new(error: &Error) -> Self {
         Self {
             message: error.to_string(),

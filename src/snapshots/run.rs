@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::{
     Event, Failure, JobResult, RunOptions, SnapshotResult, Status, Stop, history, prune,
-    schema::types_of_columns,
     select::{self, Chosen},
     series::{Series, SeriesState},
 };
@@ -18,14 +17,10 @@ use crate::{
     config::{Job, Selection, Unchanged},
     destination::PlaceLock,
     error::{Error, Result, causes},
-    export::{
-        Export, NestingOptions, blocking,
-        plan::{ExportOptions, ExportPlan},
-    },
-    location::StorageOptions,
+    export::{Export, ExportPlan, blocking},
     nested::NestedField,
     record::{
-        manifest::{Listed, Manifest, SnapshotOf, add_replaced},
+        manifest::{Listed, Manifest, add_replaced},
         stamp::Stamp,
     },
 };
@@ -136,7 +131,7 @@ impl JobRun<'_> {
     /// Computes the totals, the status and the exit code of the result.
     fn conclude(&self, result: &mut JobResult, error: Option<&Error>, begun: Instant) {
         if let Some(error) = error {
-            result.error = Some(Failure::new(error));
+            result.error = Some(Failure::of_job(error));
         }
         let first = result.snapshots.iter().find_map(|snapshot| snapshot.error.as_ref());
         let first = result.error.as_ref().or(first);
@@ -225,6 +220,8 @@ impl JobRun<'_> {
             failed_rows: 0,
             duplicate_rows: 0,
             replaced_rows: Vec::new(),
+            missing: Vec::new(),
+            transform: None,
             splits: Vec::new(),
             rescued_rows: 0,
             rescued_paths: Vec::new(),
@@ -243,7 +240,7 @@ impl JobRun<'_> {
                 told.count(&manifest);
             }
             Err(error) => {
-                told.error = Some(Failure::new(&error));
+                told.error = Some(Failure::of_job(&error));
                 let series = series.clone();
                 let left = blocking(move || series.interrupted()).await;
                 told.snapshot = left.ok().and_then(|left| Some(left.last()?.0));
@@ -363,48 +360,14 @@ impl JobRun<'_> {
         series: &Series,
         stamp: Stamp,
     ) -> Result<ExportPlan> {
-        plan(self.job, self.job.storage_with(&self.options.storage), what, series, stamp)
+        super::plan::plan(
+            self.job,
+            self.job.storage_with(&self.options.storage),
+            what,
+            series,
+            stamp,
+        )
     }
-}
-
-/// Returns the plan for the export of a snapshot. `storage` has the settings of the job and of the run, and `pinned`
-/// the types of nested columns, if they are known.
-pub(super) fn plan(
-    job: &Job,
-    storage: StorageOptions,
-    (chosen, pinned): (&Chosen, Option<&[NestedField]>),
-    series: &Series,
-    stamp: Stamp,
-) -> Result<ExportPlan> {
-    let defaults = ExportOptions::new(chosen.id, series.output(stamp));
-    let mut options = ExportOptions {
-        query: chosen.query.clone(),
-        storage,
-        format: job.format,
-        compression: job.compression,
-        parquet_encoding: job.parquet_encoding,
-        json_columns: job.json_columns,
-        nesting: NestingOptions { rescue: job.is_nested(), ..NestingOptions::default() },
-        csv_bom: job.csv_bom,
-        csv_safe: job.csv_safe,
-        transform: job.transform.clone(),
-        columns: job.columns.clone(),
-        drop: job.drop.clone(),
-        page_size: job.page_size.unwrap_or(defaults.page_size),
-        rows_per_file: job.rows_per_file,
-        dataset_card: job.dataset_card,
-        max_passes: job.max_passes.unwrap_or(defaults.max_passes),
-        temp_dir: job.temp_dir.clone(),
-        ..defaults
-    };
-    if let Some(pinned) = pinned {
-        options.nesting.types = Some(types_of_columns(pinned, &ExportPlan::new(options.clone())?));
-    }
-    let mut plan = ExportPlan::new(options)?;
-    (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));
-    plan.snapshot =
-        Some(SnapshotOf { job: job.name.clone(), stamp, listed: chosen.listed.clone() });
-    Ok(plan)
 }
 
 /// The state of a series before a run.

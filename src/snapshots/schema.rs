@@ -263,7 +263,7 @@ fn widen_all(
         series.check()?;
         let Some(pinned) = series.pinned(job)? else { continue };
         let Some((stamp, manifest)) = series.newest_of(job)? else { continue };
-        let widened = widen(&series, stamp, &pinned.nested)?;
+        let widened = widen(&series, stamp, &asked_types(job, &pinned.nested))?;
         if let Some(lock) = accepts.filter(|_| widened != pinned.nested) {
             lock.confirm()?;
             series.write_pinned(&PinnedSchema {
@@ -286,6 +286,12 @@ fn widen_all(
         });
     }
     Ok(found)
+}
+
+/// Returns the types to widen: those of the job's file with a schema, or else the pinned ones.
+fn asked_types(job: &Job, pinned: &[NestedField]) -> Vec<NestedField> {
+    let given = |name: &str| job.nesting.types.iter().flatten().find(|field| field.name == name);
+    pinned.iter().map(|field| given(&field.name).unwrap_or(field).clone()).collect()
 }
 
 /// Widens these types until they hold every value of a snapshot.

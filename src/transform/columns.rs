@@ -23,13 +23,20 @@ pub(super) enum FieldsRead {
 /// Returns the fields that a term reads. `by_truth` says that only the truth of its outputs is used, so that an
 /// output that is the whole row reads nothing.
 pub(super) fn fields_read(term: &Term<&str>, by_truth: bool) -> FieldsRead {
+    let walk = walked(term, by_truth);
+    if walk.unclear { FieldsRead::All } else { FieldsRead::Named(walk.names) }
+}
+
+/// Returns the fields of the row that a term names, also if it reads all of them.
+pub(super) fn fields_named(term: &Term<&str>) -> BTreeSet<String> {
+    walked(term, true).names
+}
+
+fn walked(term: &Term<&str>, by_truth: bool) -> Walk {
     let mut walk = Walk { names: BTreeSet::new(), unclear: false };
     let output_is_row = walk.term(term, true);
-    if walk.unclear || output_is_row && !by_truth {
-        FieldsRead::All
-    } else {
-        FieldsRead::Named(walk.names)
-    }
+    walk.unclear |= output_is_row && !by_truth;
+    walk
 }
 
 /// Functions whose use of the row is known.
@@ -186,8 +193,13 @@ impl Walk {
                 false
             }
             _ => {
+                // Whether an argument gets the row is unknown, so what it names may be a part of another value.
+                let names = self.names.clone();
                 for argument in arguments {
                     self.term(argument, row);
+                }
+                if row {
+                    self.names = names;
                 }
                 self.value(row)
             }
@@ -223,9 +235,14 @@ impl Walk {
                 self.consumed(right, row)
             }
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
+                // A field that is assigned need not be there.
+                let names = self.names.clone();
                 self.value(row);
                 self.term(left, row);
                 self.term(right, row);
+                if row {
+                    self.names = names;
+                }
                 false
             }
         }

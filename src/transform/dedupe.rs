@@ -72,6 +72,14 @@ impl HashKey {
     }
 }
 
+/// The hash of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RowHash {
+    pub(super) hash: u128,
+    /// Whether the output is null.
+    pub(super) is_null: bool,
+}
+
 /// A compiled expression whose output is compared.
 #[derive(Debug)]
 pub(super) struct RowKey {
@@ -96,11 +104,12 @@ impl RowKey {
         row: &Row<'_>,
         stop: &AtomicBool,
         key: HashKey,
-    ) -> Result<u128, EvaluationFailure> {
-        let mut found: Option<Result<u128, String>> = None;
+    ) -> Result<RowHash, EvaluationFailure> {
+        let of = |text: &str| RowHash { hash: key.hash(text), is_null: text == "null" };
+        let mut found: Option<Result<RowHash, String>> = None;
         self.expression.outputs(row, stop, &mut |output| {
             let hash = match found {
-                None => json::sorted(&output).map(|text| key.hash(&text)),
+                None => json::sorted(&output).map(|text| of(&text)),
                 Some(_) => Err("it has several outputs: collect them with [...]".to_owned()),
             };
             let flow =
@@ -108,7 +117,7 @@ impl RowKey {
             found = Some(hash);
             flow
         })?;
-        found.unwrap_or_else(|| Ok(key.hash("null"))).map_err(EvaluationFailure::Row)
+        found.unwrap_or_else(|| Ok(of("null"))).map_err(EvaluationFailure::Row)
     }
 }
 
@@ -121,7 +130,7 @@ mod tests {
     fn key(text: &str) -> Result<u128, String> {
         let key = RowKey::compile(text).unwrap();
         let hash = key.hash(&ROW, &AtomicBool::new(false), KEY);
-        hash.map_err(|failure| format!("{failure:?}"))
+        hash.map(|found| found.hash).map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Shaper {
             begin(self.conditions.len());
             let why = format!("{} is that of an earlier row", named(&key.expression));
             let hash = match key.hash(row, stop, hash_key) {
-                Ok(hash) => Some(hash),
+                Ok(found) => Some(found.hash),
                 Err(EvaluationFailure::Row(why)) => {
                     let reason = failed(&key.expression, &why);
                     if self.on_error != OnError::Null {

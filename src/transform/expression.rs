@@ -1,6 +1,6 @@
 //! An expression of the language: checked, compiled, and run over one row.
 
-use std::{fmt, ops::ControlFlow, sync::atomic::AtomicBool, thread};
+use std::{collections::BTreeSet, fmt, ops::ControlFlow, sync::atomic::AtomicBool, thread};
 
 use jaq_core::{
     Compiler, Ctx, Filter, ValT as _, Vars,
@@ -14,7 +14,7 @@ use jaq_core::{
 
 use super::{
     budget::{EvaluationBounds, EvaluationEnd, STACK, StackBase, bounded},
-    columns::{FieldsRead, fields_read},
+    columns::{FieldsRead, fields_named, fields_read},
     evaluator::{Fence, Fenced},
     fence::{self, ExpressionRefusal},
     grammar,
@@ -42,6 +42,8 @@ pub(super) struct Expression {
     text: String,
     filter: Filter<Fenced>,
     fields: FieldsRead,
+    /// The fields of the row that it names.
+    names: BTreeSet<String>,
     /// What its evaluation on one row may use.
     bounds: EvaluationBounds,
 }
@@ -117,11 +119,12 @@ impl Expression {
 
     fn compiled(option: &'static str, text: &str, used_as: ExpressionUse) -> Result<Self> {
         match build(text, used_as) {
-            Ok((filter, fields)) => Ok(Self {
+            Ok((filter, fields, names)) => Ok(Self {
                 option,
                 text: text.to_owned(),
                 filter,
                 fields,
+                names,
                 bounds: EvaluationBounds::STANDARD,
             }),
             Err(refusal) => Err(refused(option, text, &refusal)),
@@ -134,6 +137,11 @@ impl Expression {
 
     pub(super) fn option(&self) -> &'static str {
         self.option
+    }
+
+    /// Returns the fields of the row that it names.
+    pub(super) fn names(&self) -> &BTreeSet<String> {
+        &self.names
     }
 
     /// Parses every field, also those that it does not read.
@@ -229,7 +237,7 @@ fn with_stack<T: Send>(compile: impl FnOnce() -> Result<T> + Send) -> Result<T> 
 fn build(
     text: &str,
     used_as: ExpressionUse,
-) -> Result<(Filter<Fenced>, FieldsRead), ExpressionRefusal<'_>> {
+) -> Result<(Filter<Fenced>, FieldsRead, BTreeSet<String>), ExpressionRefusal<'_>> {
     /// A name that no expression can have.
     const ROW: &str = "!row";
     if text.trim().is_empty() {
@@ -246,6 +254,7 @@ fn build(
     fence::check(&term)?;
     mistakes::check(text, &term, &tokens, used_as == ExpressionUse::Condition)?;
     let fields = fields_read(&term, used_as != ExpressionUse::Value);
+    let names = fields_named(&term);
     if let FieldsRead::Named(names) = &fields
         && names.contains("additional_properties")
     {
@@ -267,7 +276,7 @@ fn build(
     Compiler::default()
         .with_funs(natives::functions())
         .compile(modules)
-        .map(|filter| (filter, fields))
+        .map(|filter| (filter, fields, names))
         .map_err(|errors| {
             let mut errors = errors.into_iter().flat_map(|(_, errors)| errors);
             let first = errors.find(|(part, _)| contains(text, part));

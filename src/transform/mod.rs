@@ -21,6 +21,7 @@ mod computed;
 mod dedupe;
 mod edits;
 mod evaluator;
+mod expected;
 mod explain;
 mod expression;
 mod fence;
@@ -52,6 +53,8 @@ mod tests;
 mod updates;
 mod value;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::row_value::FIELDS;
 pub(crate) use self::{
     column_edits::ColumnEdit,
     dedupe::{HashKey, NOT_COMPARED},

@@ -14,6 +14,13 @@ use super::{
 pub(crate) struct PathSet(u128);
 
 impl PathSet {
+    /// Most paths.
+    pub(super) const MOST: usize = u128::BITS as usize;
+
+    pub(super) fn contains(self, path: usize) -> bool {
+        self.0 >> path & 1 == 1
+    }
+
     pub(super) fn insert(&mut self, path: usize) {
         self.0 |= 1 << path;
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::client::Row;
 
 /// The fields that every row has, in the order of the object.
-pub(super) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
+pub(crate) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
 
 /// Returns the object with the fields that are read. Their bytes are counted.
 ///

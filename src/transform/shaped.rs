@@ -23,6 +23,9 @@ pub(crate) struct Shaped<B> {
     /// For each split, and once without splits: for each path of the replacements, the number of rows in which it has
     /// replaced a value.
     pub(crate) replaced: Vec<Vec<u64>>,
+    /// What no row of the block has given to the expressions, such as `dedupe: .inptu` for a field, or `dedupe` for a result
+    /// that is not null.
+    pub(crate) missing: Vec<String>,
     /// Whether rows are compared.
     pub(crate) compares: bool,
     /// For each row that is kept, the hash by which it is compared with earlier rows, or

@@ -6,11 +6,13 @@ use super::{
     column_edits::ColumnEdit,
     columns::FieldsRead,
     computed::{ComputedColumn, LineMap},
-    dedupe::{HashKey, NOT_COMPARED, RowKey},
+    dedupe::{HashKey, NOT_COMPARED, RowHash, RowKey},
     edits::{EditedRow, NotJson, RowEditor},
+    expected::ExpectedValues,
     expression::{EvaluationFailure, Expression},
     options::{OnError, Transform},
     paths::ValuePath,
+    places::PathSet,
     recorded::TransformRecord,
     sample::Sample,
     splits::{SplitKey, Splits},
@@ -44,6 +46,8 @@ pub(crate) struct Shaper {
     pub(super) editor: Option<RowEditor>,
     pub(super) on_error: OnError,
     timeout: Duration,
+    /// What the rows are expected to give to the expressions.
+    expected: ExpectedValues,
     recorded: TransformRecord,
 }
 
@@ -56,6 +60,8 @@ pub(super) struct ShapedRow {
     pub(super) edited: Option<Box<EditedRow>>,
     /// The hash by which the row is compared with others, if it is.
     pub(super) hash: u128,
+    /// What this row and those before it have given to the expressions.
+    pub(super) found: PathSet,
 }
 
 /// The decision about a row.
@@ -147,7 +153,7 @@ impl Shaper {
             pseudonymise: editor.iter().flat_map(|editor| editor.paths("pseudonymise")).collect(),
             pseudonym_key: editor.as_ref().and_then(RowEditor::key_check),
         };
-        Ok(Some(Self {
+        let mut shaper = Self {
             conditions,
             columns,
             map,
@@ -158,8 +164,33 @@ impl Shaper {
             editor,
             on_error,
             timeout,
+            expected: ExpectedValues::default(),
             recorded,
-        }))
+        };
+        let mut expected = ExpectedValues::default();
+        for (expression, label) in shaper.labelled() {
+            expected.add(&label, expression, expression.option() != "where");
+        }
+        shaper.expected = expected;
+        Ok(Some(shaper))
+    }
+
+    /// Returns the expressions by their numbers, each with the name of its option, and of its column if it has one.
+    fn labelled(&self) -> impl Iterator<Item = (&Expression, String)> {
+        let plain = |it| (it, Expression::option(it).to_owned());
+        let keys = self.dedupe.iter().map(|key| &key.expression);
+        let columns = self
+            .columns
+            .iter()
+            .map(|it| (&it.expression, format!("{} {}", it.expression.option(), it.column.name())));
+        let maps = self.map.iter().map(|map| &map.expression);
+        let values = columns.chain(maps.chain(self.key.expression()).map(plain));
+        self.conditions.iter().chain(keys).map(plain).chain(values)
+    }
+
+    /// Returns what no row has given to the expressions, as records have it.
+    pub(super) fn missing(&self, found: PathSet) -> Vec<String> {
+        self.expected.missing(found)
     }
 
     /// Returns the record of the transformation.
@@ -279,7 +310,8 @@ impl Shaper {
         shaped: &mut ShapedRow,
         hash_key: HashKey,
     ) -> Result<Verdict, EvaluationFailure> {
-        let ShapedRow { values, edited, hash } = shaped;
+        let ShapedRow { values, edited, hash, found } = shaped;
+        self.expected.look(row, found);
         values.clear();
         *hash = NOT_COMPARED;
         for (number, condition) in self.conditions.iter().enumerate() {
@@ -306,6 +338,9 @@ impl Shaper {
                 }
                 key => key?,
             };
+            if key != "null" {
+                self.expected.add_result(self.key_number(), found);
+            }
             if !self.sample.as_ref().is_none_or(|sample| sample.keeps(&key)) {
                 return Ok(Verdict { is_kept: false, ..verdict });
             }
@@ -314,7 +349,12 @@ impl Shaper {
         if let Some(key) = &self.dedupe {
             begin(self.conditions.len());
             *hash = match key.hash(row, stop, hash_key) {
-                Ok(hash) => hash,
+                Ok(RowHash { hash, is_null }) => {
+                    if !is_null {
+                        self.expected.add_result(self.conditions.len(), found);
+                    }
+                    hash
+                }
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
                     return Ok(Verdict::FAILED);
                 }
@@ -331,7 +371,12 @@ impl Shaper {
         if let Some(map) = &self.map {
             begin(self.first_value());
             return match map.lines(row, stop, values) {
-                Ok(()) => Ok(verdict),
+                Ok(()) => {
+                    if values.iter().any(|line| !matches!(line, ComputedValue::Null)) {
+                        self.expected.add_result(self.first_value(), found);
+                    }
+                    Ok(verdict)
+                }
                 Err(EvaluationFailure::Row(_)) if self.on_error != OnError::Fail => {
                     values.clear();
                     Ok(Verdict::FAILED)
@@ -342,7 +387,12 @@ impl Shaper {
         for (number, column) in self.columns.iter().enumerate() {
             begin(self.first_value() + number);
             match column.value(row, stop) {
-                Ok(value) => values.push(value),
+                Ok(value) => {
+                    if !matches!(value, ComputedValue::Null) {
+                        self.expected.add_result(self.first_value() + number, found);
+                    }
+                    values.push(value);
+                }
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
                     return Ok(Verdict::FAILED);
                 }
@@ -390,6 +440,11 @@ impl Shaper {
         self.sample.is_some() && self.key.expression().is_none()
     }
 
+    /// Returns the number of the expression for the key of a row: it comes last.
+    fn key_number(&self) -> usize {
+        self.first_value() + self.columns.len() + usize::from(self.maps())
+    }
+
     /// Returns the key of a row, which decides about the sample and the split.
     pub(super) fn key_of<'a>(
         &self,
@@ -398,7 +453,7 @@ impl Shaper {
         begin: &dyn Fn(usize),
     ) -> Result<Cow<'a, str>, EvaluationFailure> {
         if self.key.expression().is_some() {
-            begin(self.first_value() + self.columns.len() + usize::from(self.maps()));
+            begin(self.key_number());
         }
         self.key.of(row, stop)
     }
@@ -434,51 +489,4 @@ impl Shaper {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn language_has_the_locked_versions() {
-        let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock");
-        let lock = std::fs::read_to_string(lock).unwrap();
-        for name in ["jaq-core", "jaq-std", "jaq-json"] {
-            let (_, package) =
-                lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap();
-            let (version, _) = package.split_once('"').unwrap();
-            assert!(LANGUAGE.contains(&format!("{name} {version}, ")), "{name} {version}");
-        }
-        assert!(LANGUAGE.ends_with(", fence 3"));
-    }
-
-    #[test]
-    fn options_without_effect_are_refused() {
-        let refused = |options: Transform| Shaper::compile(&options).unwrap_err().to_string();
-        let sample = Transform::new().sample(0.5);
-        let on_error = refused(sample.clone().on_error(OnError::Skip));
-        let expressions = "`where`, `column`, `map`, `dedupe` or `split_by`";
-        assert_eq!(on_error, format!("`on_error` has no effect without {expressions}"));
-        let timeout = refused(sample.clone().expression_timeout(Duration::from_secs(1)));
-        assert_eq!(timeout, format!("`expression_timeout` has no effect without {expressions}"));
-        let both = refused(Transform::new().map(".id").column("x", None, ".id"));
-        assert_eq!(both, "`map` writes its own lines, so `column` has no effect");
-        let seed = refused(Transform::new().keep_where(".id").seed(0));
-        assert_eq!(seed, "`seed` has no effect without `sample` or `split`");
-        let key = refused(Transform::new().keep_where(".id").split_by(".id"));
-        assert_eq!(key, "`split_by` has no effect without `split` or `sample`");
-        let mask = refused(Transform::new().mask(".persona").on_error(OnError::Skip));
-        assert_eq!(mask, on_error);
-        assert!(Shaper::compile(&sample.seed(7)).unwrap().is_some());
-        assert!(Shaper::compile(&Transform::new()).unwrap().is_none());
-    }
-
-    #[test]
-    fn fraction_is_recorded_as_it_was_given() {
-        for fraction in [0.05, 0.1, 1.0 / 3.0, 1e-12] {
-            let shaper = Shaper::compile(&Transform::new().sample(fraction)).unwrap().unwrap();
-            let json = serde_json::to_string(shaper.recorded()).unwrap();
-            let read: TransformRecord = serde_json::from_str(&json).unwrap();
-            assert_eq!(&read, shaper.recorded());
-            assert_eq!(read.sample.unwrap().parse(), Ok(fraction));
-        }
-    }
-}
+mod tests;

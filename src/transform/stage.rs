@@ -409,6 +409,7 @@ impl<B: RowBlock> StageShared<B> {
             lines,
             edited,
             replaced,
+            missing: self.shaper.missing(next.found),
             compares: self.shaper.compares(),
             hashes,
             duplicates,

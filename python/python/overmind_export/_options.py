@@ -27,6 +27,7 @@ ColumnType: TypeAlias = Literal[
     "string", "int", "float", "bool", "timestamp", "json",
     "string[]", "int[]", "float[]", "bool[]", "timestamp[]", "json[]",
 ]
+JsonForm: TypeAlias = Literal["text", "value", "nested"]
 Format: TypeAlias = Literal["parquet", "arrow", "jsonl", "csv"]
 
 
@@ -166,10 +167,15 @@ class OutputOptions(TypedDict, total=False):
     format: Format | None
     compression: str | None
     parquet_encoding: Literal["delta-length", "plain"] | None
-    json_columns: Literal["text", "value", "nested"] | None
+    json_columns: JsonForm | Mapping[str, JsonForm] | None
+    """The form of all JSON columns, or of single ones: ``{"input": "nested"}``."""
     nest: str | Iterable[str] | None
     text: str | Iterable[str] | None
     max_columns: int | None
+    schema: Path | Mapping[str, Any] | None
+    """The types of nested columns: a file that ``overmind-export schema`` has printed, or its content."""
+    rescue: bool | None
+    """Adds the column ``_rescued`` for values that do not fit their types."""
     csv_bom: bool | None
     csv_safe: bool | None
     rows_per_file: int | None

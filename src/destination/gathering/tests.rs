@@ -77,6 +77,7 @@ impl Shared {
             rows: 1,
             failed: 0,
             duplicates: 0,
+            missing: Vec::new(),
             replaced: Vec::new(),
             rescued: 0,
             rescued_paths: Vec::new(),

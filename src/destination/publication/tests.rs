@@ -82,6 +82,7 @@ impl Place {
             rows: 1,
             failed: 0,
             duplicates: 0,
+            missing: Vec::new(),
             replaced: Vec::new(),
             rescued: 0,
             rescued_paths: Vec::new(),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{export, run, world};
-use crate::{transform, tree::content};
+use crate::{support::ID, transform, tree::content};
 
 #[test]
 fn output_that_would_change_the_source_is_refused() {
@@ -144,4 +144,20 @@ fn dry_run_writes_nothing() {
       hint: give --overwrite to replace it, or another path
     ");
     assert_eq!(world.entries(), ["a.parquet", "b.jsonl"]);
+}
+
+#[test]
+fn ids_and_streams_are_no_exports() {
+    let world = world(transform::rows(1));
+    fs::write(world.path("stream.arrow"), [&[0xff; 4][..], &[0; 40]].concat()).unwrap();
+    let id = ID.to_string();
+    let told = |source: &str| run(&world, &[source, "-o", "x.csv"]).told(&world);
+    insta::assert_snapshot!(told(&id) + &told("stream.arrow"), @r"
+    exit 74
+    error: cannot read 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e
+      cause: No such file or directory (os error 2)
+      hint: this is the id of a dataset, but a path is needed: `overmind-export export` writes a dataset to one
+    exit 65
+    error: stream.arrow: it cannot be read: it is a stream of Arrow, as standard output gets it, and not an Arrow file: read it as a stream, or export to a path
+    ");
 }

@@ -166,7 +166,7 @@ fn failed_row_is_named_without_a_page() {
     insta::assert_snapshot!(ran.told(&world), @r#"
     exit 65
     error: row 1102 (id 00000000-0000-4000-8000-000000001101): --where "if .order == 1101 then .persona | tonumber else true end" failed: cannot parse "angry 1101" as a number
-      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out, --on-error null to treat the result as null
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out
     "#);
     assert_eq!(world.entries(), ["a.parquet"]);
 }

@@ -71,17 +71,17 @@ fn rows_that_no_export_has_are_refused() {
     exit 65
     error: rows.jsonl: row 2: its id "b\u{1b}[1m" is not a UUID
     exit 65
-    error: rows.jsonl: it cannot be read: its lines do not all have the same columns
+    error: rows.jsonl: line 2: it has other columns than the lines before
     exit 65
     error: rows.jsonl: it has the column topic, and no record says what it is: leave it out with --drop, or give the record with --source-record
     exit 65
-    error: rows.jsonl: row 1: its input "{" is not JSON: EOF while parsing an object at line 1 column 1
+    error: rows.jsonl: row 1: its input "{" is not JSON: it ends too early
     exit 65
-    error: rows.jsonl: it cannot be read: unknown field `a`, expected one of `id`, `order`, `input`, `expected_output`, `persona`, `tags`, `additional_properties` at line 1 column 7
+    error: rows.jsonl: line 1: it has "a" and no column of a row, which are id, order, input, expected_output, persona, tags, additional_properties; lines of a map can be read only with their record
     exit 65
-    error: rows.jsonl: it cannot be read: expected ident at line 1 column 2
+    error: rows.jsonl: line 1: it is not JSON: an error at byte 2
     exit 65
-    error: rows.csv: row 1: its input "[1" is not JSON: EOF while parsing a list at line 1 column 2
+    error: rows.csv: row 1: its input "[1" is not JSON: it ends too early
     "#);
     assert_eq!(world.entries(), ["rows.csv", "rows.jsonl"]);
 }

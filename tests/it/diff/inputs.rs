@@ -139,7 +139,7 @@ fn damage_is_an_error_not_a_difference() {
         (|out| edit(out, "part-00001.jsonl", "\n", ""), "out/part-00001.jsonl: bytes "),
         (
             |out| edit(out, "part-00001.jsonl", "\"persona\":", "\"persoma\":"),
-            "out/part-00001.jsonl: it cannot be read: unknown field `persoma`",
+            "out/part-00001.jsonl: line 1: it has \"persoma\", which its record does not list",
         ),
         (|out| edit(out, "part-00001.jsonl", "the", "teh"), "out/part-00001.jsonl: SHA-256 "),
         (
@@ -214,13 +214,13 @@ fn invalid_files_are_refused_by_name() {
     exit 65
     error: unknown.jsonl: it has a column "extra", which no export has
     exit 65
-    error: uneven.jsonl: it cannot be read: its lines do not all have the same columns
+    error: uneven.jsonl: line 2: it has other columns than the lines before
     exit 65
-    error: nothing.jsonl: it cannot be read: a line has no column
+    error: nothing.jsonl: line 1: it has no column
     exit 65
     error: null-id.jsonl: it cannot be read: Invalid argument error: Column 'id' is declared as non-nullable but contains null values
     exit 65
-    error: no-json.jsonl: it cannot be read: expected value at line 1 column 1
+    error: no-json.jsonl: line 1: it is not JSON: an error at byte 1
     exit 65
     error: no-number.jsonl: it cannot be read: "\"1\"" is not a whole number
     "#);

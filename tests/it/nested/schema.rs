@@ -73,7 +73,10 @@ fn given_schema_needs_one_pass() {
     fs::write(world.path("narrow.json"), narrow).unwrap();
     let refused = given("narrow/", "narrow.json");
     assert_eq!(refused.code, Some(65), "{refused:?}");
-    let row = format!("error: input of row {} does not fit the --schema: ", rows::id(1));
+    let row = format!(
+        "error: row 2 (id {}): .input.messages[0].score is 1.50, but the --schema has int there\n",
+        rows::id(1)
+    );
     assert!(refused.stderr.starts_with(&row), "{}", refused.stderr);
     assert!(!world.path("narrow").exists());
     for (options, why) in [
@@ -87,6 +90,16 @@ fn given_schema_needs_one_pass() {
         let ran = world.export(&[&["-o", "x/"], options].concat());
         assert!(ran.stderr.contains(why), "{options:?} {ran:?}");
     }
+}
+
+#[test]
+fn lines_of_a_map_have_a_schema_with_their_record() {
+    let world = world(conversations(100));
+    let map = ["--map", "{id, n: .order}"];
+    world.export(&[&["-o", "m.jsonl", "--manifest"], &map[..]].concat()).ok();
+    world.export(&[&["-o", "alone.jsonl"], &map[..]].concat()).ok();
+    let told = |name| run(&world, &["schema", name]).told(&world);
+    insta::assert_snapshot!(told("m.jsonl") + &told("alone.jsonl"), @"");
 }
 
 #[test]
@@ -273,7 +286,7 @@ fn mistakes_in_a_schema_are_refused() {
     error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
     error: "int" is not a valid type in a schema: the column id has the type string
     error: "timestamp" is not a valid type in a schema: the column order has the type int
-    error: "columns" is not a valid schema: it is not JSON: give the output of `overmind-export schema`: expected value at line 1 column 1
+    error: "columns" is not a valid schema: it is not JSON (an error at byte 1): give the output of `overmind-export schema`
     error: "rows.parquet" is not a valid schema: it is an export: give the output of `overmind-export schema` for it
     "#);
     assert!(!world.path("x.parquet").exists());

@@ -116,7 +116,7 @@ fn failed_jobs_are_listed_with_hints_and_counted() {
     exit 69
     error: gone: the API at http://API stayed unavailable: 1 attempt in T s
       cause: GET http://API/api/datasets/ answered 503 Service Unavailable: Service temporarily unavailable, try again later.
-      hint: check the base URL and the network; a larger --timeout, --retry-for or --max-retries gives the API more time
+      hint: check the base URL and the network; a larger timeout, retry_for or max_retries gives the API more time
     error: 1 of 1 job failed
     ");
 }

@@ -5,6 +5,7 @@ mod changed;
 mod configuration;
 mod history;
 mod interrupted;
+mod keys;
 mod latest;
 mod messages;
 mod metrics_file;

@@ -164,8 +164,8 @@ pub(super) fn expected(job: &Job, wire: &[String]) -> Table {
     let columns: Vec<Column> = match &job.columns {
         None => Column::ALL.to_vec(),
         Some(wanted) => {
-            let is_wanted = |column: &Column| wanted.iter().any(|name| name == column.name());
-            Column::ALL.into_iter().filter(is_wanted).collect()
+            let named = |name: &String| Column::ALL.into_iter().find(|it| it.name() == name);
+            wanted.iter().map(|name| named(name).unwrap()).collect()
         }
     };
     Table::of(&rows, &columns)

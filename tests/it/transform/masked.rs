@@ -195,3 +195,22 @@ fn map_sees_the_masked_row() {
     assert_eq!(record(&world, "rows.jsonl")["parts"][0]["replaced"], json!([24, 30]));
     Ran::of(world.command().args(["verify", "rows.jsonl"])).ok();
 }
+
+#[test]
+fn dry_run_names_splits_and_masks() {
+    let world = world(300);
+    let split = ["-o", "out/", "--split", "train=0.9,test=0.1", "--mask", ".persona", "--dry-run"];
+    let exported = world.export(&split).told(&world);
+    world.export(&["-o", "a.parquet"]).ok();
+    let convert = ["convert", "a.parquet", "-o", "b.csv", "--mask", ".persona, .tags", "--dry-run"];
+    let converted = Ran::of(world.command().args(convert)).told(&world);
+    insta::assert_snapshot!(exported + &converted, @r"
+    exit 0
+    would read 300 of 300 rows in 3 requests of 100 rows to out/
+      splits: train 0.9, test 0.1
+      masked: .persona
+    exit 0
+    would read 300 rows of a.parquet to b.csv
+      masked: .persona, .tags
+    ");
+}

@@ -8,6 +8,7 @@ mod kept;
 mod lists;
 mod mapped;
 mod masked;
+mod missing;
 mod preview;
 mod pseudonyms;
 mod recorded;

@@ -1,0 +1,38 @@
+//! Reads a file with the schema of nested columns, which the command `schema` has printed.
+
+use std::path::Path;
+
+use crate::{
+    batch::{Column, ColumnType},
+    error::{Error, Result},
+    files::read_regular,
+    nested::{GivenSchema, NestedField},
+};
+
+/// Largest file with a schema, in bytes: 128 MiB, as records.
+const LARGEST: u64 = 128 << 20;
+
+/// Returns the types of the columns in the file.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read, [`Error::Invalid`] when it is no schema.
+pub(crate) fn read(path: &Path) -> Result<Vec<NestedField>> {
+    let wrong = |why: &str| Error::invalid("schema", path.to_string_lossy(), why);
+    let bytes = read_regular(path, LARGEST).map_err(Error::io("read", path))?;
+    if bytes.starts_with(b"PAR1") || bytes.starts_with(b"ARROW1") {
+        let why = "it is an export: give the output of `overmind-export schema` for it";
+        return Err(wrong(why));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| wrong("it is not text: give the output of `overmind-export schema`"))?;
+    let GivenSchema(types, others) = text.parse()?;
+    for (name, kind) in others {
+        kind.parse::<ColumnType>()?;
+        if let Ok(column) = name.parse::<Column>() {
+            let own = column.column_type();
+            let why = format!("the column {name} has the type {own}");
+            return Err(Error::invalid("type in a schema", kind, why));
+        }
+    }
+    Ok(types)
+}
