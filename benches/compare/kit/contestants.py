@@ -1,7 +1,7 @@
 """The contestants of each table, with their command lines."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import places
@@ -85,14 +85,32 @@ def overmind_convert(*options):
     return command
 
 
+ZSTD = "zstd 3"
+SPLIT = ["--rows-per-file", "50000"]
+
+
+def one_process(job):
+    """Exports to a directory, like the workers."""
+    return overmind_export(*SPLIT)(replace(job, out=f"{job.out}/"))
+
+
+def workers(number):
+    """Return a contestant that exports to a directory by this number of processes at the same time."""
+
+    def command(job):
+        script = places.HERE / "contestants" / "ours_workers.sh"
+        settings = ["--page-size", job.page_size, "--columns", ",".join(COLUMNS), "--compression", "zstd:3", *SPLIT]
+        return ["sh", script, number, job.binary, job.dataset, job.base_url, f"{job.out}/", *settings]
+
+    return Contestant(f"begin, {number} part{'s' if number > 1 else ''}, commit", command, ZSTD)
+
+
 def python_convert(environment, script):
     def command(job):
         return [places.python_of(environment), places.HERE / "contestants" / script, *job.exports, job.out]
 
     return command
 
-
-ZSTD = "zstd 3"
 
 EXPORT = [
     Contestant(OURS, overmind_export(), ZSTD),
@@ -177,9 +195,17 @@ NESTED = [
     Contestant("pyarrow.json", python_convert("frames", "pyarrow_convert.py"), ZSTD, check="nested"),
 ]
 
+# The first line is one process. Splitting the work must not add more than 10 % of processor time.
+WORKERS = [
+    Contestant(f"{OURS}, one process", one_process, ZSTD),
+    workers(1),
+    workers(2),
+    workers(4),
+]
+
 CONTESTANTS_BY_KIND = {
     "export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "transform": TRANSFORM,
-    "diff": DIFF, "convert": CONVERT, "nested": NESTED, "spark": SPARK,
+    "diff": DIFF, "convert": CONVERT, "nested": NESTED, "spark": SPARK, "workers": WORKERS,
 }
 
 

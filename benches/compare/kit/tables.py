@@ -75,6 +75,7 @@ TABLES = [
     Table("nested", "JSON Lines file to a Parquet file with structs and lists", "nested", Dataset(100_000, 100)),
     Table("uniform", "The same, each node of the values with one type", "nested", Dataset(100_000, 100, version=3)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
+    Table("workers", "URL to a directory of Parquet files, by several processes", "workers", Dataset(1_000_000, 100)),
     Table("spark", "URL to a query of Spark", "spark", Dataset(1_000_000, 100), default=False),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
