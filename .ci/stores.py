@@ -134,6 +134,30 @@ def promises(tool, scheme):
     say(f"{scheme}: export, overwrite, verify and preview, a prefix and single objects")
 
 
+def workers(tool, scheme, listed):
+    """Checks an export by many workers: nothing is visible before the commit, and an end leaves nothing behind."""
+    prefix = f"{scheme}://{BUCKET}/workers/"
+    begin = ["begin", tool.dataset, "-o", prefix, "--ranges", "3", "--rows-per-file", "3000"]
+    for end in ("abort", "commit"):
+        tool.run(*begin)
+        tool.run(*begin)
+        tool.run("part", "-o", prefix, "--range", "2/3")
+        tool.run("commit", "-o", prefix, code=65)
+        for number in ("3/3", "1/3", "2/3"):
+            tool.run("part", "-o", prefix, "--range", number)
+        assert "3 of 3 ranges finished" in tool.run("status", "-o", prefix)
+        visible = [name for name in listed() if "workers/part-" in name]
+        assert not visible, f"visible before the commit: {visible}"
+        tool.run(end, "-o", prefix)
+        tool.run("part", "-o", prefix, "--range", "1/3", code=75)
+        left = [name for name in listed() if "workers" in name]
+        assert not [name for name in left if ".partial" in name], left
+        assert (left == []) == (end == "abort"), left
+    assert "ok, 20,000 rows" in tool.run("verify", prefix)
+    tool.run("commit", "-o", prefix)
+    say(f"{scheme}: an export by three workers, committed and aborted")
+
+
 class Proxy(http.server.ThreadingHTTPServer):
     """A proxy that handles the first request whose method and path match a pattern in a special way.
 
@@ -269,6 +293,7 @@ def moto(tool, port, truth):
         with urllib.request.urlopen(f"{url}?list-type=2") as answer:
             return re.findall("<Key>(.*?)</Key>", answer.read().decode())
 
+    workers(tool, "s3", listed)
     pending(tool, port, "s3", "AWS_ENDPOINT_URL", listed)
     files = pyarrow.fs.S3FileSystem(
         access_key="test", secret_key="test", region="us-east-1", endpoint_override=f"http://127.0.0.1:{port}"
@@ -333,6 +358,7 @@ def azurite(tool, port, truth):
         found = azure_request(port, "GET", BUCKET, {"comp": "list", "restype": "container"}).decode()
         return re.findall("<Name>(.*?)</Name>", found)
 
+    workers(tool, "az", listed)
     pending(tool, port, "az", "AZURITE_BLOB_STORAGE_URL", listed)
     names = listed()
     assert not [name for name in names if "_overmind" in name or ".partial" in name], names

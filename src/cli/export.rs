@@ -146,12 +146,16 @@ pub(super) fn report(summary: &Summary) -> Lines {
     // Rows of an interrupted run were not fetched now.
     let fetched = summary.rows_read.saturating_sub(summary.kept_rows);
     let rows = written_rows(summary.rows, summary.rows_read, summary.transform.as_ref());
+    // A commit fetches no rows.
+    let rate = match fetched {
+        0 if summary.rows_read > 0 => String::new(),
+        _ => format!(" · {} rows/s", grouped((fetched as f64 / seconds) as u64)),
+    };
     let lines = Lines::one(format_args!(
-        "{rows} in {} ({}) · {} · {} rows/s · {claim}",
+        "{rows} in {} ({}) · {}{rate} · {claim}",
         counted(summary.files, "file"),
         indicatif::HumanBytes(summary.bytes),
         human(Duration::from_secs_f64(seconds)),
-        grouped((fetched as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
     let splits = summary.splits.iter().map(|it| format!("{} {}", it.name, grouped(it.rows)));

@@ -47,6 +47,11 @@ impl StatusArgs {
         }
         let mut lines = head(&status);
         let of = status.states.len();
+        if status.commit_begun {
+            lines = lines.and(
+                "a commit has begun to publish: if it is no longer active, `overmind-export commit` continues it",
+            );
+        }
         lines.extend(render(&COLUMNS, status.states.iter().map(|state| row(state, of))));
         super::print(&lines)
     }

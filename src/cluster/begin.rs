@@ -1,5 +1,9 @@
 //! Begins an export by many workers: fixes the plan and writes it to the staging of the output.
 
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
 use super::{
     options::PlannedOptions,
     place::directory,
@@ -12,6 +16,12 @@ use crate::{
     export::{Export, ExportOptions, ExportPlan, blocking, now},
     paginator::full_page,
 };
+
+/// Longest time to wait for another run that holds the lock of the output: 10 s. A commit holds it longer, and then it is
+/// an error.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two attempts: 100 ms.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Begins an export that many workers write in this number of ranges, at most 99,999. Requests page 1, and writes the plan
 /// next to the output.
@@ -32,7 +42,7 @@ use crate::{
 ///   rows, nested columns need given types, and `pages` and `limit` choose a part of the dataset.
 /// - [`Error::Output`]: the output exists or cannot be made, or another plan or an interrupted export is there, and
 ///   `restart` is not set.
-/// - [`Error::Locked`]: another run is writing the output.
+/// - [`Error::Locked`]: another run is writing the output, for longer than 10 s.
 /// - The errors of the first page of [`Export::run`].
 pub async fn begin(client: &Client, options: ExportOptions, ranges: u32) -> Result<ClusterPlan> {
     let restart = options.restart;
@@ -40,7 +50,7 @@ pub async fn begin(client: &Client, options: ExportOptions, ranges: u32) -> Resu
     let plan = checked(options, ranges)?;
     let wanted = OutputRequest { may_have_plan: true, ..plan.wanted() };
     // If the output cannot be written, nothing is requested.
-    let destination = blocking(move || Destination::probe(&wanted, false)).await?;
+    let destination = patiently(|| probe(&wanted)).await?;
     let new = match stored(client, plan, ranges).await {
         Ok(new) => new,
         Err(error) => {
@@ -48,16 +58,41 @@ pub async fn begin(client: &Client, options: ExportOptions, ranges: u32) -> Resu
             return Err(error);
         }
     };
-    let path = output.clone();
-    let begun = blocking(move || {
-        let json = new.to_json()?;
-        let difference = |found: &[u8]| match StoredPlan::parse(found, &path) {
-            Ok(found) => found.difference(&new),
-            Err(error) => Some(error.to_string()),
-        };
-        destination.begin_plan(&json, &PlanStart { restart, difference: &difference })
+    let mut probed = Some(destination);
+    let begun = patiently(|| {
+        let (probed, wanted) = (probed.take(), wanted.clone());
+        let (new, path) = (new.clone(), output.clone());
+        blocking(move || {
+            let destination = match probed {
+                Some(destination) => destination,
+                None => Destination::probe(&wanted, false)?,
+            };
+            let json = new.to_json()?;
+            let difference = |found: &[u8]| match StoredPlan::parse(found, &path) {
+                Ok(found) => found.difference(&new),
+                Err(_) => Some("it was changed, or this version cannot read it".to_owned()),
+            };
+            destination.begin_plan(&json, &PlanStart { restart, difference: &difference })
+        })
     });
     Ok(StoredPlan::parse(&begun.await?, &output)?.shown(&output))
+}
+
+async fn probe(wanted: &OutputRequest) -> Result<Destination> {
+    let wanted = wanted.clone();
+    blocking(move || Destination::probe(&wanted, false)).await
+}
+
+/// Repeats a step for as long as another run holds the lock of the output, at most for [`PATIENCE`]. Another `begin` holds
+/// it for a moment, and may have the same plan.
+async fn patiently<T, F: Future<Output = Result<T>>>(mut step: impl FnMut() -> F) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match step().await {
+            Err(Error::Locked { .. }) if begun.elapsed() < PATIENCE => sleep(PAUSE).await,
+            result => return result,
+        }
+    }
 }
 
 /// Returns the plan that [`begin`] would write. Requests page 1, and writes nothing.

@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     client::Client,
-    destination::{Destination, Header, KeptPart, OutputRequest, RangeRecord, finish_begun},
+    destination::{
+        Destination, Header, KeptPart, OutputRequest, RangeRecord, finish_begun, tidy_published,
+    },
     error::{Error, Result},
     export::{
         Export, Progress, Summary, blocking,
@@ -29,6 +31,7 @@ use crate::{
     },
     record::{
         manifest::{Manifest, Part},
+        place,
         written::WrittenRange,
     },
     tasks::Worker,
@@ -66,7 +69,9 @@ impl ClusterCommit {
     /// - [`Error::MissingRanges`]: ranges are missing, or their parts were changed or are lost.
     /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the rows of all ranges are not those of the dataset. Begin again with
     ///   `restart`.
-    /// - [`Error::PlanEnded`]: the plan was committed or aborted, or never begun.
+    /// - [`Error::PlanEnded`]: the plan was aborted, or never begun. If it was committed, the summary of that commit is
+    ///   returned again, with a note. This needs a record at its usual place.
+    /// - [`Error::PlanDamaged`]: the plan was changed. Abort it, and begin again.
     /// - [`Error::Locked`]: another commit is active.
     ///
     /// The other errors are those of [`Export::run`](crate::Export::run).
@@ -79,7 +84,13 @@ impl ClusterCommit {
     /// # Errors
     /// The error of `stop`, or the same as [`run`](Self::run).
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<Summary> {
-        let result = self.commit(stop).await;
+        let result = self.commit(stop).await.map_err(|error| match error {
+            Error::Interrupted { signal, number, .. } => {
+                let hint = Some("no range is lost: `overmind-export commit` continues it");
+                Error::Interrupted { signal, number, hint }
+            }
+            error => error,
+        });
         if let Some(note) = failures(self.client.meter()) {
             self.progress.note(note);
         }
@@ -95,6 +106,13 @@ impl ClusterCommit {
         let (plan, plan_bytes) = match start {
             CommitStart::Planned(plan, bytes) => (plan, bytes),
             CommitStart::Finished(manifest) => {
+                return Ok(self.summary(&manifest, shown, begun.elapsed()));
+            }
+            CommitStart::Committed(manifest) => {
+                let when = &manifest.finished_at;
+                self.progress.note(format!(
+                    "it was committed before, at {when}: no plan is there, and this step changed nothing"
+                ));
                 return Ok(self.summary(&manifest, shown, begun.elapsed()));
             }
         };
@@ -177,28 +195,49 @@ impl ClusterCommit {
 enum CommitStart {
     /// An ended commit had begun to publish, and its publication is finished now.
     Finished(Box<Manifest>),
+    /// There is no plan, and the export at the output was committed before.
+    Committed(Box<Manifest>),
     /// The plan, and its bytes.
     Planned(Box<StoredPlan>, Vec<u8>),
 }
 
 /// Finishes the publication of an ended commit; otherwise finds the plan.
 fn look(output: &ClusterOutput) -> Result<CommitStart> {
-    let found = match StoredPlan::find(output) {
-        Ok(found) => Some(found),
-        Err(Error::PlanEnded { .. }) => None,
+    let (found, wanted) = match StoredPlan::find(output) {
+        Ok((begun, plan)) => {
+            let wanted = plan.request(output)?;
+            (Ok((begun, plan)), wanted)
+        }
+        Err(error @ (Error::PlanEnded { .. } | Error::PlanDamaged { .. })) => {
+            (Err(error), output.request()?)
+        }
         Err(error) => return Err(error),
     };
-    let wanted = match &found {
-        Some((_, plan)) => plan.request(output)?,
-        None => output.request()?,
-    };
-    match (finish_begun(&wanted)?, found) {
-        (Some(manifest), _) => Ok(CommitStart::Finished(Box::new(manifest))),
-        (None, Some((begun, plan))) => {
-            Ok(CommitStart::Planned(Box::new(plan), begun.plan().to_vec()))
-        }
-        (None, None) => Err(Error::PlanEnded { path: output.given().clone() }),
+    if let Some(manifest) = finish_begun(&wanted)? {
+        return Ok(CommitStart::Finished(Box::new(manifest)));
     }
+    match found {
+        Ok((begun, plan)) => Ok(CommitStart::Planned(Box::new(plan), begun.plan().to_vec())),
+        Err(ended @ Error::PlanEnded { .. }) => match committed(output)? {
+            Some(manifest) => {
+                tidy_published(&wanted);
+                Ok(CommitStart::Committed(Box::new(manifest)))
+            }
+            None => Err(ended),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the record of the export at the output, if many workers wrote it: it has several ranges. Its usual place is read.
+fn committed(output: &ClusterOutput) -> Result<Option<Manifest>> {
+    let place = place::written(&output.location()?, None);
+    // A file that is not a record says nothing about a commit.
+    let manifest = Manifest::load(&place).or_else(|error| match error {
+        Error::Damaged { .. } => Ok(None),
+        error => Err(error),
+    });
+    Ok(manifest?.filter(|manifest| manifest.ranges.len() > 1))
 }
 
 /// Reads the parts of all ranges, and returns their records in order.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::StoredPlan;
 use crate::{
-    destination::{FoundRange, RangeRecord},
+    destination::{FoundRange, FoundRanges, RangeRecord},
     export::range::RangePages,
     text::{counted, grouped},
 };
@@ -44,17 +44,17 @@ impl CoveredRange {
 }
 
 /// Returns the ranges of a plan that have pages, in order. `width` is the number of parts of the same pages.
-pub(super) fn covered(
-    plan: &StoredPlan,
-    found: Vec<FoundRange>,
-    width: usize,
-) -> Vec<CoveredRange> {
+pub(super) fn covered(plan: &StoredPlan, found: FoundRanges, width: usize) -> Vec<CoveredRange> {
+    let FoundRanges { ranges: found, damaged, .. } = found;
     let of_plan = found.into_iter().filter(|found| found.record.plan == plan.id);
     let mut by_range = BTreeMap::<u32, Vec<FoundRange>>::new();
     of_plan.for_each(|found| by_range.entry(found.record.range).or_default().push(found));
     let ranges = (1..=plan.ranges).filter_map(|range| Some((range, plan.range_pages(range)?)));
     let ranges = ranges.map(|(range, pages)| {
-        let mut record = Err(RangeProblem::Missing);
+        let mut record = Err(match damaged.contains(&range) {
+            true => RangeProblem::Unusable("its record was changed".to_owned()),
+            false => RangeProblem::Missing,
+        });
         let mut parts = 0;
         let mut own = by_range.remove(&range).unwrap_or_default();
         // The last record of a range is the one that replaces the others.

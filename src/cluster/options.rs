@@ -68,7 +68,7 @@ impl PlannedOptions {
             columns: options.columns.clone(),
             drop: options.drop.clone(),
             page_size: options.page_size,
-            transform: options.transform.clone(),
+            transform: options.transform.clone().with_absolute_key_file()?,
             rows_per_file: options.rows_per_file,
             overwrite: options.overwrite,
             record: options.record.as_deref().map(independent).transpose()?,

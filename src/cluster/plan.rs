@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{options::PlannedOptions, place::ClusterOutput};
 use crate::{
-    destination::{BegunOutput, MOST_RANGES, OutputRequest},
+    destination::{BegunOutput, MOST_RANGES, OutputRequest, opened, sealed},
     error::{Error, Result},
     export::{ExportOptions, ExportPlan, range::RangePages},
     location::Location,
@@ -62,10 +62,10 @@ impl StoredPlan {
 
     /// Parses a plan. `output` is named in errors.
     pub(super) fn parse(json: &[u8], output: &Path) -> Result<Self> {
-        let damaged = |why: String| Error::Damaged { path: output.to_owned(), why };
-        let plan: Self = serde_json::from_slice(json).map_err(|error| {
-            damaged(format!("its plan for many workers cannot be read by this version: {error}"))
-        })?;
+        let damaged =
+            |why: &str| Error::PlanDamaged { path: output.to_owned(), why: why.to_owned() };
+        let plan: Self =
+            opened(json).ok_or_else(|| damaged("was changed, or this version cannot read it"))?;
         let is_sound = plan.format_version == FORMAT_VERSION
             && plan.part_pages > 0
             && (1..=MOST_RANGES).contains(&plan.ranges)
@@ -74,14 +74,14 @@ impl StoredPlan {
             && plan.layout.is_sound();
         match is_sound {
             true => Ok(plan),
-            false => Err(damaged("its plan for many workers is of another version".to_owned())),
+            false => Err(damaged("is of another version")),
         }
     }
 
     /// Finds the plan of an output. Blocks.
     ///
     /// # Errors
-    /// [`Error::PlanEnded`] if there is none.
+    /// [`Error::PlanEnded`] if there is none, [`Error::PlanDamaged`] if it was changed.
     pub(super) fn find(output: &ClusterOutput) -> Result<(BegunOutput, Self)> {
         let begun = BegunOutput::find(&output.location()?)?;
         let begun = begun.ok_or_else(|| Error::PlanEnded { path: output.given().clone() })?;
@@ -90,8 +90,7 @@ impl StoredPlan {
     }
 
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
-        let json = serde_json::to_vec_pretty(self);
-        json.map_err(|error| Error::Internal(format!("plan of many workers: {error}")))
+        sealed(self)
     }
 
     /// Describes the first difference to a newer plan; `None` if both are the same export in the same ranges.

@@ -21,6 +21,8 @@ pub struct ClusterStatus {
     pub plan: ClusterPlan,
     /// Time at which it was begun, RFC 3339, UTC.
     pub begun_at: String,
+    /// Whether a commit has begun to publish: it is active, or it was interrupted, and the next commit continues it.
+    pub commit_begun: bool,
     /// Number of ranges that are finished or have no pages.
     pub finished: u64,
     /// The state of each range, in order.
@@ -67,7 +69,9 @@ pub enum RangeState {
 /// [`Error::PlanEnded`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
 pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     let (found, plan) = StoredPlan::find(output)?;
-    let covered = covered(&plan, found.records(&plan.layout)?, plan.layout.width());
+    let found = found.records(&plan.layout, None)?;
+    let commit_begun = found.is_committing;
+    let covered = covered(&plan, found, plan.layout.width());
     let shown = plan.shown(output.given());
     let state = |range: &PlannedRange| {
         // The ranges are in order.
@@ -91,11 +95,13 @@ pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     let states: Vec<_> = shown.ranges().iter().map(state).collect();
     let is_finished = |it: &&RangeStatus| matches!(it.state, RangeState::Done | RangeState::Empty);
     let finished = states.iter().filter(is_finished).count() as u64;
-    Ok(ClusterStatus { plan: shown, begun_at: plan.begun_at.clone(), finished, states })
+    let begun_at = plan.begun_at.clone();
+    Ok(ClusterStatus { plan: shown, begun_at, commit_begun, finished, states })
 }
 
 /// Gives an export by many workers up: removes its plan and everything that workers have staged. A worker that is still
-/// active ends with [`Error::PlanEnded`]. The export that is at the output stays as it is. Blocks.
+/// active ends with [`Error::PlanEnded`]. The export that is at the output stays as it is. A damaged plan can be given up,
+/// too. Blocks.
 ///
 /// # Errors
 /// - [`Error::PlanEnded`]: there is no plan.
@@ -103,12 +109,14 @@ pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
 /// - [`Error::Output`]: a commit had begun to publish. Its publication is finished now.
 /// - [`Error::Io`], [`Error::Store`]: something could not be removed. The plan may be gone then.
 pub fn abort(output: &ClusterOutput) -> Result<()> {
-    let wanted = match StoredPlan::find(output) {
-        Ok((_, plan)) => plan.request(output)?,
-        Err(Error::PlanEnded { .. }) => output.request()?,
+    let (wanted, is_readable) = match StoredPlan::find(output) {
+        Ok((_, plan)) => (plan.request(output)?, true),
+        Err(Error::PlanEnded { .. }) => (output.request()?, true),
+        // The place of its record is unknown.
+        Err(Error::PlanDamaged { .. }) => (output.request()?, false),
         Err(error) => return Err(error),
     };
-    match abort_plan(&wanted)? {
+    match abort_plan(&wanted, is_readable)? {
         true => Ok(()),
         false => Err(Error::PlanEnded { path: output.given().clone() }),
     }

@@ -141,7 +141,9 @@ impl RangeWorker {
     ///
     /// # Errors
     /// After an error, the range has no record, and it can be run again:
-    /// - [`Error::PlanEnded`]: the plan was committed or aborted, or never begun.
+    /// - [`Error::PlanEnded`], [`Error::CommitBegun`]: the plan was committed or aborted, or never begun, or a commit has
+    ///   begun to publish.
+    /// - [`Error::PlanDamaged`]: the plan was changed.
     /// - [`Error::Output`], [`Error::Invalid`]: the plan has other ranges, or this machine would give other bytes: another
     ///   version, base URL or key of pseudonyms.
     /// - [`Error::Incomplete`]: the dataset is no longer the one of the plan.
@@ -157,7 +159,13 @@ impl RangeWorker {
     /// The error of `stop`, or the same as [`run`](Self::run).
     pub async fn run_until(self, stop: impl Future<Output = Error>) -> Result<RangeSummary> {
         let begun = Instant::now();
-        let result = self.write(begun, stop).await;
+        let result = self.write(begun, stop).await.map_err(|error| match error {
+            Error::Interrupted { signal, number, .. } => {
+                let hint = Some("nothing of this range is kept: run the same command again");
+                Error::Interrupted { signal, number, hint }
+            }
+            error => error,
+        });
         if let Some(note) = failures(self.client.meter()) {
             self.progress.note(note);
         }

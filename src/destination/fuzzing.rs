@@ -10,13 +10,17 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::journal::{Announced, Contents};
+use super::{
+    journal::{Announced, Contents},
+    sealed::{is_intact, seal, sealed},
+};
 
 #[cfg(feature = "clouds")]
 pub(crate) use super::remote::fuzzing::control;
 
 /// A journal of a local export.
 pub(crate) fn journal(bytes: &[u8]) {
+    let bytes = &*resealed(bytes);
     let Some(contents) = Contents::parse(bytes) else { return };
     let Contents { header, parts, publishing, is_whole } = &contents;
     assert_eq!(header.difference(header), None);
@@ -53,8 +57,22 @@ pub(crate) fn journal(bytes: &[u8]) {
 }
 
 fn append(journal: &mut Vec<u8>, line: &impl Serialize) {
-    serde_json::to_writer(&mut *journal, line).expect("JSON");
+    journal.extend(sealed(line).expect("JSON"));
     journal.push(b'\n');
+}
+
+/// Adds the check value to each line without a valid one. Otherwise a fuzzer would never get beyond it.
+fn resealed(bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::new();
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        match is_intact(text) {
+            true => all.extend(text),
+            false => all.extend(seal(text.to_vec())),
+        }
+        all.extend(&line[text.len()..]);
+    }
+    all
 }
 
 /// Whether a value has a number that is not whole: serde_json may read one that it wrote with another last digit.

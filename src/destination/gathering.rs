@@ -1,24 +1,23 @@
 //! Begins, commits and aborts the plan of a local directory that many workers write. Holds the lock of the staging.
 //!
 //! A commit leaves the parts of the workers where they are until the export is proven. Then it moves those that the
-//! records name into the folder of the staging that [`publication`](super::publication) publishes. A commit that was
-//! killed in between finds them there.
-
-use std::collections::BTreeSet;
+//! records name into the folder of the staging that [`publication`](super::publication) publishes, and notes the
+//! [`moves`]. If it is killed in between, the next commit first undoes them.
 
 use super::{
     Header,
     directory::Directory,
     fs as disk,
     journal::{Contents, Journal},
+    moves,
     plan_folder::{
-        GatheredPart, PLAN, RANGES, attempt_name, changed_ids, changed_part, closed_part, end_plan,
-        ids_name, read_plan, read_records, wrong_part,
+        GatheredPart, MOVES, PLAN, RANGES, attempt_name, changed_ids, changed_part, closed_part,
+        end_plan, ids_name, read_plan, read_records, wrong_part,
     },
     preflight,
     publication::step,
-    range_record::{FoundRange, PlanStart, RangeRecord},
-    staged::{StagedDirectory, WrittenPart, cleared},
+    range_record::{FoundRanges, PlanStart, RangeRecord},
+    staged::{StagedDirectory, WrittenPart},
 };
 use crate::{
     error::{Error, Result},
@@ -58,16 +57,15 @@ impl Directory {
         Ok(plan.to_vec())
     }
 
-    pub(super) fn gather(&mut self, plan: &[u8]) -> Result<Vec<FoundRange>> {
+    pub(super) fn gather(&mut self, plan: &[u8]) -> Result<FoundRanges> {
         let staged = self.take_staged()?;
         if read_plan(&staged.root)?.is_none_or(|found| found != plan) {
             return Err(Error::PlanEnded { path: self.given.clone() });
         }
+        moves::undo(&staged.root)?;
         let ranges = staged.root.open_folder(RANGES);
         let ranges = ranges.map_err(Error::io("open", staged.root.path().join(RANGES)))?;
-        let mut found = read_records(&ranges, &self.layout)?;
-        // A commit that was killed may have moved the parts. `take_range` looks at both places.
-        found.iter_mut().for_each(|found| found.problem = None);
+        let found = read_records(&ranges, &self.layout, None)?;
         (self.staged, self.gathered) = (Some(staged), Some(Vec::new()));
         Ok(found)
     }
@@ -87,13 +85,12 @@ impl Directory {
             if let Some(why) = wrong_part(part, folder_and_name(&path).0) {
                 return Ok(Some(why));
             }
-            let own = format!("{RANGES}/{}", attempt_name(record.range, &record.token));
-            let staged = closed_part(root, &own, &part.path, part);
-            let (staged, closed) = match (staged, closed_part(root, "data", &path, part)) {
-                (Some(closed), _) => (Some(format!("{own}/{}", part.path)), closed),
-                (None, Some(closed)) => (None, closed),
-                (None, None) => return Ok(Some(changed_part(part))),
+            let attempt = attempt_name(record.range, &record.token);
+            let own = format!("{RANGES}/{attempt}");
+            let Some(closed) = closed_part(root, &own, &part.path, part) else {
+                return Ok(Some(changed_part(part)));
             };
+            let staged = format!("{attempt}/{}", part.path);
             if let Some(why) = changed_ids(root, &own, index / width, kept) {
                 return Ok(Some(why));
             }
@@ -112,19 +109,7 @@ impl Directory {
         let gathered = self.gathered.replace(Vec::new()).unwrap_or_default();
         let staged = self.staged()?;
         let root = staged.root.path().to_owned();
-        let names: BTreeSet<&str> = gathered.iter().map(|part| part.path.as_str()).collect();
-        let data = cleared(&staged.root, "data", &names)?;
-        for part in &gathered {
-            let Some(from) = &part.staged else { continue };
-            step()?;
-            let (inner, name) = folder_and_name(from);
-            let (to, new) = folder_and_name(&part.path);
-            let moved = staged.root.open_below(inner).and_then(|from| {
-                let to = data.make_below(to)?;
-                from.rename(name, &to, new)
-            });
-            moved.map_err(Error::io("rename", root.join(from)))?;
-        }
+        let data = moves::begin(&staged.root, &gathered)?;
         let written = |part: GatheredPart| (part.path.clone(), WrittenPart::Before(part.closed));
         staged.written = gathered.into_iter().map(written).collect();
         staged.reopen(data);
@@ -145,6 +130,7 @@ impl Directory {
         let name = disk::staging_name(&self.name);
         let maker = preflight::maker(&self.home);
         let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
+        preflight::sweep(&self.home, &self.parent);
         let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
         let Some(staged) = taken else { return Ok(false) };
         if read_plan(&staged.root)?.is_none() {
@@ -167,10 +153,33 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// Removes the staging, if it has neither a plan nor the journal of an export.
+    pub(super) fn tidy_published(self) -> Result<()> {
+        let name = disk::staging_name(&self.name);
+        let is_left = |root: &Folder| -> Result<bool> {
+            Ok(read_plan(root)?.is_none() && Journal::read(root).is_none())
+        };
+        let Ok(root) = self.home.open_folder(&name) else { return Ok(()) };
+        if !is_left(&root)? {
+            return Ok(());
+        }
+        let maker = preflight::maker(&self.home);
+        let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
+        let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
+        let Some(staged) = taken else { return Ok(()) };
+        // Again, with the lock.
+        if !is_left(&staged.root)? || self.restore(&staged)? {
+            return Ok(());
+        }
+        staged.remove(&self.home).map_err(Error::io("remove", self.home.path().join(name)))
+    }
+}
+
 /// Removes everything in a staging folder but its lock.
 fn clear(root: &Folder) -> Result<()> {
     // The journal goes first: without it, no file counts as a finished part.
-    let removed = root.remove(Journal::NAME).and_then(|()| {
+    let removed = root.remove(Journal::NAME).and_then(|()| root.remove(MOVES)).and_then(|()| {
         for name in ["data", "ids", "drafts", "old"] {
             root.remove_all(name)?;
         }

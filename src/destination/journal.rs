@@ -1,7 +1,8 @@
 //! The journal of a run: a header, one line for each finished part, then the announcement of the publication.
 //! A resumed run reads it.
 //!
-//! A line is written after its part is durable. A line that a crash cut short is ignored.
+//! A line is written after its part is durable. A line that a crash cut short is ignored, and so is a line that was changed
+//! since, which its check value shows.
 
 use std::{
     fs::File,
@@ -12,7 +13,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::changed::changed_option;
+use super::{
+    changed::changed_option,
+    sealed::{opened, sealed},
+};
 use crate::{
     error::{Error, Result},
     files::Folder,
@@ -162,8 +166,7 @@ impl Journal {
     }
 
     pub(super) fn append(&mut self, line: &impl Serialize) -> Result<()> {
-        let mut json = serde_json::to_vec(line)
-            .map_err(|error| Error::Internal(format!("journal: {error}")))?;
+        let mut json = sealed(line)?;
         json.push(b'\n');
         self.file
             .write_all(&json)
@@ -193,17 +196,17 @@ pub(super) struct Contents {
 impl Contents {
     /// Parses the bytes of a journal; `None` when this version cannot read the header.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(bytes);
-        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        let header = serde_json::from_str(lines.next()?).ok()?;
-        let mut is_whole = text.ends_with('\n');
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let mut lines = lines.filter_map(|line| line.strip_suffix(b"\n"));
+        let header = opened(lines.next()?)?;
+        let mut is_whole = bytes.ends_with(b"\n");
         let (mut parts, mut publishing) = (Vec::new(), None);
         for line in lines {
-            match serde_json::from_str::<KeptPart>(line).ok().filter(KeptPart::is_sound) {
+            match opened::<KeptPart>(line).filter(KeptPart::is_sound) {
                 Some(part) if publishing.is_none() => parts.push(part),
                 _ => {
                     // Nothing follows an announcement, and nothing that is not a part precedes it.
-                    let announced = serde_json::from_str::<Announced>(line).ok();
+                    let announced = opened::<Announced>(line);
                     publishing = announced.map(|it| it.publishing);
                     is_whole = false;
                     break;

@@ -17,6 +17,7 @@ mod fs;
 pub(crate) mod fuzzing;
 mod gathering;
 mod journal;
+mod moves;
 mod ownership;
 mod part;
 mod path_links;
@@ -32,6 +33,7 @@ mod remote;
 #[path = "no_remote.rs"]
 mod remote;
 mod resumable;
+mod sealed;
 mod staged;
 mod stopper;
 mod synced;
@@ -55,9 +57,10 @@ pub(crate) use self::{
     part::{PartFile, examine},
     path_links::check_path_links,
     preflight::is_preflight,
-    range_record::{FoundRange, MOST_RANGES, PlanStart, RangeRecord, WantedRange},
-    ranges::{BegunOutput, RangeAttempt, RangeStart, abort_plan, finish_begun},
+    range_record::{FoundRange, FoundRanges, MOST_RANGES, PlanStart, RangeRecord, WantedRange},
+    ranges::{BegunOutput, RangeAttempt, RangeStart, abort_plan, finish_begun, tidy_published},
     resumable::Resumable,
+    sealed::{opened, sealed},
     stopper::Stopper,
 };
 use crate::{

@@ -3,11 +3,11 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::{
-    FoundRange, Header, Interrupted, KeptPart, OutputRequest, PartFile, PlanStart, RangeRecord,
+    FoundRanges, Header, Interrupted, KeptPart, OutputRequest, PartFile, PlanStart, RangeRecord,
     Resumable, WantedRange,
 };
 use crate::{
@@ -92,10 +92,15 @@ pub(super) fn finish_begun(
     target.absurd()
 }
 
+pub(super) fn tidy_published(target: &Remote) -> Result<()> {
+    target.absurd()
+}
+
 pub(super) fn abort_plan(
     _location: &Location,
     target: &Remote,
     _wanted: &OutputRequest,
+    _is_readable: bool,
 ) -> Result<bool> {
     target.absurd()
 }
@@ -109,7 +114,11 @@ impl PlanPrefix {
         match self.0 {}
     }
 
-    pub(super) fn records(&self, _layout: &PartLayout) -> Result<Vec<FoundRange>> {
+    pub(super) fn records(&self, _layout: &PartLayout, _only: Option<u32>) -> Result<FoundRanges> {
+        match self.0 {}
+    }
+
+    pub(super) fn given(&self) -> PathBuf {
         match self.0 {}
     }
 
@@ -300,7 +309,7 @@ impl Prefix {
         match self.0 {}
     }
 
-    pub(super) fn gather(&mut self, _plan: &[u8]) -> Result<Vec<FoundRange>> {
+    pub(super) fn gather(&mut self, _plan: &[u8]) -> Result<FoundRanges> {
         match self.0 {}
     }
 

@@ -66,19 +66,28 @@ pub(super) fn check_staging(
     maker: FileOwner,
     given: &Path,
 ) -> Result<()> {
-    let path = folder.path().join(name);
-    let found = match folder.find(name) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(()),
-        Err(error) => return Err(Error::io("look at", path)(error)),
-    };
-    if found.kind != kind {
-        let why = format!("is {}, not {}", found.kind.noun(), kind.noun());
-        return Err(refused(given, &path, &why));
-    }
+    let Some(found) = check_kind(folder, name, kind, given)? else { return Ok(()) };
     match maker.owner_problem(&found) {
-        Some(why) => Err(refused(given, &path, &why)),
+        Some(why) => Err(refused(given, &folder.path().join(name), &why)),
         None => Ok(()),
+    }
+}
+
+/// Refuses staging that is not of this kind. Returns its status; `None` if it is missing. Writes nothing.
+pub(super) fn check_kind(
+    folder: &Folder,
+    name: &OsStr,
+    kind: FileKind,
+    given: &Path,
+) -> Result<Option<FileStatus>> {
+    let path = folder.path().join(name);
+    let found = folder.find(name).map_err(Error::io("look at", &path))?;
+    match found {
+        Some(found) if found.kind != kind => {
+            let why = format!("is {}, not {}", found.kind.noun(), kind.noun());
+            Err(refused(given, &path, &why))
+        }
+        found => Ok(found),
     }
 }
 

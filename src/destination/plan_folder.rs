@@ -7,7 +7,7 @@
 //!               ranges/00003-0a1b2c3d/     the parts and the ids of one worker, also of one that was killed
 //! ```
 //!
-//! Like all staging, it is used only if this user made it.
+//! Like all staging, a worker uses it only if this user made it. Whoever may read it can look at its state.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,7 +19,8 @@ use super::{
     KeptPart, PartFile, fs as disk, ownership,
     part::{Closed, PartChecksum},
     path_links, preflight,
-    range_record::{FoundRange, RangeRecord, WantedRange},
+    range_record::{FoundRange, FoundRanges, RangeRecord, WantedRange, range_in},
+    sealed,
 };
 use crate::{
     error::{Error, Result},
@@ -35,6 +36,8 @@ use crate::{
 pub(super) const PLAN: &str = "plan.json";
 /// The folder with the records and the parts of the workers.
 pub(super) const RANGES: &str = "ranges";
+/// The file with the moves of a commit that has begun to publish.
+pub(super) const MOVES: &str = "commit.json";
 /// Largest plan or record that is read, in bytes: 128 MiB.
 const LARGEST: u64 = 128 << 20;
 
@@ -54,35 +57,45 @@ pub(crate) struct PlanFolder {
 }
 
 impl PlanFolder {
-    /// Looks for the plan of a directory.
+    /// Looks for the plan of a directory. Writes nothing, and does not check who made the plan.
     pub(super) fn find(given: &Path) -> Result<Option<Self>> {
         let target = path_links::resolve(given)?;
         let home = path_links::open_parent(given, &target)?;
         let name = disk::staging_name(target.file_name().unwrap_or_default());
+        ownership::check_kind(&home, &name, FileKind::Directory, given)?;
         let root = match home.open_folder(&name) {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", home.path().join(&name))(error)),
         };
+        ownership::check_kind(&root, OsStr::new(PLAN), FileKind::File, given)?;
+        ownership::check_kind(&root, OsStr::new(RANGES), FileKind::Directory, given)?;
         let Some(plan) = read_plan(&root)? else { return Ok(None) };
-        let maker = preflight::maker(&home).map_err(|error| disk::cannot_create(given, error))?;
-        ownership::check_staging(&home, &name, FileKind::Directory, maker, given)?;
-        ownership::check_staging(&root, OsStr::new(PLAN), FileKind::File, maker, given)?;
-        ownership::check_staging(&root, OsStr::new(RANGES), FileKind::Directory, maker, given)?;
         Ok(Some(Self { given: given.to_owned(), home, name, root, plan }))
+    }
+
+    /// Refuses a plan that another user made, or can change. Writes to the folder of the staging for a moment.
+    pub(super) fn check_owner(&self) -> Result<()> {
+        let Self { given, home, name, root, .. } = self;
+        let maker = preflight::maker(home).map_err(|error| disk::cannot_create(given, error))?;
+        ownership::check_staging(home, name, FileKind::Directory, maker, given)?;
+        ownership::check_staging(root, OsStr::new(PLAN), FileKind::File, maker, given)?;
+        ownership::check_staging(root, OsStr::new(RANGES), FileKind::Directory, maker, given)
     }
 
     pub(super) fn plan(&self) -> &[u8] {
         &self.plan
     }
 
-    pub(super) fn records(&self, layout: &PartLayout) -> Result<Vec<FoundRange>> {
-        match self.root.open_folder(RANGES) {
-            Ok(ranges) => read_records(&ranges, layout),
-            Err(error) => {
-                Err(self.explain(Error::io("open", self.root.path().join(RANGES))(error)))
-            }
-        }
+    pub(super) fn given(&self) -> &Path {
+        &self.given
+    }
+
+    pub(super) fn records(&self, layout: &PartLayout, only: Option<u32>) -> Result<FoundRanges> {
+        let failed = |error| self.explain(Error::io("open", self.root.path().join(RANGES))(error));
+        let ranges = self.root.open_folder(RANGES).map_err(failed)?;
+        let found = read_records(&ranges, layout, only)?;
+        Ok(found.committing(commit_has_begun(&self.root).map_err(failed)?))
     }
 
     /// Reads the parts and the ids of a record where a worker has staged them. Returns why a commit would refuse them.
@@ -138,6 +151,11 @@ impl PlanFolder {
     }
 }
 
+/// Whether a commit has begun to move parts in this staging folder.
+pub(super) fn commit_has_begun(root: &Folder) -> io::Result<bool> {
+    Ok(root.find(MOVES)?.is_some())
+}
+
 /// Reads the plan in a staging folder; `None` if there is none.
 pub(super) fn read_plan(root: &Folder) -> Result<Option<Vec<u8>>> {
     let read = root.read(PLAN).and_then(|mut file| read_bounded(&mut file, LARGEST));
@@ -148,14 +166,34 @@ pub(super) fn read_plan(root: &Folder) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Reads the records in the folder of the ranges, in the order of their names, and compares the sizes of their files.
-pub(super) fn read_records(ranges: &Folder, layout: &PartLayout) -> Result<Vec<FoundRange>> {
-    let mut found = Vec::new();
+/// Reads the records in the folder of the ranges, or those of one range, and compares the sizes of their files.
+pub(super) fn read_records(
+    ranges: &Folder,
+    layout: &PartLayout,
+    only: Option<u32>,
+) -> Result<FoundRanges> {
+    let mut found = FoundRanges::default();
+    let failed = |error| Error::io("look at", ranges.path())(error);
     for name in ranges.names().map_err(Error::io("list", ranges.path()))? {
-        let Some(name) = name.to_str().filter(|name| name.starts_with("range-")) else { continue };
-        let Some(record) = read_record(ranges, name, layout)? else { continue };
-        let problem = wrong_size(ranges, &record, layout);
-        found.push(FoundRange { record, problem });
+        let Some((name, range)) = name.to_str().and_then(|name| Some((name, range_in(name)?)))
+        else {
+            continue;
+        };
+        // No worker makes anything but a regular file of this name.
+        let is_file =
+            ranges.find(name).map_err(failed)?.is_some_and(|it| it.kind == FileKind::File);
+        if !is_file {
+            found.add(range, None);
+        } else if only.is_none_or(|only| only == range) {
+            let record = read_record(ranges, name, layout)?;
+            found.add(
+                range,
+                record.map(|record| {
+                    let problem = wrong_size(ranges, &record, layout);
+                    FoundRange { record, problem }
+                }),
+            );
+        }
     }
     Ok(found)
 }
@@ -247,8 +285,8 @@ pub(super) fn end_plan(root: &Folder) -> io::Result<()> {
 /// A part of a range, and the path that it gets.
 #[derive(Debug)]
 pub(super) struct GatheredPart {
-    /// Path in the folder of the ranges; `None` if an earlier commit has moved the part.
-    pub(super) staged: Option<String>,
+    /// Path in the folder of the ranges.
+    pub(super) staged: String,
     pub(super) path: String,
     pub(super) closed: Closed,
 }
@@ -322,8 +360,7 @@ impl RangeFolder {
             parts: std::mem::take(&mut self.kept),
         };
         loop {
-            let json = serde_json::to_vec(&record)
-                .map_err(|error| Error::Internal(format!("record of a range: {error}")))?;
+            let json = sealed(&record)?;
             let name = record_name(record.range, record.attempt);
             self.check()?;
             let staged = self.folder.write_durably(&name, &json).and_then(|()| {

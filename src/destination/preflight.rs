@@ -4,11 +4,15 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::{File, TryLockError},
     io::{self, Write},
     path::Path,
 };
 
-use super::{fs::cannot_create, ownership::FileOwner};
+use super::{
+    fs::{cannot_create, is_same_file},
+    ownership::FileOwner,
+};
 use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder},
@@ -18,6 +22,10 @@ use crate::{
 const PREFIX: &str = ".overmind-";
 const STAGED: &str = ".partial";
 const PUBLISHED: &str = ".new";
+/// Attempts to make the private folder.
+const ATTEMPTS: usize = 10;
+/// The file in the private folder that the preflight locks. If nobody holds its lock, the process was killed.
+const ALIVE: &str = "alive";
 
 /// The kind of output that an export will publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +57,10 @@ pub(super) fn check(
         PreflightKind::Directory => files.directory(replaces, given),
     });
     let done = checked.and_then(|()| files.replaced(replaces, targets, given));
+    let maker = files.maker;
     let ended = files.end().map_err(step(given, "the test files there cannot be removed"));
-    done.and(ended).map(|()| files.maker)
+    sweep(home, folder);
+    done.and(ended).map(|()| maker)
 }
 
 /// Whether a name is one that [`check`] uses for its files. It removes them, so a run that has ended has left them only
@@ -63,11 +73,29 @@ pub(crate) fn is_preflight(name: &str) -> bool {
     number.bytes().all(|byte| byte.is_ascii_hexdigit()) && ["", STAGED, PUBLISHED].contains(&suffix)
 }
 
+/// Removes the files of preflights that were killed. `home` and `folder` are those of [`check`]. Best effort: nothing reads
+/// the files.
+pub(super) fn sweep(home: &Folder, folder: &Folder) {
+    for name in home.names().unwrap_or_default() {
+        let Some(name) = name.to_str().filter(|name| is_preflight(name)) else { continue };
+        let locked = home.open_folder(name).and_then(|stage| stage.write(ALIVE));
+        // A folder without this file may be one that a preflight has just made.
+        let Ok(alive) = locked else { continue };
+        if alive.try_lock().is_ok() {
+            for name in [format!("{name}{STAGED}"), format!("{name}{PUBLISHED}")] {
+                drop(folder.remove_all(name));
+            }
+            drop(home.remove_all(name));
+        }
+    }
+}
+
 /// Returns the owner and the permissions that new files of this process have in a folder.
 pub(super) fn maker(folder: &Folder) -> io::Result<FileOwner> {
     let files = PreflightFiles::begin(folder, folder)?;
+    let maker = files.maker;
     files.end()?;
-    Ok(files.maker)
+    Ok(maker)
 }
 
 struct PreflightFiles<'a> {
@@ -80,6 +108,8 @@ struct PreflightFiles<'a> {
     staged: String,
     published: String,
     maker: FileOwner,
+    /// Holds the lock of [`ALIVE`], where the file system has locks.
+    alive: File,
 }
 
 impl<'a> PreflightFiles<'a> {
@@ -90,19 +120,37 @@ impl<'a> PreflightFiles<'a> {
                 "the folder is append-only (chattr +a): nothing in it can be renamed or removed";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }
-        let name = format!("{PREFIX}{:08x}", fastrand::u32(..));
-        home.make_private(&name)?;
-        let opened = home.open_folder(&name).and_then(|stage| {
-            let maker = FileOwner::of(&stage.status()?);
-            Ok((stage, maker))
-        });
-        let (stage, maker) = opened.inspect_err(|_| drop(home.remove_folder(&name)))?;
-        let (staged, published) = (format!("{name}{STAGED}"), format!("{name}{PUBLISHED}"));
-        Ok(Self { home, folder, stage, name, staged, published, maker })
+        for _ in 0..ATTEMPTS {
+            let name = format!("{PREFIX}{:08x}", fastrand::u32(..));
+            home.make_private(&name)?;
+            let opened = home.open_folder(&name).and_then(|stage| {
+                let maker = FileOwner::of(&stage.status()?);
+                let alive = stage.create(ALIVE)?;
+                let is_swept = matches!(alive.try_lock(), Err(TryLockError::WouldBlock))
+                    || !is_same_file(&alive, &stage, ALIVE);
+                Ok((stage, maker, alive, is_swept))
+            });
+            match opened {
+                // Another process has taken these files for those of a killed preflight.
+                Ok((_, _, _, true)) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    drop(home.remove_all(&name));
+                    return Err(error);
+                }
+                Ok((stage, maker, alive, false)) => {
+                    let staged = format!("{name}{STAGED}");
+                    let published = format!("{name}{PUBLISHED}");
+                    return Ok(Self { home, folder, stage, name, staged, published, maker, alive });
+                }
+            }
+        }
+        Err(io::Error::other("another program removes new folders there"))
     }
 
     /// Removes everything that the preflight created, also after an error.
-    fn end(&self) -> io::Result<()> {
+    fn end(self) -> io::Result<()> {
+        drop(self.alive);
         let names = [&self.staged, &self.published];
         let removed = names.map(|name| self.folder.remove_all(name));
         removed.into_iter().chain([self.home.remove_all(&self.name)]).collect()
@@ -220,7 +268,7 @@ impl<'a> PreflightFiles<'a> {
     fn write(&self, folder: &Folder, name: &str, given: &Path) -> Result<()> {
         let mut file = folder.create(name).map_err(|error| cannot_create(given, error))?;
         file.write_all(b".").map_err(|error| cannot_create(given, error))?;
-        if let Err(std::fs::TryLockError::Error(error)) = file.try_lock() {
+        if let Err(TryLockError::Error(error)) = file.try_lock() {
             return Err(step(given, "a file there cannot be locked")(error));
         }
         file.sync_all().map_err(|error| cannot_create(given, error))

@@ -1,10 +1,10 @@
 //! The record of a finished range of pages, in an output that many workers write.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::KeptPart;
+use super::{KeptPart, opened};
 use crate::{
     error::{Error, Result},
     record::layout::{PartLayout, is_part_path},
@@ -36,9 +36,9 @@ pub(crate) struct RangeRecord {
 }
 
 impl RangeRecord {
-    /// Parses a record; `None` if no worker wrote it. Another program may have written it.
+    /// Parses a record; `None` if no worker wrote it, or if it was changed since.
     pub(super) fn parse(json: &[u8], width: usize) -> Option<Self> {
-        serde_json::from_slice(json).ok().filter(|record: &Self| record.is_sound(width))
+        opened(json).filter(|record: &Self| record.is_sound(width))
     }
 
     /// Whether the parts follow each other from the first page of the range to its last. `width` is the number of parts
@@ -75,6 +75,41 @@ pub(crate) struct FoundRange {
     pub(crate) record: RangeRecord,
     /// Why its parts can no longer be used, as far as a look at their names shows.
     pub(crate) problem: Option<String>,
+}
+
+/// The records of an output, as they were found.
+#[derive(Debug, Default)]
+pub(crate) struct FoundRanges {
+    /// In the order of their ranges and attempts.
+    pub(crate) ranges: Vec<FoundRange>,
+    /// The ranges with a record that no worker wrote, or that was changed since.
+    pub(crate) damaged: BTreeSet<u32>,
+    /// Whether a commit has begun to publish the parts. Then some of them are no longer where a worker has staged them.
+    pub(crate) is_committing: bool,
+}
+
+impl FoundRanges {
+    /// Adds a record that was read under the name of this range.
+    pub(super) fn add(&mut self, range: u32, found: Option<FoundRange>) {
+        match found {
+            Some(found) => self.ranges.push(found),
+            None => drop(self.damaged.insert(range)),
+        }
+    }
+
+    /// Notes that a commit has begun. Missing parts are not a problem then.
+    pub(super) fn committing(mut self, is_committing: bool) -> Self {
+        self.is_committing = is_committing;
+        if is_committing {
+            self.ranges.iter_mut().for_each(|found| found.problem = None);
+        }
+        self
+    }
+}
+
+/// Returns the range in the name of a record: `range-00003-` and more.
+pub(super) fn range_in(name: &str) -> Option<u32> {
+    name.strip_prefix("range-")?.split_once('-')?.0.parse().ok()
 }
 
 /// What a worker wants to write.

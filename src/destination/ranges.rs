@@ -12,7 +12,7 @@ use std::path::Path;
 use super::{
     Destination, Directory, Header, KeptPart, OutputRequest, PartFile,
     plan_folder::{PlanFolder, RangeFolder},
-    range_record::{FoundRange, PlanStart, RangeRecord, WantedRange},
+    range_record::{FoundRanges, PlanStart, RangeRecord, WantedRange},
     remote,
 };
 use crate::{
@@ -53,30 +53,46 @@ impl BegunOutput {
         }
     }
 
-    /// Returns the records of the finished ranges, in the order of their ranges and attempts.
-    pub(crate) fn records(&self, layout: &PartLayout) -> Result<Vec<FoundRange>> {
+    /// Returns the records of the finished ranges, or of one of them.
+    pub(crate) fn records(&self, layout: &PartLayout, only: Option<u32>) -> Result<FoundRanges> {
         match self {
-            Self::Local(folder) => folder.records(layout),
-            Self::Remote(prefix) => prefix.records(layout),
+            Self::Local(folder) => folder.records(layout, only),
+            Self::Remote(prefix) => prefix.records(layout, only),
         }
+    }
+
+    /// The error of a worker whose plan a commit publishes.
+    fn committing(&self) -> Error {
+        let path = match self {
+            Self::Local(folder) => folder.given().to_owned(),
+            Self::Remote(prefix) => prefix.given(),
+        };
+        Error::CommitBegun { path }
     }
 
     /// Starts to write a range, unless it is finished. Reads the parts of the record that a commit would choose, and starts
     /// again if a commit would refuse it. `temp_dir` is for the ids from a store.
+    ///
+    /// # Errors
+    /// [`Error::CommitBegun`] if a commit has begun to publish.
     pub(crate) fn start(self, wanted: &WantedRange, temp_dir: &Path) -> Result<RangeStart> {
         let token = format!("{:08x}", fastrand::u32(..));
-        if let Self::Remote(prefix) = &self {
-            prefix.announce(&token)?;
+        match &self {
+            Self::Local(folder) => folder.check_owner()?,
+            Self::Remote(prefix) => prefix.announce(&token)?,
         }
-        let mut own = self.records(&wanted.layout)?;
+        let FoundRanges { ranges: mut own, is_committing, .. } =
+            self.records(&wanted.layout, Some(wanted.range))?;
+        if is_committing {
+            if let Self::Remote(prefix) = &self {
+                prefix.withdraw(&token)?;
+            }
+            return Err(self.committing());
+        }
         own.retain(|it| (&it.record.plan, it.record.range) == (&wanted.plan, wanted.range));
         let next = own.iter().map(|found| found.record.attempt.saturating_add(1)).max();
         let attempt = next.unwrap_or(0);
-        own.retain(|found| {
-            // A commit of a directory looks for lost parts in a second place, so it does not skip such a record.
-            let is_candidate = found.problem.is_none() || matches!(self, Self::Local(_));
-            is_candidate && wanted.is_recorded_by(&found.record)
-        });
+        own.retain(|found| found.problem.is_none() && wanted.is_recorded_by(&found.record));
         let last = own.into_iter().max_by_key(|found| found.record.attempt);
         if let Some(done) = last
             && self.problem(&done.record, wanted, temp_dir)?.is_none()
@@ -209,7 +225,7 @@ impl Destination {
     ///
     /// # Errors
     /// [`Error::PlanEnded`] if the plan is no longer there.
-    pub(crate) fn gather(&mut self, plan: &[u8]) -> Result<Vec<FoundRange>> {
+    pub(crate) fn gather(&mut self, plan: &[u8]) -> Result<FoundRanges> {
         match self {
             Self::Directory(directory) => directory.gather(plan),
             Self::Prefix(prefix) => prefix.gather(plan),
@@ -252,11 +268,26 @@ pub(crate) fn finish_begun(wanted: &OutputRequest) -> Result<Option<Manifest>> {
 
 /// Removes a plan and everything that workers have staged for it. Returns whether there was one. If a commit had begun to
 /// publish, this finishes the publication, and the error says so.
-pub(crate) fn abort_plan(wanted: &OutputRequest) -> Result<bool> {
+///
+/// If the plan cannot be read, the place of the record is unknown, so that visible objects of a prefix are left alone.
+pub(crate) fn abort_plan(wanted: &OutputRequest, is_readable: bool) -> Result<bool> {
     let Target::Directory(target) = &wanted.target else { return Err(not_planned()) };
     match target.as_remote() {
-        Some(remote) => remote::abort_plan(target, remote, wanted),
+        Some(remote) => remote::abort_plan(target, remote, wanted, is_readable),
         None => Directory::at(&target.to_path(), wanted)?.abort_plan(),
+    }
+}
+
+/// Removes what a commit that was killed in its last moment has left: its staging, without a plan and without parts. Best
+/// effort: the next export removes it, too.
+pub(crate) fn tidy_published(wanted: &OutputRequest) {
+    let Target::Directory(target) = &wanted.target else { return };
+    let tidied = match target.as_remote() {
+        Some(remote) => remote::tidy_published(remote),
+        None => Directory::at(&target.to_path(), wanted).and_then(Directory::tidy_published),
+    };
+    if let Err(error) = tidied {
+        tracing::debug!(%error, "the staging of an ended commit was not removed");
     }
 }
 

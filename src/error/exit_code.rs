@@ -31,7 +31,7 @@ impl Error {
     /// | 70 | a bug in this program |
     /// | 73 | the output exists or cannot be created |
     /// | 74 | reading or writing failed, or a limit of the machine was reached |
-    /// | 75 | another run holds the lock, or took it; no plan for many workers is there |
+    /// | 75 | another run holds the lock, or took it; no plan for many workers is there, or a commit publishes it |
     /// | 77 | no key, or the API refused it |
     /// | 78 | wrong configuration |
     /// | 130, 143 | interrupted |
@@ -71,6 +71,7 @@ impl Error {
             | Self::PartChanged { .. }
             | Self::ValueTooLarge { .. }
             | Self::MissingRanges { .. }
+            | Self::PlanDamaged { .. }
             | Self::Unverified { .. } => 65,
             Self::Output { .. } => 73,
             Self::Io { .. }
@@ -83,6 +84,7 @@ impl Error {
             Self::Locked { .. }
             | Self::LockLost { .. }
             | Self::PlanEnded { .. }
+            | Self::CommitBegun { .. }
             | Self::Replaced { .. } => 75,
             Self::Interrupted { number, .. } => number.saturating_add(128),
             Self::OutputClosed => 0,

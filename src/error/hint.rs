@@ -155,6 +155,13 @@ impl Error {
             Self::PlanEnded { .. } => {
                 "it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step"
             }
+            Self::PlanDamaged { .. } => {
+                "`overmind-export abort` removes it with everything that workers have staged; then begin again"
+            }
+            Self::CommitBegun { .. } => {
+                "this step wrote nothing: if no commit is active, `overmind-export commit` continues the one that was \
+                 interrupted"
+            }
             Self::MissingRanges { ranges, of, .. } => {
                 return Some(Cow::Owned(format!(
                     "nothing was published, and all other ranges are kept: run `overmind-export part` again for {}, then \

@@ -427,6 +427,21 @@ pub enum Error {
         /// The output, as given.
         path: PathBuf,
     },
+    /// The plan of an export by many workers was changed, or another version wrote it.
+    #[error("{}: its plan for many workers {why}", path.display())]
+    PlanDamaged {
+        /// The output, as given.
+        path: PathBuf,
+        /// The problem with the plan, as a predicate. In the message, it follows the word "workers".
+        why: String,
+    },
+    /// A commit has begun to publish the export of a plan for many workers. It is active, or it was interrupted and the
+    /// next commit continues it.
+    #[error("{}: a commit of its plan has begun to publish", path.display())]
+    CommitBegun {
+        /// The output, as given.
+        path: PathBuf,
+    },
     /// Ranges of pages of an export by many workers are missing or cannot be used. Nothing was published, and the other
     /// ranges are kept.
     #[error("{}: the export is not complete: {}", path.display(), listed(problems))]

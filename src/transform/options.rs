@@ -247,6 +247,14 @@ impl Transform {
         self
     }
 
+    /// Makes the path of the key file independent of the working directory.
+    pub(crate) fn with_absolute_key_file(mut self) -> Result<Self> {
+        let file = self.pseudonym_key_file.as_deref();
+        let file = file.map(|file| std::path::absolute(file).map_err(Error::io("find", file)));
+        self.pseudonym_key_file = file.transpose()?;
+        Ok(self)
+    }
+
     /// Sets what to do with a row on which an expression fails; default [`OnError::Fail`]. Without an expression, it is
     /// an error of the plan.
     #[must_use]

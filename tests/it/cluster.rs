@@ -1,5 +1,7 @@
 //! One export by many workers: the same bytes as a single machine's, and nothing partial, repeated or lost.
 
+mod changed;
+mod interrupted;
 mod killed;
 mod pages;
 mod refused;
@@ -12,7 +14,7 @@ use overmind_export::demo::{Dataset, Options};
 use serde_json::Value;
 
 use crate::{
-    support::{ID, Ran, World},
+    support::{ID, Ran, World, resealed},
     tree::{Tree, content},
 };
 
@@ -225,6 +227,7 @@ fn invalid_record_does_not_count_as_finished() {
     let of_range = valid.replace("\"range\":1", "\"range\":2");
     let of_another = of_range.replace("\"plan\":\"", "\"plan\":\"0");
     assert!(of_another != of_range && of_range != valid);
+    let [of_range, of_another] = [of_range, of_another].map(|json| resealed(&json));
     let invalid = [String::new(), of_range[..90].to_owned(), of_another, of_range];
     for (attempt, json) in invalid.iter().enumerate() {
         fs::write(ranges.join(format!("range-00002-{attempt}.json")), json).unwrap();

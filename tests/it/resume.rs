@@ -13,7 +13,7 @@ use std::{
 use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 
 use crate::{
-    support::{ID, Ran, World, entries, side_by_side, wait_until},
+    support::{ID, Ran, World, entries, resealed, side_by_side, wait_until},
     tree::{Tree, content},
 };
 
@@ -226,7 +226,9 @@ fn sigint_interrupts_the_check_of_kept_parts() {
     let text = fs::read_to_string(&journal).unwrap();
     let bytes = format!("\"bytes\":{}", fs::metadata(&part).unwrap().len());
     assert!(text.contains(&bytes));
-    fs::write(&journal, text.replacen(&bytes, &format!("\"bytes\":{length}"), 1)).unwrap();
+    let changed = |line: &str| resealed(&line.replacen(&bytes, &format!("\"bytes\":{length}"), 1));
+    let text: String = text.lines().map(|line| changed(line) + "\n").collect();
+    fs::write(&journal, text).unwrap();
     if OpenOptions::new().write(true).open(&part).unwrap().set_len(length).is_err() {
         eprintln!("SKIPPED: the file system cannot store a sparse file of one terabyte");
         return;
@@ -310,7 +312,12 @@ fn damage_in_the_staging_is_fetched_again() {
         file.set_len(file.metadata().unwrap().len() - by).unwrap();
     };
     type Damage<'a> = (&'a str, u64, &'a dyn Fn(&Path));
-    let table: [Damage<'_>; 12] = [
+    let rewrite = |root: &Path, change: &dyn Fn(&str) -> String| {
+        let path = root.join("journal.jsonl");
+        let text = change(&fs::read_to_string(&path).unwrap());
+        fs::write(path, text).unwrap();
+    };
+    let table: [Damage<'_>; 15] = [
         ("half a line appended to the journal", 3, &|root| {
             let mut file =
                 OpenOptions::new().append(true).open(root.join("journal.jsonl")).unwrap();
@@ -328,6 +335,18 @@ fn damage_in_the_staging_is_fetched_again() {
             let text = fs::read_to_string(&path).unwrap();
             let at = text.rfind("xxh3").unwrap();
             fs::write(path, format!("{}xxh4{}", &text[..at], &text[at + 4..])).unwrap();
+        }),
+        ("another number of rows in the journal", 0, &|root| {
+            rewrite(root, &|text| text.replacen("\"rows\":", "\"rows\":1", 1));
+        }),
+        ("another digest in the journal", 0, &|root| {
+            rewrite(root, &|text| {
+                let at = text.find("xxh3-128-poly:").unwrap() + "xxh3-128-poly:".len();
+                format!("{}{}{}", &text[..at], "0".repeat(32), &text[at + 32..])
+            });
+        }),
+        ("another time of its start in the journal", 0, &|root| {
+            rewrite(root, &|text| text.replacen("\"started_at\":\"2", "\"started_at\":\"1", 1));
         }),
         ("an empty journal", 0, &|root| fs::write(root.join("journal.jsonl"), "").unwrap()),
         ("a truncated part", 1, &|root| truncate(root.join("data/part-00001.parquet"), 100)),

@@ -158,10 +158,15 @@ class RangeStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of an export by many workers."""
+    """The state of an export by many workers.
+
+    ``commit_begun`` says whether a commit has begun to publish: it is active, or it was interrupted, and the next commit
+    continues it.
+    """
 
     plan: Plan
     begun_at: str
+    commit_begun: bool
     finished: int
     states: tuple[RangeStatus, ...]
 
@@ -248,7 +253,7 @@ def status(output: Path, **options: Unpack[StoreOptions]) -> Status:
     """Returns which ranges of an export that was begun are finished. Sends no request to the API."""
     found = json.loads(_native.cluster_status(output, checked("status", options, StoreOptions)))
     states = tuple(RangeStatus(**it) for it in found["states"])
-    return Status(_plan(found), found["begun_at"], found["finished"], states)
+    return Status(_plan(found), found["begun_at"], found["commit_begun"], found["finished"], states)
 
 
 @with_options(StoreOptions)

@@ -48,17 +48,21 @@ impl Shared {
         assert_eq!(destination.begin_plan(PLAN_TEXT, &start).unwrap(), PLAN_TEXT);
     }
 
-    fn start(&self, range: u32) -> RangeStart {
+    fn start(&self, range: u32) -> Result<RangeStart> {
         let begun = BegunOutput::find(&Location::from(self.target())).unwrap().unwrap();
         let layout = PartLayout::default();
         let pages = (u64::from(range), u64::from(range));
         let wanted = WantedRange { plan: "p".to_owned(), range, pages, rows: 1, layout };
-        begun.start(&wanted, &std::env::temp_dir()).unwrap()
+        begun.start(&wanted, &std::env::temp_dir())
     }
 
     /// Writes the range of one page and one row. Returns whether it counts.
     fn write(&self, range: u32) -> bool {
-        let RangeStart::Begun(attempt) = self.start(range) else { return false };
+        let attempt = match self.start(range) {
+            Ok(RangeStart::Begun(attempt)) => attempt,
+            Ok(RangeStart::Done(_)) | Err(Error::CommitBegun { .. }) => return false,
+            Err(error) => panic!("{error}"),
+        };
         let mut destination = Destination::Range(attempt);
         let file = destination.create(0, "jsonl").unwrap().hashed();
         file.writer().write_all(range.to_string().as_bytes()).unwrap();
@@ -102,12 +106,20 @@ impl Shared {
 
     /// Commits, and crashes at a step. A later step of the same commit does not run.
     fn commit(&self, crash: Option<usize>) -> Result<()> {
+        self.commit_after(None, crash)
+    }
+
+    /// Does the same, or crashes at a step before the first move, while it undoes those of an earlier commit.
+    fn commit_after(&self, undoing: Option<usize>, crash: Option<usize>) -> Result<()> {
         if finish_begun(&self.wanted())?.is_some() {
             return Ok(());
         }
         let mut destination = Destination::probe(&self.wanted(), false)?;
         let mut parts = Vec::new();
-        let found = destination.gather(PLAN_TEXT)?.into_iter();
+        STEPS_BEFORE_CRASH.set(undoing);
+        let found = destination.gather(PLAN_TEXT);
+        STEPS_BEFORE_CRASH.set(None);
+        let found = found?.ranges.into_iter();
         // The last record of a range counts.
         let ranges: BTreeMap<u32, RangeRecord> =
             found.map(|found| (found.record.range, found.record)).collect();
@@ -158,8 +170,8 @@ fn next_commit_finishes_a_crashed_one() {
             break;
         }
         if BegunOutput::find(&Location::from(shared.target())).unwrap().is_some() {
-            // A worker that comes now makes nothing visible, whether its range is still there or not.
-            shared.write(1);
+            // A worker that comes now has nothing to do, or a commit has begun.
+            assert!(!shared.write(1), "after step {steps}");
         }
         match shared.commit(None) {
             Ok(()) => shared.is_published(),
@@ -176,10 +188,27 @@ fn next_commit_finishes_a_crashed_one() {
 }
 
 #[test]
+fn undo_of_a_crashed_commit_can_crash() {
+    // The first commit has moved one part or both, and is not announced.
+    for moved in [1, 2] {
+        for undoing in [0, 1] {
+            let shared = Shared::finished();
+            shared.commit(Some(moved)).unwrap_err();
+            shared.commit_after(Some(undoing), None).unwrap_err();
+            let begun = BegunOutput::find(&Location::from(shared.target())).unwrap().unwrap();
+            assert!(begun.records(&PartLayout::default(), None).unwrap().is_committing);
+            shared.commit(None).unwrap();
+            shared.is_published();
+        }
+    }
+}
+
+#[test]
 fn first_record_of_a_range_counts() {
     let shared = Shared(tempfile::tempdir().unwrap());
     shared.begin();
-    let [RangeStart::Begun(slow), RangeStart::Begun(_killed)] = [shared.start(1), shared.start(1)]
+    let [Ok(RangeStart::Begun(slow)), Ok(RangeStart::Begun(_killed))] =
+        [shared.start(1), shared.start(1)]
     else {
         panic!("the range is not finished");
     };

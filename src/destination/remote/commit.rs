@@ -24,10 +24,11 @@ use super::{
     content::{PrefixContent, PrefixPlaces, sha256, within},
     lock::{LeaseWatch, Lock},
     names::{HEADER, PLAN, commit_name, is_upload_name, uploaded_name},
-    pending::{PendingPart, drop_pending, drop_upload, is_pending_name, json, pending_name},
+    pending::{PendingPart, drop_pending, drop_upload, is_pending_name, pending_name},
     put::{Condition, replaced},
 };
 use crate::{
+    destination::{opened, sealed},
     error::{Error, Result, causes},
     location::{Backend, Location, Remote, is_lost_upload},
     record::{
@@ -124,7 +125,7 @@ impl BegunCommit {
 
     /// Parses the commit of this name. `location` is named in errors.
     pub(super) fn parse(json: &[u8], name: &str, location: &Location) -> Option<Self> {
-        let commit: Commit = serde_json::from_slice(json).ok()?;
+        let commit: Commit = opened(json)?;
         let manifest = Manifest::parse(commit.record.as_bytes(), location).ok()?;
         let sound = manifest.parts.iter().all(|part| is_part_path(&part.path));
         sound.then(|| Self { commit, name: name.to_owned(), parts: manifest.parts })
@@ -132,7 +133,7 @@ impl BegunCommit {
 
     /// The content of its control object.
     pub(super) fn to_json(&self) -> Result<Vec<u8>> {
-        json(&self.commit)
+        sealed(&self.commit)
     }
 
     /// Reads the pending parts; `None` if one is missing and the record is not published yet.

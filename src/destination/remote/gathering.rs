@@ -7,15 +7,15 @@ use super::{
     clear_and_release,
     commit::BegunCommit,
     control::{control_folder, inside},
-    kept,
+    kept, lock_in,
     names::{HEADER, PLAN, is_commit_name, is_range_name, is_upload_name},
     pending::{StagedPrefix, drop_all_pending, drop_upload},
-    plan_prefix::{PlanPrefix, control_folders, range_ids, staged_ranges},
+    plan_prefix::{PlanPrefix, control_folders, found_ranges, range_ids, staged_ranges},
     prefix::Prefix,
     put::{Condition, replaced},
 };
 use crate::{
-    destination::{FINISHED_NOW, FoundRange, OutputRequest, PlanStart, RangeRecord, fs::not_open},
+    destination::{FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, RangeRecord, fs::not_open},
     error::{Error, Result},
     location::{Location, Remote},
     record::{manifest::Manifest, place},
@@ -65,21 +65,17 @@ impl Prefix {
         put.map(|_| plan.to_vec()).ok_or_else(|| replaced(&place))
     }
 
-    pub(in crate::destination) fn gather(&mut self, plan: &[u8]) -> Result<Vec<FoundRange>> {
+    pub(in crate::destination) fn gather(&mut self, plan: &[u8]) -> Result<FoundRanges> {
         self.lock()?.confirm()?;
         let control = self.places.control.clone();
         if control.child(PLAN).read_control()?.is_none_or(|found| found != plan) {
             return Err(Error::PlanEnded { path: self.places.location.to_path() });
         }
         let listing = control.list()?;
-        let ranges = staged_ranges(&control, &listing, &self.places.layout)?;
-        let found = ranges.iter().map(|range| FoundRange {
-            record: range.record.clone(),
-            problem: range.problem(&listing, &self.places.layout),
-        });
-        let found = found.collect();
+        let ranges = staged_ranges(&control, &listing, &self.places.layout, None)?;
+        let found = found_ranges(&ranges, &listing, &self.places.layout);
         self.staged = Some(StagedPrefix::new(String::new()));
-        self.ranges = Some(ranges);
+        self.ranges = Some(ranges.into_iter().filter_map(|(_, range)| range).collect());
         Ok(found)
     }
 
@@ -142,6 +138,7 @@ pub(crate) fn abort_plan(
     location: &Location,
     target: &Remote,
     wanted: &OutputRequest,
+    is_readable: bool,
 ) -> Result<bool> {
     if finish_begun(location, target, wanted)?.is_some() {
         return Err(Error::Output {
@@ -150,6 +147,16 @@ pub(crate) fn abort_plan(
             hint: Some("a commit had begun to publish it, and now it is complete"),
             source: None,
         });
+    }
+    if !is_readable {
+        let mut controls = control_folders(target).into_iter();
+        let found = controls.find_map(|control| match control.child(PLAN).head() {
+            Ok(found) => found.map(|_| Ok(control)),
+            Err(error) => Some(Err(error)),
+        });
+        if let Some(control) = found.transpose()? {
+            return give_up(location, target, &control).map(|()| true);
+        }
     }
     let mut has_rest = false;
     if PlanPrefix::find(location, target)?.is_none() {
@@ -178,4 +185,26 @@ pub(crate) fn abort_plan(
     drop_all_pending(target, &control, &names)?;
     clear_and_release(&control, lock)?;
     Ok(had_plan || has_rest)
+}
+
+/// Removes a plan that cannot be read, with the uploads and the control objects of its workers, and no visible object.
+fn give_up(location: &Location, target: &Remote, control: &Remote) -> Result<()> {
+    let lock = lock_in(control, target)?;
+    let names = control.names()?;
+    if names.iter().any(|name| is_commit_name(name)) {
+        lock.release()?;
+        return Err(Error::CommitBegun { path: location.to_path() });
+    }
+    let uploads = names.iter().filter(|name| is_upload_name(name));
+    let removed = control.child(PLAN).remove().and_then(|()| {
+        uploads.map(|name| drop_upload(target, control, name)).fold(Ok(()), Result::and)?;
+        drop_all_pending(target, control, &names)
+    });
+    match removed {
+        Ok(()) => clear_and_release(control, lock),
+        Err(error) => {
+            drop(lock.release());
+            Err(error)
+        }
+    }
 }

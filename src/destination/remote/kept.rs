@@ -13,7 +13,7 @@ use super::{
     pending::{PendingPart, ids_name, is_expired, is_pending_name, pending_name},
 };
 use crate::{
-    destination::{Header, Interrupted, KeptPart, examine},
+    destination::{Header, Interrupted, KeptPart, examine, opened},
     error::{Error, Result},
     location::{Listing, Remote},
     proof::Digest,
@@ -30,10 +30,10 @@ pub(super) struct BegunParts {
     pub(super) header: Header,
 }
 
-/// Reads the header of the export that was begun here; `None` if it is missing or unreadable.
+/// Reads the header of the export that was begun here; `None` if it is missing, unreadable or changed.
 pub(super) fn begun(control: &Remote) -> Result<Option<BegunParts>> {
     let json = control.child(HEADER).read_control()?;
-    Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
+    Ok(json.and_then(|json| opened(&json)))
 }
 
 /// Returns the plan and the number of finished parts of the export that was begun here.

@@ -26,7 +26,7 @@ use serde_json::Value;
 
 use self::{
     control::{control_folder, inside},
-    names::{HEADER, is_commit_name, is_control_name, is_upload_name},
+    names::{HEADER, PLAN, is_commit_name, is_control_name, is_upload_name},
     pending::{drop_pending, drop_upload, is_pending_name},
     trial::drop_trials,
 };
@@ -111,6 +111,18 @@ pub(super) fn finish(
     Ok(())
 }
 
+/// Removes the control objects that a commit of a plan has left after its publication.
+pub(super) fn tidy_published(target: &Remote) -> Result<()> {
+    for control in plan_prefix::control_folders(target) {
+        let names = control.names()?;
+        let is_used = |name: &String| name == HEADER || name == PLAN || is_commit_name(name);
+        if !names.iter().any(is_used) && names.iter().any(|name| is_control_name(name)) {
+            clear_leftovers(target, &control, None)?;
+        }
+    }
+    Ok(())
+}
+
 fn clear_leftovers(target: &Remote, control: &Remote, record: Option<&Remote>) -> Result<()> {
     let lock = match lock_in(control, target) {
         // A live run: these objects are not leftovers.
@@ -119,7 +131,7 @@ fn clear_leftovers(target: &Remote, control: &Remote, record: Option<&Remote>) -
     };
     let names = control.names()?;
     // The run that held the lock just before may have written its plan.
-    if names.iter().any(|name| name == HEADER || is_commit_name(name)) {
+    if names.iter().any(|name| name == HEADER || name == PLAN || is_commit_name(name)) {
         return lock.release();
     }
     if let Some(record) = record {

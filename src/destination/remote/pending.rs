@@ -16,8 +16,8 @@ use super::{
     upload::{Upload, abort_journalled, abort_or_journal},
 };
 use crate::{
-    destination::{KeptPart, fs::not_open},
-    error::{Error, Result},
+    destination::{KeptPart, fs::not_open, opened, sealed},
+    error::Result,
     location::{Listing, Remote},
     record::layout::{folder_and_name, is_part_path},
 };
@@ -44,9 +44,9 @@ impl PendingPart {
         Ok(json.and_then(|json| Self::parse(&json, name)))
     }
 
-    /// Parses a record; `None` if no run wrote it under this name.
+    /// Parses a record; `None` if no run wrote it under this name, or if it was changed since.
     pub(super) fn parse(json: &[u8], name: &str) -> Option<Self> {
-        serde_json::from_slice(json).ok().filter(|pending: &Self| pending.is_sound(name))
+        opened(json).filter(|pending: &Self| pending.is_sound(name))
     }
 
     fn is_sound(&self, name: &str) -> bool {
@@ -56,7 +56,7 @@ impl PendingPart {
 
     /// Writes the record. From then on, the record replaces the journal of the upload.
     pub(super) fn write(&self, control: &Remote) -> Result<()> {
-        control.child(&pending_name(&self.kept.part.path)).write(&json(self)?)
+        control.child(&pending_name(&self.kept.part.path)).write(&sealed(self)?)
     }
 }
 
@@ -162,8 +162,4 @@ pub(super) fn drop_upload(target: &Remote, control: &Remote, journal: &str) -> R
         return Ok(());
     };
     abort_journalled(&control.child(journal), &place)
-}
-
-pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::Internal(format!("journal: {error}")))
 }

@@ -11,7 +11,7 @@
 //! A part has the number of its range in its name, and then its number in the range, so that names sort like the rows. All
 //! uploads of a worker stay open: only a commit completes them, and only those that the records name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -21,12 +21,15 @@ use super::{
     control::{inside, next_to},
     kept,
     lock::LeaseWatch,
-    names::{PLAN, journal_name, range_name},
-    pending::{PendingPart, StagedPrefix, drop_pending, ids_name, is_expired, json, pending_name},
+    names::{PLAN, is_commit_name, journal_name, range_name},
+    pending::{PendingPart, StagedPrefix, drop_pending, ids_name, is_expired, pending_name},
     upload::{OnClose, Upload},
 };
 use crate::{
-    destination::{FoundRange, KeptPart, PartFile, RangeRecord, WantedRange, fs::not_open},
+    destination::{
+        FoundRange, FoundRanges, KeptPart, PartFile, RangeRecord, WantedRange, fs::not_open,
+        opened, range_record::range_in, sealed,
+    },
     error::{Error, Result},
     location::{Listing, Location, Remote},
     proof::Digest,
@@ -55,7 +58,7 @@ pub(super) struct StagedRange {
 impl StagedRange {
     fn parse(json: &[u8], name: &str, width: usize) -> Option<Self> {
         let record = RangeRecord::parse(json, width)?;
-        let range: Self = serde_json::from_slice(json).ok()?;
+        let range: Self = opened(json)?;
         let is_own = range_name(record.range, record.attempt, &record.plan) == name;
         (is_own && range.uploads.len() == record.parts.len()).then_some(range)
     }
@@ -111,14 +114,19 @@ impl PlanPrefix {
         &self.plan
     }
 
-    pub(in crate::destination) fn records(&self, layout: &PartLayout) -> Result<Vec<FoundRange>> {
+    pub(in crate::destination) fn given(&self) -> PathBuf {
+        self.location.to_path()
+    }
+
+    pub(in crate::destination) fn records(
+        &self,
+        layout: &PartLayout,
+        only: Option<u32>,
+    ) -> Result<FoundRanges> {
         let listing = self.control.list()?;
-        let ranges = staged_ranges(&self.control, &listing, layout)?;
-        let found = ranges.into_iter().map(|range| {
-            let problem = range.problem(&listing, layout);
-            FoundRange { record: range.record, problem }
-        });
-        Ok(found.collect())
+        let ranges = staged_ranges(&self.control, &listing, layout, only)?;
+        let is_committing = listing.objects.keys().any(|name| is_commit_name(name));
+        Ok(found_ranges(&ranges, &listing, layout).committing(is_committing))
     }
 
     /// Returns why a commit would refuse the parts of a record. Downloads their ids.
@@ -178,16 +186,38 @@ pub(super) fn control_folders(target: &Remote) -> Vec<Remote> {
     (!is_bucket).then(|| next_to(target)).into_iter().chain([inside(target)]).collect()
 }
 
-/// Reads the records of finished ranges.
+/// Reads the records of finished ranges, or those of one range. With each, its range by its name; `None` if no worker wrote
+/// it, or if it was changed since.
 pub(super) fn staged_ranges(
     control: &Remote,
     listing: &Listing,
     layout: &PartLayout,
-) -> Result<Vec<StagedRange>> {
-    let names = listing.objects.keys().filter(|name| name.starts_with("range-"));
-    let read = control.reads(names.cloned())?;
-    let parse = |(name, json): (String, Vec<u8>)| StagedRange::parse(&json, &name, layout.width());
+    only: Option<u32>,
+) -> Result<Vec<(u32, Option<StagedRange>)>> {
+    let is_wanted =
+        |name: &&String| range_in(name).is_some_and(|own| only.is_none_or(|only| only == own));
+    let read = control.reads(listing.objects.keys().filter(is_wanted).cloned())?;
+    let parse = |(name, json): (String, Vec<u8>)| {
+        Some((range_in(&name)?, StagedRange::parse(&json, &name, layout.width())))
+    };
     Ok(read.into_iter().filter_map(parse).collect())
+}
+
+/// Returns the records of ranges, with their problems as far as the control objects show.
+pub(super) fn found_ranges(
+    ranges: &[(u32, Option<StagedRange>)],
+    control: &Listing,
+    layout: &PartLayout,
+) -> FoundRanges {
+    let mut found = FoundRanges::default();
+    for (range, staged) in ranges {
+        let own = staged.as_ref().map(|staged| FoundRange {
+            record: staged.record.clone(),
+            problem: staged.problem(control, layout),
+        });
+        found.add(*range, own);
+    }
+    found
 }
 
 /// Checks the parts of a record, and downloads their ids into a folder that the caller keeps. The inner error says why the
@@ -294,7 +324,7 @@ impl RangeUploads {
         let width = self.wanted.layout.width();
         loop {
             let name = range_name(record.range, record.attempt, &record.plan);
-            let json = json(&StagedRange { record: record.clone(), uploads: uploads.clone() })?;
+            let json = sealed(&StagedRange { record: record.clone(), uploads: uploads.clone() })?;
             if !self.plan.is_current()? {
                 let ended = self.plan.ended();
                 self.discard();

@@ -36,7 +36,7 @@ use super::{
     or_lost,
     pending::{
         PendingPart, StagedPrefix, drop_all_pending, drop_pending, drop_upload, ids_name,
-        is_pending_name, json, pending_name,
+        is_pending_name, pending_name,
     },
     plan_prefix::StagedRange,
     put::{Condition, replaced},
@@ -48,7 +48,7 @@ use super::{
 use crate::{
     destination::{
         FINISHED_NOW, Header, KeptPart, OutputRequest, PartFile, fs::not_open,
-        resumable::not_resumed, tidied,
+        resumable::not_resumed, sealed, tidied,
     },
     error::{Error, Result},
     location::{Location, Remote},
@@ -214,7 +214,7 @@ impl Prefix {
 
     /// Writes the plan. If a plan appears in the meantime, it is a late request of a run that lost its lock.
     fn begin(&self, begun: &BegunParts) -> Result<()> {
-        let (lock, place, json) = (self.lock()?, self.places.control.child(HEADER), json(begun)?);
+        let (lock, place, json) = (self.lock()?, self.places.control.child(HEADER), sealed(begun)?);
         for _ in 0..ATTEMPTS {
             if lock.watch().put(&place, json.clone().into(), &Condition::Free)?.is_some() {
                 return Ok(());

@@ -106,7 +106,8 @@ fn workers_write_the_bytes_of_one_machine() {
     }
     lake.commit().ok();
     lake.is_published();
-    assert_eq!(lake.commit().code, Some(75));
+    let again = lake.commit().ok();
+    assert!(again.stderr.contains("it was committed before, at "), "{again:?}");
     assert_eq!(lake.part("1/3").code, Some(75));
 }
 
@@ -301,4 +302,92 @@ fn plain_export_respects_a_plan() {
     lake.step(&["abort", "-o", OUTPUT]).ok();
     assert_eq!(lake.objects(), (Vec::new(), Vec::new()));
     lake.step(&export).ok();
+}
+
+#[test]
+fn changed_record_of_a_range_is_refused() {
+    let lake = Lake::new();
+    lake.begin(2, &[]).ok();
+    for range in ["1/2", "2/2"] {
+        lake.part(range).ok();
+    }
+    let keys = lake.store.keys();
+    let record = keys.iter().find(|key| key.contains("/range-00002-0-")).unwrap();
+    let path = lake.store.path(record);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"rows\":100", "\"rows\":101", 1)).unwrap();
+    let ran = lake.commit();
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    let problem = "range 2 of 2: pages 21 to 40 cannot be used: its record was changed";
+    assert!(ran.stderr.contains(problem), "{}", ran.stderr);
+    assert!(lake.part("1/2").ok().stderr.contains("finished before"));
+    assert!(!lake.part("2/2").ok().stderr.contains("finished before"));
+    lake.commit().ok();
+    lake.is_published();
+}
+
+#[test]
+fn worker_reads_only_the_records_of_its_range() {
+    let lake = Lake::new();
+    lake.begin(5, &[]).ok();
+    for range in ["1/5", "2/5", "3/5", "4/5", "5/5"] {
+        lake.part(range).ok();
+    }
+    let read = || lake.store.seen("GET /bucket/_rows.partial/range-");
+    let before = read();
+    assert!(lake.part("3/5").ok().stderr.contains("finished before"));
+    assert_eq!(read() - before, 1);
+}
+
+#[test]
+fn begun_commit_is_named_and_continued() {
+    let lake = Lake::new();
+    lake.begin(2, &[]).ok();
+    for range in ["1/2", "2/2"] {
+        lake.part(range).ok();
+    }
+    lake.kill_at(&["commit", "-o", OUTPUT], "POST /bucket/rows/part-", 7);
+    let status = lake.step(&["status", "-o", OUTPUT]).ok().stdout;
+    assert!(status.starts_with("2 of 2 ranges finished"), "{status}");
+    assert!(status.contains("a commit has begun to publish"), "{status}");
+    let ran = lake.part("1/2");
+    assert_eq!(ran.code, Some(75), "{ran:?}");
+    assert!(ran.stderr.contains("a commit of its plan has begun to publish"), "{ran:?}");
+    lake.commit().ok();
+    lake.is_published();
+}
+
+#[test]
+fn damaged_plan_is_given_up() {
+    // A plan whose record is inside the prefix has its control objects there.
+    for (record, control) in [(None, "_rows.partial"), (Some("rows/r.json"), "rows/_overmind")] {
+        let lake = Lake::new();
+        let record = record.map(|name| format!("s3://bucket/{name}"));
+        let more = record.iter().flat_map(|url| ["--record", url]).collect::<Vec<_>>();
+        let export = ["export", &ID.to_string(), "-o", OUTPUT, "--limit", "50"];
+        lake.step(&[&export[..], &more].concat()).ok();
+        let before = lake.objects();
+        lake.begin(2, &[&more[..], &["--overwrite"]].concat()).ok();
+        lake.part("1/2").ok();
+        let path = lake.store.path(&format!("{control}/plan.state"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen("\"count\":1000", "\"count\":1001", 1)).unwrap();
+        for step in ["status", "commit"] {
+            assert_eq!(lake.step(&[step, "-o", OUTPUT]).code, Some(65), "{control}: {step}");
+        }
+        lake.step(&["abort", "-o", OUTPUT]).ok();
+        assert!(lake.objects() == before, "{:?}", lake.objects().1);
+        assert_eq!(lake.store.open_uploads(), 0);
+        assert_eq!(lake.step(&["abort", "-o", OUTPUT]).code, Some(75));
+    }
+}
+
+#[test]
+fn begins_at_the_same_time_share_a_plan() {
+    let lake = Lake::new();
+    let id = ID.to_string();
+    let begin = [&["begin", &id, "-o", OUTPUT, "--ranges", "2"][..], &PLAN].concat();
+    let runs = [(); 3].map(|()| lake.start(&begin));
+    let plans = runs.map(|run| Ran::from(run.wait_with_output().unwrap()).ok().stdout);
+    assert!(plans.iter().all(|plan| *plan == plans[0]), "{plans:?}");
 }

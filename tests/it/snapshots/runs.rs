@@ -10,7 +10,7 @@ use overmind_export::{
 use serde_json::{Value, json};
 
 use super::{AGENT, Nightly, result, version, version_id};
-use crate::support::{ID, KEY, Ran, entries};
+use crate::support::{ID, KEY, Ran, entries, resealed};
 
 #[test]
 fn snapshot_holds_only_data_and_record_is_hidden() {
@@ -426,7 +426,11 @@ fn killed_publication_is_finished_by_the_next_run() {
     fs::rename(&record, staging.join("record.json")).unwrap();
     let header = json!({"plan": null, "count": 250, "started_at": ""});
     let publishing = json!({"publishing": {"inode": inode, "record": sha256, "path": record}});
-    fs::write(staging.join("journal.jsonl"), format!("{header}\n{publishing}\n")).unwrap();
+    fs::write(
+        staging.join("journal.jsonl"),
+        [header, publishing].map(|it| resealed(&it.to_string()) + "\n").concat(),
+    )
+    .unwrap();
     let before = nightly.datapoints();
     let results = nightly.at("2026-11-24T02:00:00Z");
     assert_eq!(results[0].snapshots[0].unchanged_by.as_deref(), Some("metadata"));

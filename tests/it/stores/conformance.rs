@@ -84,6 +84,26 @@ impl Place {
         command.spawn().unwrap()
     }
 
+    /// A step of an export by many workers.
+    fn step(&self, name: &str, more: &[&str]) -> Ran {
+        let mut command = self.store.command(&self.world);
+        Ran::of(command.args([name, "-o", &self.output()]).args(more))
+    }
+
+    /// Begins an export of three ranges.
+    fn begin(&self, more: &[&str]) -> Ran {
+        let id = ID.to_string();
+        let begin = [&id, "--ranges", "3", "--page-size", "25", "--rows-per-file", "100"];
+        self.step("begin", &[&begin[..], more].concat())
+    }
+
+    /// The bytes of the visible parts, in the order of their names.
+    fn parts(&self) -> Vec<Vec<u8>> {
+        let visible = |name: &String| name.contains("out/part-") && !name.contains(".partial");
+        let all = self.everything().into_iter().filter(|(name, _)| visible(name));
+        all.filter_map(|(_, bytes)| bytes).collect()
+    }
+
     fn verify(&self) -> Ran {
         Ran::of(self.store.command(&self.world).args(["verify", &self.output()]))
     }
@@ -378,5 +398,71 @@ fn killed_prefix_exports_resume_to_same_bytes() {
         assert!(place.store.open_uploads() <= 1, "killed after {moment} requests");
         assert!(place.visible() == truth, "killed after {moment} requests: the content differs");
         place.verify().ok();
+    });
+}
+
+/// The destinations that many workers can write.
+const SHARED: [Kind; 2] = [LocalDirectory, S3Prefix];
+
+#[test]
+fn workers_write_the_parts_of_one_machine() {
+    side_by_side(SHARED, |kind| {
+        let alone = Place::new(kind, Faults::none());
+        alone.export(&[]).ok();
+        let place = Place::new(kind, Faults::none());
+        place.begin(&[]).ok();
+        for range in ["3/3", "1/3", "3/3", "2/3"] {
+            place.step("part", &["--range", range]).ok();
+            assert!(place.parts().is_empty(), "{kind:?}: a part is visible before the commit");
+        }
+        place.step("commit", &[]).ok();
+        assert!(place.parts() == alone.parts(), "{kind:?}: the bytes differ");
+        assert!(place.verify().ok().stdout.contains("ok, 500 rows; every byte"), "{kind:?}");
+        assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
+        assert_eq!(place.everything().len(), 5 + 1 + usize::from(kind == LocalDirectory));
+        // Steps that come later.
+        assert_eq!(place.step("part", &["--range", "1/3"]).code, Some(75), "{kind:?}");
+        assert_eq!(place.step("status", &[]).code, Some(75), "{kind:?}");
+        place.step("commit", &[]).ok();
+        assert!(place.parts() == alone.parts(), "{kind:?}");
+    });
+}
+
+#[test]
+fn commit_names_missing_ranges_and_keeps_the_others() {
+    side_by_side(SHARED, |kind| {
+        let place = Place::new(kind, Faults::none());
+        place.begin(&[]).ok();
+        place.step("part", &["--range", "2/3"]).ok();
+        let before = place.everything();
+        let ran = place.step("commit", &[]);
+        assert_eq!(ran.code, Some(65), "{kind:?}: {ran:?}");
+        assert!(ran.stderr.contains("again for 1/3, 3/3, then commit"), "{kind:?}: {ran:?}");
+        let kept = place.everything();
+        let own =
+            |name: &&String| ["range", "part-", "ids-", "plan"].iter().any(|it| name.contains(it));
+        let names = before.keys().filter(own).collect::<Vec<_>>();
+        assert_eq!(kept.keys().filter(own).collect::<Vec<_>>(), names, "{kind:?}");
+        assert!(place.parts().is_empty(), "{kind:?}");
+    });
+}
+
+#[test]
+fn plan_blocks_an_export_until_it_ends() {
+    side_by_side(SHARED, |kind| {
+        let place = Place::new(kind, Faults::none());
+        place.begin(&[]).ok();
+        place.begin(&[]).ok();
+        assert_eq!(place.begin(&["--columns", "id"]).code, Some(73), "{kind:?}");
+        place.step("part", &["--range", "1/3"]).ok();
+        let ran = place.export(&["--restart"]);
+        assert_eq!(ran.code, Some(73), "{kind:?}: {ran:?}");
+        assert!(ran.stderr.contains("a plan was begun there"), "{kind:?}: {ran:?}");
+        place.step("abort", &[]).ok();
+        assert_eq!(place.everything(), BTreeMap::new(), "{kind:?}");
+        assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
+        assert_eq!(place.step("abort", &[]).code, Some(75), "{kind:?}");
+        place.export(&[]).ok();
+        assert!(place.content() == truth(kind), "{kind:?}");
     });
 }
