@@ -137,7 +137,7 @@ impl NestedEncoder {
             rows = match fill(builder, &texts, most) {
                 Ok(filled) => filled,
                 Err(row) if self.is_strict => {
-                    let text = texts.is_valid(row).then(|| texts.value(row)).unwrap_or_default();
+                    let text = if texts.is_valid(row) { texts.value(row) } else { "null" };
                     let value = MisfitValue::first((schema.field(column).name(), kind), text);
                     // Those of this batch are among them.
                     let rows_before = self.rows_before.map(|before| before - first as u64);

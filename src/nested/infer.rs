@@ -67,7 +67,7 @@ pub(super) struct InferredNode {
     /// The members of the objects. If there were too many, the first ones by row, without their own nodes.
     pub(super) members: Vec<Member>,
     /// Places of the members by name, once there are many.
-    index: Option<Box<HashMap<Box<str>, usize>>>,
+    index: Option<Box<MemberPlaces>>,
     pub(super) has_too_many: bool,
     /// The elements of arrays.
     pub(super) item: Option<Box<InferredItem>>,
@@ -108,6 +108,10 @@ impl InferredItem {
         }
     }
 }
+
+/// Places of the members of objects, by name. Few nodes have it, so nodes hold only its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MemberPlaces(HashMap<Box<str>, usize>);
 
 /// A member of objects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,9 +283,9 @@ impl InferredNode {
         self.index = Some(self.names());
     }
 
-    fn names(&self) -> Box<HashMap<Box<str>, usize>> {
+    fn names(&self) -> Box<MemberPlaces> {
         let names = self.members.iter().enumerate();
-        Box::new(names.map(|(place, it)| (it.name.clone(), place)).collect())
+        Box::new(MemberPlaces(names.map(|(place, it)| (it.name.clone(), place)).collect()))
     }
 
     /// Finds a member. `guess` is its likely place.
@@ -291,7 +295,7 @@ impl InferredNode {
             return Some(guess);
         }
         if let Some(index) = &self.index {
-            return index.get(name).copied();
+            return index.0.get(name).copied();
         }
         self.members.iter().position(|it| *it.name == *name)
     }
@@ -299,7 +303,7 @@ impl InferredNode {
     pub(super) fn push(&mut self, member: Member) -> usize {
         let place = self.members.len();
         if let Some(index) = &mut self.index {
-            index.insert(member.name.clone(), place);
+            index.0.insert(member.name.clone(), place);
         }
         self.members.push(member);
         if place + 1 == INDEXED {

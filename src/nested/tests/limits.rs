@@ -45,7 +45,7 @@ fn elements_with_many_members_stay_text() {
     let both = shown_type(&[&objects, &two]);
     assert!(both.ends_with(",b:[json(a row with too many elements, row 2)]}"), "{both:.200}");
     // Lists in lists, and elements that take one cell.
-    let inner = format!("[{}]", vec!["[[],[]]"; 10].join(","));
+    let inner = format!("[{}]", ["[[],[]]"; 10].join(","));
     assert_eq!(shown_type(&[&inner]), "[[[json(no value)]]]");
     let numbers = format!("[{}1]", "1,".repeat(types::MOST_CELLS));
     assert_eq!(shown_type(&["[1]", &numbers]), "json(a row with too many elements, row 2)");

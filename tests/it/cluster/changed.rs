@@ -17,13 +17,16 @@ fn change(path: &PathBuf, from: &str, to: &str) {
     fs::write(path, after).unwrap();
 }
 
+/// A name, options of `begin`, and what happens to the record of a range.
+type DamageCase = (&'static str, &'static [&'static str], &'static dyn Fn(&PathBuf));
+
 #[test]
 fn changed_record_of_a_range_is_refused() {
-    let digits = "xxh3-128-poly:";
-    let table: [(&str, &[&str], &dyn Fn(&PathBuf)); 6] = [
+    const DIGITS: &str = "xxh3-128-poly:";
+    let table: [DamageCase; 6] = [
         ("digest", &[], &|record| {
             let text = fs::read_to_string(record).unwrap();
-            let at = text.find(digits).unwrap() + digits.len();
+            let at = text.find(DIGITS).unwrap() + DIGITS.len();
             change(record, &text[at..at + 32], &"0".repeat(32));
         }),
         ("rows", &["--where", ".order % 3 != 0"], &|record| {

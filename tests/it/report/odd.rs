@@ -8,7 +8,7 @@ fn answers(count: u64) -> Vec<Value> {
         let answer = ["A", "B", "C", "D"][(number % 4) as usize];
         json!({
             "id": rows::id(number), "order": number, "expected_output": answer, "persona": "a",
-            "input": {"messages": [{"role": "user", "content": format!("question {number}")}], "hard": number % 5 == 0},
+            "input": {"messages": [{"role": "user", "content": format!("question {number}")}], "hard": number.is_multiple_of(5)},
         })
     };
     (0..count).map(row).collect()

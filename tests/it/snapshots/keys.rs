@@ -42,6 +42,12 @@ fn errors_of_a_job_name_its_keys() {
     root = "snaps" is relative to the configuration file: /snaps
     error: nightly: page 1, row 1 (id 64bf61b5-12ff-4be7-9c63-bcdfd37238d1): where ".id.x" failed: cannot index "64bf61b5-12ff-4be7-9c63-bcdfd37238d1" with "x"
       hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give on_error = "skip" to leave such rows out
+    error: 1 of 1 job failed
+    exit 65
+    root = "snaps" is relative to the configuration file: /snaps
+    error: nightly: mask ".tags.nothing" matches no value in 300 rows
+      hint: nothing was published: check the spelling of the path, or leave it out if no row has such a value
+    error: 1 of 1 job failed
     "#);
     let nightly = nightly("", "column = \"topic=.id.x\"");
     nightly.snapshot(&[]);
@@ -71,6 +77,36 @@ fn contradicting_keys_are_named_with_their_line() {
     exit 78
     error: cannot use the configuration snapshots.toml
       cause: line 7: map = ".input" in [[job]] "nightly": map writes JSON Lines, not Parquet: give format = "jsonl"
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 9: map = ".input" in [[job]] "nightly": map writes values, not JSON text: leave out json_columns = "text"
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 7: on_error = "skip" in [[job]] "nightly": on_error has no effect without where, column, map, dedupe or split_by
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 7: map = ".input" in [[job]] "nightly": map writes its own lines, so columns has no effect
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 7: nest = [".input.scores"] in [[job]] "nightly": nest, text, max_columns and rescue are for nested columns: give json_columns = "nested"
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 8: nest = [".inptu.scores"] in [[job]] "nightly": ".inptu.scores" is not a valid path of nest: the nested columns are input, expected_output, tags, additional_properties
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 8: text = "input" in [[job]] "nightly": a path looks like .input.messages[].content or .tags["a b"]
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 4: [[job]] "nightly": "2" is not a valid number of columns: the output has 7 columns, and each needs one
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 7: schema = "missing.json" in [[job]] "nightly": cannot read FOLDER/missing.json: No such file or directory (os error 2)
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 7: schema = "snapshots.toml" in [[job]] "nightly": "[defaults] root = \"snaps\"  [[job]] name = \"nightly\" dataset " is not a valid schema: it is not JSON (an error at byte 2): give the output of `overmind-export schema`
+    exit 78
+    error: cannot use the configuration snapshots.toml
+      cause: line 7: schema = "missing.json" in [[job]] "nightly": cannot read FOLDER/missing.json: No such file or directory (os error 2)
     "#);
 }
 
@@ -156,7 +192,7 @@ fn keys_of_nested_columns_decide_the_first_schema() {
     "input" "struct"
     "expected_output" "json"
     "tags" "json"
-    "additional_properties" "json"
+    "additional_properties" "struct"
     "_rescued" "json"
     "#);
 }

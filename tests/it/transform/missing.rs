@@ -97,5 +97,11 @@ fn hint_fits_the_option_that_failed() {
     exit 65
     error: page 1, row 1 (id 00000000-0000-4000-8000-000000000000): --map ".id.x" failed: cannot index "00000000-0000-4000-8000-000000000000" with "x"
       hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out
+    exit 65
+    error: page 1, row 1 (id 00000000-0000-4000-8000-000000000000): --dedupe ".id.x" failed: cannot index "00000000-0000-4000-8000-000000000000" with "x"
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out, --on-error null to keep them without a comparison
+    exit 65
+    error: page 1, row 1 (id 00000000-0000-4000-8000-000000000000): --split-by ".id.x" failed: cannot index "00000000-0000-4000-8000-000000000000" with "x"
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out, --on-error null to give all of them the same key
     "#);
 }

@@ -21,22 +21,23 @@ const STEADY: f64 = 0.01;
 /// Snapshots in a table that is open at first.
 const OPEN_ROWS: usize = 12;
 
+/// Returns one of the counts of a change.
+type ChangeCount = fn(&SnapshotChange) -> u64;
+
 /// The section of a job.
 pub(super) fn section(place: usize, job: &JobNights) -> Markup {
     let (Some(first), Some(last)) = (job.data.first(), job.data.last()) else { return html! {} };
     let form = MomentForm::of(job.data.iter().map(|it| it.taken_at));
-    let count = |value: &dyn Fn(&SnapshotChange) -> u64, it: &SnapshotData| {
-        it.change.as_ref().map_or(0, value)
-    };
-    let charts: [(&str, &dyn Fn(&SnapshotChange) -> u64); 3] = [
-        ("Rows added", &|it| it.added),
-        ("Rows removed", &|it| it.removed),
-        ("Rows changed", &|it| it.changed),
+    let count = |value: ChangeCount, it: &SnapshotData| it.change.as_ref().map_or(0, value);
+    let charts: [(&str, ChangeCount); 3] = [
+        ("Rows added", |it| it.added),
+        ("Rows removed", |it| it.removed),
+        ("Rows changed", |it| it.changed),
     ];
     let counts = charts.iter().flat_map(|(_, value)| job.data.iter().map(|it| count(*value, it)));
     // One scale for the three charts, so that they can be compared.
     let scale = counts.max().unwrap_or(0) as f64;
-    let chart = |name: &str, value: &dyn Fn(&SnapshotChange) -> u64| {
+    let chart = |name: &str, value: ChangeCount| {
         let night = |it: &SnapshotData| {
             let rows = count(value, it);
             let text = format!("{}: {}", form.text(it.taken_at), counted(rows, "row"));
