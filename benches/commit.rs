@@ -55,7 +55,7 @@ fn main() {
         ..ExportOptions::new(dataset.id, folder.path().join("rows/"))
     };
     let runtime = Runtime::new().expect("a runtime");
-    let plan = runtime.block_on(begin(&client(server.url()), options, RANGES)).expect("a plan");
+    let plan = runtime.block_on(begin(&client(&server.url()), options, RANGES)).expect("a plan");
     let ranges = folder.path().join(".rows.partial/ranges");
     let begun = Instant::now();
     for range in plan.ranges() {

@@ -104,8 +104,8 @@ impl Options<'_> {
             let path: PathBuf = value.extract().map_err(wrong)?;
             std::fs::read_to_string(path)?
         };
-        let GivenSchema(types, ..) = json.parse().map_err(|error| raised(self.py(), &error))?;
-        Ok(Some(types))
+        let schema: GivenSchema = json.parse().map_err(|error| raised(self.py(), &error))?;
+        Ok(Some(schema.0))
     }
 
     /// Checks the transformation and the columns of a call that reads rows.
