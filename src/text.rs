@@ -53,7 +53,10 @@ pub(crate) fn json_mistake(error: &serde_json::Error) -> String {
             format!("an error at {line}byte {}", grouped(error.column() as u64))
         }
         // A mistake of ours has no place in the text.
-        _ => text.rsplit_once(" at line ").map_or(&*text, |(mistake, _)| mistake).to_owned(),
+        // Backticks mark options of ours.
+        _ => {
+            text.rsplit_once(" at line ").map_or(&*text, |(mistake, _)| mistake).replace('`', "\"")
+        }
     }
 }
 

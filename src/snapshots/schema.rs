@@ -93,8 +93,11 @@ impl PinnedSchema {
             ));
         }
         let wrong = |why: String| (why, AGAIN);
-        let schema: Self = serde_json::from_slice(bytes)
-            .map_err(|error| wrong(format!("is not a schema of nested columns: {error}")))?;
+        let schema: Self = serde_json::from_slice(bytes).map_err(|error| {
+            // Backticks mark options, and a type has the name of one.
+            let error = error.to_string().replace('`', "\"");
+            wrong(format!("is not a schema of nested columns: {error}"))
+        })?;
         if schema.job != job {
             return Err(wrong(format!("is the schema of job {:?}", schema.job)));
         }
@@ -331,7 +334,7 @@ mod tests {
         for (text, why) in [
             (String::new(), "is not a schema of nested columns: EOF"),
             ("[]".to_owned(), "is not a schema of nested columns: "),
-            (file(r#"{"name":"input","type":"date"}"#), "unknown variant `date`"),
+            (file(r#"{"name":"input","type":"date"}"#), "unknown variant \"date\""),
             (file(&format!("{int},{int}")), r#"has the column "input" twice"#),
             (
                 file(r#"{"name":"input","type":"struct","fields":[]}"#),

@@ -291,7 +291,10 @@ fn unusable_schema_files_end_the_run() {
         ("{", "is not a schema of nested columns: EOF while parsing"),
         (&later, "has the layout 7, which this version does not read"),
         (&other, "is the schema of job \"else\""),
-        (&narrow, "is not a schema of nested columns: unknown variant date"),
+        (
+            &narrow,
+            "is not a schema of nested columns: unknown variant \"date\", expected one of \"string\", \"int\", \"float\", \"bool\", \"json\"",
+        ),
     ] {
         fs::write(&path, text).unwrap();
         for ran in [nightly.snapshot(&[]), nightly.run(&["schema", "--accept", "nightly"])] {
