@@ -211,7 +211,6 @@ def test_executor_killed_in_an_export_changes_nothing(spark: Any, tmp_path: Path
             options = {"rows_per_file": 2500, "base_url": url}
             summary = oe.spark.export(spark, DATASET, f"{tmp_path}/many/", 4, **options)
             assert killer.victims and killer.victims[0] not in executors()
-            assert max(seen.pages[page] for page in range(2, 100)) == 2
             oe.export(DATASET, f"{tmp_path}/alone/", **options, **API)
     assert (summary.rows, summary.completeness) == (10_000, "proven")
     assert files(tmp_path / "many") == files(tmp_path / "alone")

@@ -69,8 +69,9 @@ impl ClusterCommit {
     /// - [`Error::MissingRanges`]: ranges are missing, or their parts were changed or are lost.
     /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the rows of all ranges are not those of the dataset. Begin again with
     ///   `restart`.
-    /// - [`Error::PlanEnded`]: the plan was aborted, or never begun. If it was committed, the summary of that commit is
-    ///   returned again, with a note. This needs a record at its usual place.
+    /// - [`Error::PlanEnded`]: there is no plan, and no export that many workers wrote. If there is such an export, its
+    ///   summary is returned again, with a note: the plan was committed. The export can also be an older one, if the plan
+    ///   was aborted or never begun; the summary has its time. This needs a record at its usual place.
     /// - [`Error::PlanDamaged`]: the plan was changed. Abort it, and begin again.
     /// - [`Error::Locked`]: another commit is active.
     ///

@@ -45,7 +45,8 @@ impl MisfitPlace {
             text: whole.to_owned(),
             expected: Some("another type"),
         });
-        let mut value = harmless(&found.text, SHOWN);
+        // Backticks mark options.
+        let mut value = harmless(&found.text, SHOWN).replace('`', "'");
         if found.text.chars().nth(SHOWN).is_some() {
             value.push('…');
         }

@@ -207,10 +207,11 @@ impl Folder {
         match self.find(name)? {
             None => Ok(()),
             Some(found) if found.kind == FileKind::Directory => {
-                let folder = self.open_folder(name)?;
-                for name in folder.names()? {
-                    folder.remove_all(name)?;
-                }
+                // Another process can remove it at the same time.
+                let emptied = self.open_folder(name).and_then(|folder| {
+                    folder.names()?.into_iter().try_for_each(|name| folder.remove_all(name))
+                });
+                absent_is_fine(emptied)?;
                 self.remove_folder(name)
             }
             Some(_) => self.remove(name),

@@ -149,7 +149,7 @@ fn check(kind: &NestedType, path: &NestPath, depth: usize) -> Result<()> {
                     return wrong("a name is empty or has a control character");
                 }
                 if !names.insert(name.to_lowercase()) {
-                    return wrong("two names differ only in case");
+                    return wrong("two names are equal, or differ only in case");
                 }
                 check(&field.kind, &path.below(NestStep::Member(name.clone())), depth + 1)?;
             }

@@ -164,6 +164,15 @@ struct RowSplit<'a> {
     first: &'a mut Option<MisfitValue>,
 }
 
+/// Says what there is in the place of a value that does not fit.
+fn expected(kind: &NestedType, found: JsonKind) -> &'static str {
+    match (kind, found) {
+        (NestedType::List { .. }, JsonKind::Array) => "room for fewer elements",
+        (NestedType::Struct { .. }, JsonKind::Object) => "each name only once",
+        _ => kind.name(),
+    }
+}
+
 impl RowSplit<'_> {
     fn value(&mut self, kind: &NestedType) -> Read<()> {
         let found = self.cursor.kind()?;
@@ -197,7 +206,7 @@ impl RowSplit<'_> {
         if fits {
             self.fitting.push_str(value);
         } else {
-            self.rescue(value, Some(kind.name()));
+            self.rescue(value, Some(expected(kind, found)));
             self.fitting.push_str("null");
         }
         Ok(())
@@ -274,6 +283,8 @@ impl RowSplit<'_> {
                     self.fitting.push_str("\":");
                     self.value(&field.kind)?;
                 }
+                // The whole column is rescued.
+                None if self.is_over => drop(self.cursor.skip()?),
                 // Null and a missing member are the same.
                 None if self.cursor.kind()? == JsonKind::Null => drop(self.cursor.skip()?),
                 None => {

@@ -101,10 +101,19 @@ impl LineSchema {
         self.is_recorded && self.columns.iter().any(OutputColumn::is_line)
     }
 
-    fn are_of(&self, line: &JsonLine<'_>) -> bool {
+    /// Says how the columns of a line differ from these; `None` if they do not.
+    fn unlike(&self, line: &JsonLine<'_>) -> Option<String> {
+        const SHOWN: usize = 60;
         let mut columns = self.columns.iter().enumerate();
-        line.names().len() == self.columns.len()
-            && columns.all(|(place, column)| line.has(column.name(), place))
+        if let Some((_, column)) = columns.find(|(place, column)| !line.has(column.name(), *place))
+        {
+            let name = quoted(column.name(), SHOWN);
+            return Some(format!("it does not have the column {name} of the lines before"));
+        }
+        let is_new = |name: &&str| self.columns.iter().all(|column| column.name() != *name);
+        let new = line.names().find(is_new)?;
+        let name = quoted(new, SHOWN);
+        Some(format!("it has the column {name}, which the lines before do not have"))
     }
 }
 
@@ -222,8 +231,7 @@ fn read_lines(
         if line.names().len() == 0 {
             return Err(unlike(*number, "it has no column".to_owned()));
         }
-        if !columns.are_of(&line) {
-            let why = "it has other columns than the lines before".to_owned();
+        if let Some(why) = columns.unlike(&line) {
             return Err(unlike(*number, why));
         }
         if builders.is_empty() {

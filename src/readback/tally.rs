@@ -8,6 +8,7 @@ use super::{ReadOptions, Reader};
 use crate::{
     batch::Column,
     error::{Error, Result},
+    nested::RESCUED,
     proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
     record::facts::digest,
     text::grouped,
@@ -30,12 +31,12 @@ pub(super) struct FileTally {
 }
 
 impl CountedBatch {
-    /// Counts a batch, and returns the size of the counts in memory, in bytes. `rescues` says whether its last column
-    /// has the rescued values, which are also in their own columns.
+    /// Counts a batch, and returns the size of the counts in memory, in bytes. `rescues` says whether it has a column of
+    /// rescued values, which are also in their own columns.
     fn of(mut batch: RecordBatch, rescues: bool) -> Result<(Self, usize)> {
         let mut rescued = 0;
-        if rescues && let Some(last) = batch.num_columns().checked_sub(1) {
-            let objects = batch.remove_column(last);
+        if rescues && let Ok(place) = batch.schema().index_of(RESCUED) {
+            let objects = batch.remove_column(place);
             rescued = (objects.len() - objects.null_count()) as u64;
         }
         let ids = batch.column_by_name(Column::Id.name());

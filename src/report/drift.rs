@@ -33,6 +33,8 @@ const MOST_SHOWN: usize = 8;
 const MOST_JUMPED: usize = 40;
 /// A share that moves by at least this from one snapshot to the next is worth a look: 5 points.
 const JUMP: f64 = 0.05;
+/// A difference of shares can be smaller by this than its decimal.
+const ROUNDING: f64 = 1e-9;
 
 /// What a snapshot holds.
 #[derive(Debug, Clone)]
@@ -134,8 +136,9 @@ impl DriftLine {
         });
         // A snapshot without rows has no shares.
         let has_rows = |place: usize| data.get(place).is_some_and(|it| it.rows > 0);
-        let jumps =
-            moves.filter(|it| it.size() >= JUMP && has_rows(it.place) && has_rows(it.place - 1));
+        let jumps = moves.filter(|it| {
+            it.size() + ROUNDING >= JUMP && has_rows(it.place) && has_rows(it.place - 1)
+        });
         let jumps = jumps.collect();
         Self { value: value.to_owned(), shares, jumps }
     }

@@ -155,6 +155,8 @@ _PARSERS = {"int | None": int, "float | None": float}
 def refuse_credentials(options: Mapping[str, Any]) -> None:
     """Refuses options that hold a credential, or seem to. The engine shows and stores options."""
     for name, value in options.items():
+        if value is None:
+            continue
         is_place = name == "api_key_file"
         is_key = isinstance(value, _native.Secret) or (isinstance(value, str) and value.strip().startswith("ovr_"))
         has_password = name == "base_url" and _may_hold_a_secret(value)

@@ -61,10 +61,12 @@ class Report:
 def _stored(source: Path | HasLocation | HasArrow, name: str, folder: Path | None) -> Iterator[Path]:
     """Gives the place of an export. A table is written into a temporary file, which is removed afterwards."""
     kind = type(source).__module__.partition(".")[0]
-    if hasattr(source, "location") or isinstance(source, (str, os.PathLike)):
+    is_table = kind in ("pandas", "polars", "pyarrow")
+    # A column of a DataFrame is an attribute, too.
+    if not is_table and (hasattr(source, "location") or isinstance(source, (str, os.PathLike))):
         yield place(cast("Path | HasLocation", source))
         return
-    if not hasattr(source, "__arrow_c_stream__") and kind not in ("pandas", "polars", "pyarrow"):
+    if not is_table and not hasattr(source, "__arrow_c_stream__"):
         raise TypeError(f"a report is of an export or of a table, not of {type(source).__name__}")
     with TemporaryDirectory(dir=None if folder is None else os.fspath(folder), prefix="overmind-report-") as made:
         path = os.path.join(made, f"{name}.parquet")

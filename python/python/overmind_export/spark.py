@@ -120,9 +120,7 @@ class OvermindReader(DataSourceReader):
 
     def partitions(self) -> list[Any]:
         """Requests page 1, and returns the ranges of pages."""
-        # A query such as `count()` needs no column, but the ids prove the pages.
-        columns = self._columns or ["id"]
-        found = partitions(self._dataset, self._pages, columns=columns, **self._options)
+        found = partitions(self._dataset, self._pages, columns=self._columns, **self._options)
         return [InputPartition(partition) for partition in found]
 
     def read(self, partition: Any) -> Iterator[Any]:
@@ -150,6 +148,8 @@ def _columns() -> dict[str, Any]:
 def _checked_columns(schema: Any) -> list[str]:
     """Returns the names of the columns of a schema, which must be those of the API with their types."""
     known = _columns()
+    if not schema.fields:
+        raise UsageError("the schema has no column", hint='declare one: .schema("id string")')
     for field in schema.fields:
         kind = known.get(field.name)
         if kind is None:

@@ -190,7 +190,13 @@ pub(crate) fn abort_plan(
 /// Removes a plan that cannot be read, with the uploads and the control objects of its workers, and no visible object.
 fn give_up(location: &Location, target: &Remote, control: &Remote) -> Result<()> {
     let lock = lock_in(control, target)?;
-    let names = control.names()?;
+    let names = match control.names() {
+        Ok(names) => names,
+        Err(error) => {
+            lock.release()?;
+            return Err(error);
+        }
+    };
     if names.iter().any(|name| is_commit_name(name)) {
         lock.release()?;
         return Err(Error::CommitBegun { path: location.to_path() });

@@ -214,7 +214,7 @@ fn invalid_files_are_refused_by_name() {
     exit 65
     error: unknown.jsonl: it has a column "extra", which no export has
     exit 65
-    error: uneven.jsonl: line 2: it has other columns than the lines before
+    error: uneven.jsonl: line 2: it does not have the column "order" of the lines before
     exit 65
     error: nothing.jsonl: line 1: it has no column
     exit 65
