@@ -46,7 +46,10 @@ HOSTILE, ID, LARGE = demo.datasets
 rows = oe.read(ID, columns=["id", "order", "input", "expected_output", "persona"])
 rows
 """,
-    "oe.report(rows, rows=10)",
+    """
+oe.export(ID, "table.parquet")
+oe.report("table.parquet", rows=10)
+""",
     "print('completeness:', rows.summary.completeness)",
 ]
 # Chromium must not ask for anything outside this machine.
