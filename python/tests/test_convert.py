@@ -60,7 +60,7 @@ def test_conversion_makes_nested_columns(tmp_path: Path, source: Path) -> None:
     assert oe.verify(nested).ok and oe.open(nested).read(where=".order < 3").num_rows == 3
 
 
-def test_single_columns_are_nested_and_schemas_are_given(tmp_path: Path, source: Path) -> None:
+def test_single_columns_are_nested(tmp_path: Path, source: Path) -> None:
     def types(output: str, **options: Any) -> dict[str, str]:
         oe.convert(source, tmp_path / output, manifest=True, **options)
         manifest = oe.open(tmp_path / output).manifest

@@ -7,7 +7,8 @@
 //!               ranges/00003-0a1b2c3d/     the parts and the ids of one worker, also of one that was killed
 //! ```
 //!
-//! Like all staging, a worker uses it only if this user made it. Whoever may read it can look at its state.
+//! A worker uses the folder only if its own user made it, like all staging. Every user who may read the folder can run
+//! `status`.
 
 use std::{
     ffi::{OsStr, OsString},

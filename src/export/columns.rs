@@ -66,7 +66,7 @@ pub(crate) fn output_columns_of(
         }
         Ok(places)
     };
-    // An unknown field of the API is no column of its own.
+    // All unknown fields of the API are in one column.
     let hint = "; `mask` makes any other field null";
     let dropped = places(drop, hint)?;
     let chosen = match names {

@@ -227,8 +227,8 @@ impl EncodedBatch {
     }
 }
 
-/// Adds values of a column, until they take so many bytes. Returns their number, or the index of a value that does not
-/// fit.
+/// Adds values of a column, until they take `most` bytes. Returns the number of values; or, if a value does not fit, its
+/// index.
 fn fill(
     builder: &mut NestedBuilder,
     texts: &StringArray,

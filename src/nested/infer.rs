@@ -77,7 +77,7 @@ pub(super) struct InferredNode {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct InferredItem {
     pub(super) node: InferredNode,
-    /// Most elements of all these arrays in one row, and the first row with so many.
+    /// The largest number of elements that these arrays have in one row together, and the first such row.
     pub(super) most: (usize, u64),
     /// Number of elements in the row that was added last, and this row.
     latest: (usize, u64),

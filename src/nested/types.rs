@@ -219,7 +219,7 @@ impl NestedType {
     }
 }
 
-/// Whether readers accept a file with these columns and so many others.
+/// Whether readers accept a file with these columns. `others` is the number of its other columns.
 pub(crate) fn is_readable(fields: &[NestedField], others: usize) -> bool {
     let nested = fields.iter().map(|field| field.kind.elements()).sum::<usize>();
     // A computed column can be a list.

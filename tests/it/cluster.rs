@@ -59,6 +59,12 @@ fn comparable(world: &World, output: &str) -> (Tree, Vec<Value>) {
     (found, ranges.as_array().unwrap().clone())
 }
 
+/// Exports alone, with these further options. Checks that the workers' export in `many` has the same content.
+fn assert_is_of_one_machine(world: &World, more: &[&str]) {
+    world.export(&[&["-o", "alone"], &PLAN[..], more].concat()).ok();
+    assert!(comparable(world, "many").0 == comparable(world, "alone").0);
+}
+
 #[test]
 fn workers_write_the_bytes_of_one_machine() {
     let world = world();
@@ -130,8 +136,7 @@ fn size_of_parts_is_cut_within_a_range() {
         assert_eq!(ran.stderr.contains("it has no pages"), is_empty, "{}", ran.stderr);
     }
     commit(&world, "many").ok();
-    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
-    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+    assert_is_of_one_machine(&world, &[]);
 }
 
 #[test]
@@ -142,8 +147,7 @@ fn empty_dataset_has_one_range() {
         part(&world, "many", range).ok();
     }
     commit(&world, "many").ok();
-    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
-    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+    assert_is_of_one_machine(&world, &[]);
 }
 
 #[test]
@@ -213,8 +217,7 @@ fn damaged_part_is_named_and_written_again() {
     }
     assert_eq!(finished(), [false, false]);
     commit(&world, "many").ok();
-    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
-    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+    assert_is_of_one_machine(&world, &[]);
 }
 
 #[test]
@@ -238,8 +241,7 @@ fn invalid_record_does_not_count_as_finished() {
     assert_eq!(json["outcome"], "written");
     assert!(part(&world, "many", "2/2").ok().stderr.contains("finished before"));
     commit(&world, "many").ok();
-    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
-    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+    assert_is_of_one_machine(&world, &[]);
 }
 
 #[test]
@@ -293,6 +295,5 @@ fn commit_replaces_an_export_only_on_request() {
     // Nothing has changed until the commit.
     assert!(String::from_utf8(before).unwrap().contains("\"rows\": 10,"));
     commit(&world, "many").ok();
-    world.export(&[&["-o", "alone"], &PLAN[..]].concat()).ok();
-    assert!(comparable(&world, "many").0 == comparable(&world, "alone").0);
+    assert_is_of_one_machine(&world, &[]);
 }

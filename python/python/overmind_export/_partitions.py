@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from . import _native
-from ._errors import UsageError
+from ._errors import IncompleteError, UsageError
 from ._options import (
     ConnectionOptions,
     FilterOptions,
@@ -195,6 +195,18 @@ def _parsed(name: str, text: str) -> Any:
     except ValueError:
         what = "a whole number" if kind == "int | None" else "a number"
         raise UsageError(f"the option {name!r} is {text!r}: give {what}") from None
+
+
+def require_distinct(what: str, rows: int, ids: int, expected: int | None) -> int:
+    """Checks that a table has every row once. Returns the number of rows."""
+    problem = not_distinct(rows, ids, expected)
+    if problem is not None:
+        raise IncompleteError(
+            f"{what} does not have every row once: {problem}",
+            hint="read the dataset again when it no longer changes, or give the option `ordering` the value id if the "
+            "API's default order is not stable",
+        )
+    return rows
 
 
 def not_distinct(rows: int, ids: int, expected: int | None) -> str | None:

@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from ._errors import IncompleteError, UsageError
+from ._errors import UsageError
 from ._options import checked, with_options
 from ._partitions import (
     DEFAULT_PAGES,
     Partition,
     PartitionOptions,
-    not_distinct,
     partitions,
     refuse_credentials,
+    require_distinct,
 )
 from ._tables import require
 
@@ -136,11 +136,4 @@ def prove(ds: Any, rows: int | None = None) -> int:
     chunks = [chunk for batch in batches for chunk in batch.column("id").chunks]
     ids = pa.chunked_array(chunks, type=None if chunks else pa.string())
     found, distinct = len(ids), len(ids.drop_null().unique())
-    problem = not_distinct(found, distinct, rows)
-    if problem is not None:
-        raise IncompleteError(
-            f"the dataset does not have every row once: {problem}",
-            hint="read it again when it no longer changes, or give `ordering=\"id\"` if the API's default order is not "
-            "stable",
-        )
-    return int(found)
+    return require_distinct("the dataset", int(found), int(distinct), rows)

@@ -27,14 +27,13 @@ from ._errors import (
     ConfigurationError,
     DataError,
     Error,
-    IncompleteError,
     LockedError,
     NotFoundError,
     OutputError,
     UsageError,
 )
 from ._options import ExportCall, Path, _is_open, checked, names_of, with_options
-from ._partitions import Partition, not_distinct, options_of_texts, partitions, refuse_credentials
+from ._partitions import Partition, options_of_texts, partitions, refuse_credentials, require_distinct
 from ._summary import Summary
 from ._tables import require
 
@@ -186,14 +185,7 @@ def prove(df: Any, rows: int | None = None) -> int:
         raise UsageError("the data frame has no column 'id'", hint="read it with the column id")
     counted = [functions.count(functions.lit(1)), functions.count_distinct(functions.col("id"))]
     found, ids = df.agg(*counted).first()
-    problem = not_distinct(found, ids, rows)
-    if problem is not None:
-        raise IncompleteError(
-            f"the data frame does not have every row once: {problem}",
-            hint="read the dataset again when it no longer changes, or give the option ordering=id if the API's "
-            "default order is not stable",
-        )
-    return int(found)
+    return require_distinct("the data frame", int(found), int(ids), rows)
 
 
 class SparkExportOptions(ExportCall, total=False):

@@ -219,7 +219,7 @@ fn equal(text: &str, follows: bool, leads: bool) -> Markup {
     let length = text.chars().count();
     let (head, tail) = (if follows { CONTEXT } else { 0 }, if leads { CONTEXT } else { 0 });
     let left_out = length.saturating_sub(head + tail);
-    // The note about what is left out takes room, too.
+    // The note takes room, too: it says how many characters are left out.
     if left_out <= CONTEXT {
         return html! { (Outside(text)) };
     }

@@ -1,4 +1,4 @@
-//! What the page names as odd, that it says when nothing is, and the shares of few values.
+//! The page names odd rows and values. If there are none, it says so. A column with few values shows their shares.
 
 use super::*;
 

@@ -117,7 +117,7 @@ impl KeyTree<'_> {
         }
     }
 
-    /// The shares of few values, in a line of their own.
+    /// Shows the share of each value in a line, if a node has few values.
     fn few(&self, node: &TreeNode, trail: &ValueTrail) -> Markup {
         let all = node.few.sorted();
         let is_repeated = all.first().is_some_and(|it| it.count >= 2);
