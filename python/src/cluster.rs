@@ -106,7 +106,7 @@ pub(crate) fn cluster_abort<'py>(
 ) -> PyResult<()> {
     let options = Options::of_call(options);
     let output = place(&options, output)?;
-    run(py, "overmind-abort", &options.watch()?, move |_| cluster::abort(&output))
+    run(py, "overmind-abort", &options.watch()?, move |_| cluster::abort(&output).map(drop))
 }
 
 /// The first page, the last page and the number of rows of a range.

@@ -2,8 +2,14 @@
 
 use clap::Args;
 
-use super::{global::Global, planned::PlannedArguments};
-use crate::{Result, cluster};
+use indicatif::HumanBytes;
+
+use super::{global::Global, lines::Lines, planned::PlannedArguments, progress::Screen};
+use crate::{
+    Result,
+    cluster::{self, AbortSummary},
+    text::counted,
+};
 
 /// Give up an export that was begun, and remove everything that its workers have staged
 #[derive(Debug, Args)]
@@ -15,10 +21,30 @@ Example:
 pub(super) struct AbortArgs {
     #[command(flatten)]
     planned: PlannedArguments,
+    /// Print what was removed as one JSON object to standard output
+    #[arg(long, help_heading = "Output")]
+    json: bool,
 }
 
 impl AbortArgs {
-    pub(super) fn run(&self, global: &Global) -> Result<()> {
-        cluster::abort(&self.planned.output_alone(global)?)
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
+        let summary = cluster::abort(&self.planned.output_alone(global)?)?;
+        screen.say(report(&summary));
+        if self.json { super::print_json(&summary) } else { Ok(()) }
+    }
+}
+
+fn report(summary: &AbortSummary) -> Lines {
+    let output = &summary.output;
+    match &summary.plan {
+        Some(plan) => Lines::one(format_args!(
+            "{output}: plan {plan} was removed, with {}: {} in {}",
+            counted(summary.ranges, "finished range"),
+            counted(summary.files, "file"),
+            HumanBytes(summary.bytes),
+        )),
+        None => Lines::one(format_args!(
+            "{output}: everything that was staged for it was removed; its plan could not be read"
+        )),
     }
 }

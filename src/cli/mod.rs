@@ -190,7 +190,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Part(part) => part.run(&global, &screen),
         Command::Commit(commit) => commit.run(&global, &screen),
         Command::Status(status) => status.run(&global),
-        Command::Abort(abort) => abort.run(&global),
+        Command::Abort(abort) => abort.run(&global, &screen),
         Command::Convert(convert) => convert.run(&global, &screen),
         Command::Datasets(datasets) => datasets.run(&global, &screen),
         Command::Preview(preview) => preview.run(&global, &screen),

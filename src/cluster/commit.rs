@@ -122,7 +122,7 @@ impl ClusterCommit {
         export.client = self.client.clone();
         export.progress = self.progress.clone();
         let wanted = OutputRequest { may_have_plan: true, ..export.plan.wanted() };
-        let mut slot = DestinationSlot::new(probe(wanted, stop.as_mut()).await?);
+        let mut slot = DestinationSlot::new(probe(wanted, stop.as_mut()).await.map_err(at_commit)?);
         let manifest =
             match self.prepare(&mut slot, &export, (&plan, plan_bytes), stop.as_mut()).await {
                 Ok(manifest) => manifest,
@@ -134,7 +134,8 @@ impl ClusterCommit {
                     return Err(error);
                 }
             };
-        let stopped = publish(slot.take()?, manifest.clone(), false, stop).await?;
+        let published = publish(slot.take()?, manifest.clone(), false, stop).await;
+        let stopped = published.map_err(at_commit)?;
         match stopped {
             Some(error) => Err(error),
             None => Ok(self.summary(&manifest, shown, begun.elapsed())),
@@ -189,6 +190,20 @@ impl ClusterCommit {
 
     fn summary(&self, manifest: &Manifest, output: String, elapsed: Duration) -> Summary {
         Summary::of(manifest, output, self.client.meter(), manifest.rows_read, elapsed)
+    }
+}
+
+/// Replaces a hint that names an option of `begin`.
+fn at_commit(error: Error) -> Error {
+    match error {
+        Error::Output { path, why, hint: Some(hint), source } if hint.contains("`overwrite`") => {
+            let hint = Some(
+                "move it away and run `overmind-export commit` again; or give the export up with `overmind-export abort`, \
+                 and begin again with `overwrite`",
+            );
+            Error::Output { path, why, hint, source }
+        }
+        error => error,
     }
 }
 

@@ -57,6 +57,6 @@ pub use self::{
     pages::PagePlan,
     place::ClusterOutput,
     plan::{ClusterPlan, PlannedRange},
-    status::{ClusterStatus, RangeState, RangeStatus, abort, status},
+    status::{AbortSummary, ClusterStatus, RangeState, RangeStatus, abort, status},
     worker::{RangeOutcome, RangeSummary, RangeWorker},
 };

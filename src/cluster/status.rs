@@ -99,25 +99,66 @@ pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     Ok(ClusterStatus { plan: shown, begun_at, commit_begun, finished, states })
 }
 
+/// What [`abort`] has removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AbortSummary {
+    /// The output, as given.
+    pub output: String,
+    /// Id of the plan. `None` if it could not be read, or was lost before. Then the numbers are 0.
+    pub plan: Option<String>,
+    /// Number of finished ranges that were given up.
+    pub ranges: u64,
+    /// Number of their parts.
+    pub files: u64,
+    /// Bytes of these parts.
+    pub bytes: u64,
+}
+
 /// Gives an export by many workers up: removes its plan and everything that workers have staged. A worker that is still
 /// active ends with [`Error::PlanEnded`]. The export that is at the output stays as it is. A damaged plan can be given up,
-/// too. Blocks.
+/// too, and so can the staging of a plan that is lost. Blocks.
+///
+/// The parts that an interrupted commit has made visible are removed, too, if some of them were changed since.
 ///
 /// # Errors
 /// - [`Error::PlanEnded`]: there is no plan.
 /// - [`Error::Locked`]: a commit is active.
 /// - [`Error::Output`]: a commit had begun to publish. Its publication is finished now.
 /// - [`Error::Io`], [`Error::Store`]: something could not be removed. The plan may be gone then.
-pub fn abort(output: &ClusterOutput) -> Result<()> {
+pub fn abort(output: &ClusterOutput) -> Result<AbortSummary> {
+    let summary = given_up(output);
     let (wanted, is_readable) = match StoredPlan::find(output) {
         Ok((_, plan)) => (plan.request(output)?, true),
         Err(Error::PlanEnded { .. }) => (output.request()?, true),
         // The place of its record is unknown.
-        Err(Error::PlanDamaged { .. }) => (output.request()?, false),
+        Err(Error::PlanDamaged { .. } | Error::Output { .. } | Error::Io { .. }) => {
+            (output.request()?, false)
+        }
         Err(error) => return Err(error),
     };
     match abort_plan(&wanted, is_readable)? {
-        true => Ok(()),
+        true => Ok(summary),
         false => Err(Error::PlanEnded { path: output.given().clone() }),
     }
+}
+
+/// Describes the finished ranges that an abort gives up.
+fn given_up(output: &ClusterOutput) -> AbortSummary {
+    let mut summary = AbortSummary {
+        output: output.given().display().to_string(),
+        plan: None,
+        ranges: 0,
+        files: 0,
+        bytes: 0,
+    };
+    // If the plan or the records cannot be read, there is nothing to say about them.
+    let Ok(status) = status(output) else { return summary };
+    summary.plan = Some(status.plan.plan);
+    for state in status.states.iter().filter(|it| it.state == RangeState::Done) {
+        summary.ranges += 1;
+        summary.files += state.files;
+        summary.bytes += state.bytes;
+    }
+    summary
 }

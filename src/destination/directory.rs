@@ -25,14 +25,15 @@ use std::{
 use super::{
     Header, Interrupted, KeptPart, OutputRequest, PartFile, Resumable, fs as disk,
     journal::{Contents, Journal},
+    moves::GatheredPart,
     ownership::{self, FileOwner},
     parent, path_links,
-    plan_folder::{GatheredPart, PLAN},
+    plan_folder::PLAN,
     preflight::{self, PreflightKind},
     range_record::is_planned,
     record_file::RecordFile,
     resumable::not_resumed,
-    staged::{StagedDirectory, WrittenPart},
+    staged::{StagedDirectory, StagingUse, WrittenPart},
 };
 use crate::{
     error::{Error, Result},
@@ -269,6 +270,10 @@ impl Directory {
 
     /// Takes the lock of the staging folder, and makes the folder if it is missing.
     pub(super) fn take_staged(&mut self) -> Result<StagedDirectory> {
+        self.take_staged_for(StagingUse::Continue)
+    }
+
+    pub(super) fn take_staged_for(&mut self, purpose: StagingUse) -> Result<StagedDirectory> {
         if let Some(staged) = self.staged.take() {
             return Ok(staged);
         }
@@ -280,7 +285,7 @@ impl Directory {
             }
             _ => {}
         }
-        let staged = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
+        let staged = StagedDirectory::take_for(&self.home, &name, maker, &self.given, purpose)?;
         // It is missing if another run has just ended and removed it.
         let staged = staged.ok_or_else(|| Error::Locked { path: self.given.clone() })?;
         if self.restore(&staged)? {

@@ -4,20 +4,22 @@
 //! records name into the folder of the staging that [`publication`](super::publication) publishes, and notes the
 //! [`moves`]. If it is killed in between, the next commit first undoes them.
 
+use std::io;
+
 use super::{
     Header,
     directory::Directory,
     fs as disk,
     journal::{Contents, Journal},
-    moves,
+    moves::{self, GatheredPart},
     plan_folder::{
-        GatheredPart, MOVES, PLAN, RANGES, attempt_name, changed_ids, changed_part, closed_part,
-        end_plan, ids_name, read_plan, read_records, wrong_part,
+        MOVES, PLAN, RANGES, attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan,
+        read_records, wrong_part,
     },
     preflight,
     publication::step,
     range_record::{FoundRanges, PlanStart, RangeRecord},
-    staged::{StagedDirectory, WrittenPart},
+    staged::{StagedDirectory, StagingUse, WrittenPart},
 };
 use crate::{
     error::{Error, Result},
@@ -27,11 +29,15 @@ use crate::{
 
 impl Directory {
     pub(super) fn begin_plan(mut self, plan: &[u8], start: &PlanStart<'_>) -> Result<Vec<u8>> {
-        let staged = self.take_staged()?;
+        let purpose = if start.restart { StagingUse::Remove } else { StagingUse::Continue };
+        let staged = self.take_staged_for(purpose)?;
         if !start.restart {
             if let Some(found) = read_plan(&staged.root)? {
                 return match (start.difference)(&found) {
-                    None => Ok(found),
+                    None => {
+                        ranges_of(&staged.root)?;
+                        Ok(found)
+                    }
                     Some(difference) => Err(self.refused(
                         format!("another plan was begun there: {difference}"),
                         "give `restart` to remove its parts and begin this one",
@@ -63,8 +69,7 @@ impl Directory {
             return Err(Error::PlanEnded { path: self.given.clone() });
         }
         moves::undo(&staged.root)?;
-        let ranges = staged.root.open_folder(RANGES);
-        let ranges = ranges.map_err(Error::io("open", staged.root.path().join(RANGES)))?;
+        let ranges = ranges_of(&staged.root)?;
         let found = read_records(&ranges, &self.layout, None)?;
         (self.staged, self.gathered) = (Some(staged), Some(Vec::new()));
         Ok(found)
@@ -87,8 +92,9 @@ impl Directory {
             }
             let attempt = attempt_name(record.range, &record.token);
             let own = format!("{RANGES}/{attempt}");
-            let Some(closed) = closed_part(root, &own, &part.path, part) else {
-                return Ok(Some(changed_part(part)));
+            let closed = match closed_part(root, &own, part) {
+                Ok(closed) => closed,
+                Err(why) => return Ok(Some(why)),
             };
             let staged = format!("{attempt}/{}", part.path);
             if let Some(why) = changed_ids(root, &own, index / width, kept) {
@@ -131,13 +137,18 @@ impl Directory {
         let maker = preflight::maker(&self.home);
         let maker = maker.map_err(|error| disk::cannot_create(&self.given, error))?;
         preflight::sweep(&self.home, &self.parent);
-        let taken = StagedDirectory::take(&self.home, &name, maker, &self.given)?;
+        let remove = StagingUse::Remove;
+        let taken = StagedDirectory::take_for(&self.home, &name, maker, &self.given, remove)?;
         let Some(staged) = taken else { return Ok(false) };
-        if read_plan(&staged.root)?.is_none() {
-            let ranges = staged.root.find(RANGES);
-            let Some(_) = ranges.map_err(Error::io("find", staged.root.path()))? else {
+        let found = |name| {
+            let found = staged.root.find(name).map_err(Error::io("find", staged.root.path()));
+            found.map(|found| found.is_some())
+        };
+        // The plan of a commit that was killed may be lost.
+        if !found(PLAN)? && !found(MOVES)? {
+            if !found(RANGES)? {
                 return Ok(false);
-            };
+            }
             // An abort that was killed has left the ranges. A plain export may have begun since, which has a journal.
             if Journal::read(&staged.root).is_some() {
                 end_plan(&staged.root).map_err(Error::io("remove", staged.root.path()))?;
@@ -176,11 +187,22 @@ impl Directory {
     }
 }
 
+/// Opens the folder of the ranges. Makes it if it is lost: then all ranges are missing.
+fn ranges_of(root: &Folder) -> Result<Folder> {
+    let opened = match root.open_folder(RANGES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            root.make_private(RANGES).and_then(|()| root.open_folder(RANGES))
+        }
+        opened => opened,
+    };
+    opened.map_err(Error::io("open", root.path().join(RANGES)))
+}
+
 /// Removes everything in a staging folder but its lock.
 fn clear(root: &Folder) -> Result<()> {
     // The journal goes first: without it, no file counts as a finished part.
-    let removed = root.remove(Journal::NAME).and_then(|()| root.remove(MOVES)).and_then(|()| {
-        for name in ["data", "ids", "drafts", "old"] {
+    let removed = root.remove_all(Journal::NAME).and_then(|()| {
+        for name in [MOVES, "plan.new", "data", "ids", "drafts", "old"] {
             root.remove_all(name)?;
         }
         end_plan(root)

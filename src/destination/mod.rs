@@ -39,6 +39,7 @@ mod stopper;
 mod synced;
 #[cfg(test)]
 mod tests;
+mod withdrawal;
 
 use std::{
     ffi::OsStr,

@@ -4,26 +4,36 @@
 //! publish. If that commit was killed, the next one moves the parts back, and then begins like the first one: it may find
 //! another record of a range, or a part that is lost.
 
-use std::{collections::BTreeSet, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read},
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     journal::Journal,
     opened,
-    plan_folder::{GatheredPart, MOVES, RANGES, commit_has_begun},
+    part::Closed,
+    plan_folder::{MOVES, RANGES, commit_has_begun},
     publication::step,
     sealed,
     staged::cleared,
 };
 use crate::{
     error::{Error, Result},
-    files::{Folder, read_bounded},
+    files::{FileKind, Folder},
     record::layout::{folder_and_name, is_part_path},
 };
 
-/// Largest file that is read, in bytes: 128 MiB. A part takes about 100 bytes.
-const LIMIT: u64 = 128 << 20;
+/// A part of a range, and the path that it gets.
+#[derive(Debug)]
+pub(super) struct GatheredPart {
+    /// Path in the folder of the ranges.
+    pub(super) staged: String,
+    pub(super) path: String,
+    pub(super) closed: Closed,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Moves {
@@ -81,14 +91,30 @@ pub(super) fn undo(root: &Folder) -> Result<()> {
     }
     // Without the journal, the folder with the parts does not count as announced.
     root.remove(Journal::NAME).map_err(failed)?;
-    let json = root.read(MOVES).and_then(|mut file| read_bounded(&mut file, LIMIT));
     // If the file was changed, the parts count as lost: the commit names their ranges.
-    let moves: Option<Moves> = opened(&json.map_err(failed)?);
-    for part in moves.iter().flat_map(|it| &it.moves).filter(|it| it.is_sound()) {
+    for part in &noted(root).map_err(failed)? {
         step()?;
         move_back(root, part).map_err(failed)?;
     }
-    root.remove(MOVES).and_then(|()| root.sync()).map_err(failed)
+    root.remove_all(MOVES).and_then(|()| root.sync()).map_err(failed)
+}
+
+/// Returns where a commit has moved each part: from a path in the folder of the ranges, to one in the folder that is
+/// published. Empty if no commit has begun, or if the file was changed.
+pub(super) fn moved(root: &Folder) -> io::Result<BTreeMap<String, String>> {
+    Ok(noted(root)?.into_iter().map(|part| (part.from, part.to)).collect())
+}
+
+fn noted(root: &Folder) -> io::Result<Vec<MovedPart>> {
+    let is_file = root.find(MOVES)?.is_some_and(|found| found.kind == FileKind::File);
+    let mut json = Vec::new();
+    if is_file {
+        // A commit has held all moves in memory, too, so the file has no limit.
+        root.read(MOVES)?.read_to_end(&mut json)?;
+    }
+    let moves: Option<Moves> = opened(&json);
+    let sound = moves.into_iter().flat_map(|it| it.moves).filter(MovedPart::is_sound);
+    Ok(sound.collect())
 }
 
 fn move_back(root: &Folder, MovedPart { from, to }: &MovedPart) -> io::Result<()> {

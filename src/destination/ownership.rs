@@ -4,6 +4,7 @@
 
 use std::{ffi::OsStr, fs::File, io, path::Path};
 
+use super::plan_folder::RANGES;
 use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder, read_bounded},
@@ -96,7 +97,7 @@ pub(super) fn check_kind(
 pub(super) fn check_staged(root: &Folder, maker: FileOwner, given: &Path) -> Result<()> {
     check_staged_in(
         root,
-        &|name| ["data", "ids", "drafts", "old", "ranges"].contains(&name),
+        &|name| ["data", "ids", "drafts", "old", RANGES].contains(&name),
         maker,
         given,
     )
@@ -116,6 +117,8 @@ fn check_staged_in(
         if found.kind == FileKind::Directory && name.to_str().is_some_and(is_ours) {
             check_staging(root, &name, FileKind::Directory, maker, given)?;
             match root.open_folder(&name) {
+                // A worker that was killed may have left anything there. A commit checks the parts that it uses.
+                Ok(_) if name == RANGES => {}
                 Ok(folder) => check_staged_in(&folder, &is_folder_name, maker, given)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io("open", path)(error)),
@@ -143,7 +146,7 @@ fn refused(given: &Path, staging: &Path, why: &str) -> Error {
 
 /// Why a file that a run would write in place is refused. Another user can make a hard link to a file of
 /// this user, and so can a backup with `cp -al`.
-const HAS_OTHER_NAMES: &str = "is a hard link: the file has another name, too";
+pub(super) const HAS_OTHER_NAMES: &str = "is a hard link: the file has another name, too";
 
 /// Refuses an open file that has another name.
 pub(super) fn check_only_name(file: &File, name: &Path, given: &Path) -> Result<()> {
@@ -219,6 +222,6 @@ pub(super) fn remove_export(
     place.remove_folder(name)
 }
 
-fn is_control(path: &str) -> bool {
+pub(super) fn is_control(path: &str) -> bool {
     path == SUCCESS || is_desktop_file(folder_and_name(path).1)
 }

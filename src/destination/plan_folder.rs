@@ -17,7 +17,8 @@ use std::{
 };
 
 use super::{
-    KeptPart, PartFile, fs as disk, ownership,
+    KeptPart, PartFile, fs as disk, moves,
+    ownership::{self, HAS_OTHER_NAMES},
     part::{Closed, PartChecksum},
     path_links, preflight,
     range_record::{FoundRange, FoundRanges, RangeRecord, WantedRange, range_in},
@@ -31,6 +32,7 @@ use crate::{
         layout::{PartLayout, folder_and_name, joined},
         manifest::Part,
     },
+    text::grouped,
 };
 
 /// The file with the plan.
@@ -52,6 +54,8 @@ pub(crate) struct PlanFolder {
     given: PathBuf,
     /// The folder of the staging.
     home: Folder,
+    /// The name of the output.
+    target: OsString,
     name: OsString,
     root: Folder,
     plan: Vec<u8>,
@@ -62,7 +66,8 @@ impl PlanFolder {
     pub(super) fn find(given: &Path) -> Result<Option<Self>> {
         let target = path_links::resolve(given)?;
         let home = path_links::open_parent(given, &target)?;
-        let name = disk::staging_name(target.file_name().unwrap_or_default());
+        let target = target.file_name().unwrap_or_default().to_owned();
+        let name = disk::staging_name(&target);
         ownership::check_kind(&home, &name, FileKind::Directory, given)?;
         let root = match home.open_folder(&name) {
             Ok(root) => root,
@@ -72,7 +77,7 @@ impl PlanFolder {
         ownership::check_kind(&root, OsStr::new(PLAN), FileKind::File, given)?;
         ownership::check_kind(&root, OsStr::new(RANGES), FileKind::Directory, given)?;
         let Some(plan) = read_plan(&root)? else { return Ok(None) };
-        Ok(Some(Self { given: given.to_owned(), home, name, root, plan }))
+        Ok(Some(Self { given: given.to_owned(), home, target, name, root, plan }))
     }
 
     /// Refuses a plan that another user made, or can change. Writes to the folder of the staging for a moment.
@@ -94,9 +99,38 @@ impl PlanFolder {
 
     pub(super) fn records(&self, layout: &PartLayout, only: Option<u32>) -> Result<FoundRanges> {
         let failed = |error| self.explain(Error::io("open", self.root.path().join(RANGES))(error));
-        let ranges = self.root.open_folder(RANGES).map_err(failed)?;
-        let found = read_records(&ranges, layout, only)?;
-        Ok(found.committing(commit_has_begun(&self.root).map_err(failed)?))
+        let mut found = match self.root.open_folder(RANGES) {
+            Ok(ranges) => read_records(&ranges, layout, only)?,
+            // If the folder is lost, all ranges are missing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.is_current() => {
+                FoundRanges::default()
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        found.is_committing = commit_has_begun(&self.root).map_err(failed)?;
+        if found.is_committing {
+            self.find_moved(&mut found, layout).map_err(failed)?;
+        }
+        Ok(found)
+    }
+
+    /// Looks for parts where a commit has moved them: in its folder, or in the directory that it has made visible.
+    fn find_moved(&self, found: &mut FoundRanges, layout: &PartLayout) -> io::Result<()> {
+        let (moves, ranges) = (moves::moved(&self.root)?, self.root.open_folder(RANGES)?);
+        let data = self.root.open_folder("data").ok();
+        let visible = self.home.open_folder(&self.target).ok();
+        let size = |attempt: &str, path: &str| {
+            let to = moves.get(&format!("{attempt}/{path}"))?;
+            let in_folder = |folder: &Option<Folder>| folder.as_ref()?.find_below(to).ok()?;
+            // After a swap, the replaced export is in the folder of the commit.
+            let sizes = [in_folder(&data), in_folder(&visible)].map(|it| it.map(|it| it.size));
+            sizes.into_iter().flatten().collect::<Vec<_>>().into()
+        };
+        for FoundRange { record, problem } in &mut found.ranges {
+            let moved = |path: &str| size(&attempt_name(record.range, &record.token), path);
+            *problem = wrong_size(&ranges, record, layout, &moved);
+        }
+        Ok(())
     }
 
     /// Reads the parts and the ids of a record where a worker has staged them. Returns why a commit would refuse them.
@@ -104,9 +138,8 @@ impl PlanFolder {
         let own = format!("{RANGES}/{}", attempt_name(record.range, &record.token));
         record.parts.iter().enumerate().find_map(|(index, kept)| {
             let (group, folder) = layout.place(index);
-            let is_staged = || closed_part(&self.root, &own, &kept.part.path, &kept.part).is_some();
             wrong_part(&kept.part, folder)
-                .or_else(|| (!is_staged()).then(|| changed_part(&kept.part)))
+                .or_else(|| closed_part(&self.root, &own, &kept.part).err())
                 .or_else(|| changed_ids(&self.root, &own, group, kept))
         })
     }
@@ -119,6 +152,11 @@ impl PlanFolder {
         token: String,
     ) -> Result<RangeFolder> {
         let name = attempt_name(wanted.range, &token);
+        let is_lost = self.root.find(RANGES).is_ok_and(|found| found.is_none());
+        if is_lost && self.is_current() {
+            // Another worker may make it at the same time.
+            drop(self.root.make_private(RANGES));
+        }
         let made = self.root.open_folder(RANGES).and_then(|ranges| {
             ranges.make_private(&name)?;
             let folder = ranges.open_folder(&name)?;
@@ -174,23 +212,17 @@ pub(super) fn read_records(
     only: Option<u32>,
 ) -> Result<FoundRanges> {
     let mut found = FoundRanges::default();
-    let failed = |error| Error::io("look at", ranges.path())(error);
     for name in ranges.names().map_err(Error::io("list", ranges.path()))? {
         let Some((name, range)) = name.to_str().and_then(|name| Some((name, range_in(name)?)))
         else {
             continue;
         };
-        // No worker makes anything but a regular file of this name.
-        let is_file =
-            ranges.find(name).map_err(failed)?.is_some_and(|it| it.kind == FileKind::File);
-        if !is_file {
-            found.add(range, None);
-        } else if only.is_none_or(|only| only == range) {
+        if only.is_none_or(|only| only == range) {
             let record = read_record(ranges, name, layout)?;
             found.add(
                 range,
                 record.map(|record| {
-                    let problem = wrong_size(ranges, &record, layout);
+                    let problem = wrong_size(ranges, &record, layout, &|_| None);
                     FoundRange { record, problem }
                 }),
             );
@@ -201,8 +233,21 @@ pub(super) fn read_records(
 
 /// Reads the record with this name; `None` if no worker wrote it.
 fn read_record(ranges: &Folder, name: &str, layout: &PartLayout) -> Result<Option<RangeRecord>> {
+    let found = ranges.find(name).map_err(Error::io("look at", ranges.path().join(name)))?;
+    if found.is_none_or(|found| found.kind != FileKind::File) {
+        return Ok(None);
+    }
     let read = ranges.read(name).and_then(|mut file| read_bounded(&mut file, LARGEST));
-    let json = read.map_err(Error::io("read", ranges.path().join(name)))?;
+    let json = match read {
+        Ok(json) => json,
+        // No worker writes such a file. It may also be gone.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::FileTooLarge | io::ErrorKind::NotFound) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::io("read", ranges.path().join(name))(error)),
+    };
     let record = RangeRecord::parse(&json, layout.width());
     Ok(record.filter(|record| record_name(record.range, record.attempt) == name))
 }
@@ -212,7 +257,14 @@ fn record_name(range: u32, attempt: u32) -> String {
     format!("range-{range:05}-{attempt}.json")
 }
 
-fn wrong_size(ranges: &Folder, record: &RangeRecord, layout: &PartLayout) -> Option<String> {
+/// Compares the sizes of the files of a record. `moved` returns the sizes of the files at the places to which a commit has
+/// moved a part.
+fn wrong_size(
+    ranges: &Folder,
+    record: &RangeRecord,
+    layout: &PartLayout,
+    moved: &dyn Fn(&str) -> Option<Vec<u64>>,
+) -> Option<String> {
     let attempt = attempt_name(record.range, &record.token);
     let Ok(folder) = ranges.open_folder(&attempt) else {
         return Some("its parts are no longer there".to_owned());
@@ -221,7 +273,9 @@ fn wrong_size(ranges: &Folder, record: &RangeRecord, layout: &PartLayout) -> Opt
     record.parts.iter().enumerate().find_map(|(index, kept)| {
         let path = &kept.part.path;
         let has_ids = size(&ids_name(layout.place(index).0)) == kept.ids_size();
-        match size(path) {
+        let sizes = size(path).map(|size| vec![size]).or_else(|| moved(path)).unwrap_or_default();
+        let own = sizes.iter().find(|size| **size == kept.part.bytes).or_else(|| sizes.first());
+        match own.copied() {
             None => Some(format!("its part {path} is no longer there")),
             Some(bytes) if bytes != kept.part.bytes => {
                 Some(format!("its part {path} has another size than when it was written"))
@@ -239,17 +293,30 @@ pub(super) fn wrong_part(part: &Part, folder: &str) -> Option<String> {
     is_wrong.then(|| format!("no worker wrote the record of its part {}", part.path))
 }
 
-/// Reads a staged part; `None` if it does not have the recorded bytes.
-pub(super) fn closed_part(root: &Folder, own: &str, path: &str, part: &Part) -> Option<Closed> {
-    let mut file = root.read_below(&format!("{own}/{path}")).ok()?;
-    let status = FileStatus::of(&file).ok()?;
-    let checksum = PartChecksum::Sha256(part.sha256.clone());
-    let is_same = status.size == part.bytes && checksum.matches(&mut file).ok()?;
-    is_same.then_some(Closed { bytes: part.bytes, checksum, status: Some(status) })
-}
-
-pub(super) fn changed_part(part: &Part) -> String {
-    format!("its part {} was changed or removed", part.path)
+/// Reads a staged part. The error says why it cannot be used.
+pub(super) fn closed_part(
+    root: &Folder,
+    own: &str,
+    part: &Part,
+) -> std::result::Result<Closed, String> {
+    let read = || -> io::Result<Option<(Closed, FileStatus)>> {
+        let mut file = root.read_below(&format!("{own}/{}", part.path))?;
+        let status = FileStatus::of(&file)?;
+        let checksum = PartChecksum::Sha256(part.sha256.clone());
+        let is_same = status.size == part.bytes && checksum.matches(&mut file)?;
+        let closed = Closed { bytes: part.bytes, checksum, status: Some(status) };
+        Ok(is_same.then_some((closed, status)))
+    };
+    let Some((closed, status)) = read().ok().flatten() else {
+        return Err(format!("its part {} was changed or removed", part.path));
+    };
+    // The staging folder is private and belongs to this user.
+    let is_own = root.status().is_ok_and(|root| root.owner == status.owner);
+    match (is_own, status.has_other_names()) {
+        (false, _) => Err(format!("its part {} belongs to another user", part.path)),
+        (_, true) => Err(format!("its part {} {HAS_OTHER_NAMES}", part.path)),
+        _ => Ok(closed),
+    }
 }
 
 /// Reads the ids of a group of parts. Returns a problem if they are not the recorded ones.
@@ -270,7 +337,7 @@ pub(super) fn changed_ids(
 /// Removes a plan, then what workers have staged for it. A worker that is still active notices that the plan is gone.
 pub(super) fn end_plan(root: &Folder) -> io::Result<()> {
     if root.find(PLAN)?.is_some() {
-        root.remove(PLAN)?;
+        root.remove_all(PLAN)?;
         root.sync()?;
     }
     let mut removed = Ok(());
@@ -281,15 +348,6 @@ pub(super) fn end_plan(root: &Folder) -> io::Result<()> {
         }
     }
     removed
-}
-
-/// A part of a range, and the path that it gets.
-#[derive(Debug)]
-pub(super) struct GatheredPart {
-    /// Path in the folder of the ranges.
-    pub(super) staged: String,
-    pub(super) path: String,
-    pub(super) closed: Closed,
 }
 
 /// The name of the folder of a worker.
@@ -362,6 +420,7 @@ impl RangeFolder {
         };
         loop {
             let json = sealed(&record)?;
+            self.check_size(json.len() as u64)?;
             let name = record_name(record.range, record.attempt);
             self.check()?;
             let staged = self.folder.write_durably(&name, &json).and_then(|()| {
@@ -402,6 +461,22 @@ impl RangeFolder {
 
     pub(super) fn free_bytes(&self) -> Option<u64> {
         self.folder.free_bytes()
+    }
+
+    /// Refuses a record that no commit would read.
+    fn check_size(&self, bytes: u64) -> Result<()> {
+        if bytes <= LARGEST {
+            return Ok(());
+        }
+        let (range, bytes, most) = (self.wanted.range, grouped(bytes), grouped(LARGEST));
+        Err(Error::Output {
+            path: self.plan.given.clone(),
+            why: format!(
+                "the record of range {range} has {bytes} bytes, and a commit reads at most {most}"
+            ),
+            hint: Some("begin again with more ranges, or with more rows in each file"),
+            source: None,
+        })
     }
 
     /// Fails if the plan was committed or aborted.

@@ -18,7 +18,7 @@ use super::{
     journal::{Announced, Announcement, Journal},
     ownership, parent,
     part::{PartChecksum, examine},
-    plan_folder::end_plan,
+    plan_folder::{PLAN, end_plan},
     preflight,
     record_file::{RECORD, RecordFile, RecordState},
     staged::StagedDirectory,
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The record of the export that is replaced. It lists the old files, which may be removed.
-const REPLACED: &str = "replaced.json";
+pub(super) const REPLACED: &str = "replaced.json";
 /// The folders that can hold the old parts after a swap.
 const OLD: [&str; 2] = ["data", "old"];
 
@@ -211,7 +211,12 @@ impl Directory {
             Some((manifest, replaced)) => {
                 self.conclude(staged, &announcement, &manifest, replaced).map(|()| Some(manifest))
             }
-            None => self.restore(&staged).map(|_| None),
+            None => {
+                if !self.withdraw(&staged, &announcement)? {
+                    self.restore(&staged)?;
+                }
+                Ok(None)
+            }
         });
         if let Some(wanted) = wanted {
             self.record = wanted;
@@ -255,8 +260,15 @@ impl Directory {
         let replaced = ownership::manifest(&staged.root, REPLACED).ok();
         let is_ours =
             |folder: &Folder| is_whole(folder, &manifest) && has_digests(folder, &manifest);
-        if self.parent.open_folder(&self.name).is_ok_and(|folder| is_ours(&folder)) {
-            return Ok(Some((manifest, replaced)));
+        if let Ok(visible) = self.parent.open_folder(&self.name) {
+            // With its record, the export of a plan was complete: a later change is found by `verify`.
+            let was_complete = || -> Result<bool> {
+                let has_plan = staged.root.find(PLAN).is_ok_and(|found| found.is_some());
+                Ok(has_plan && self.record.state(announcement)? == RecordState::Published)
+            };
+            if is_ours(&visible) || was_complete()? {
+                return Ok(Some((manifest, replaced)));
+            }
         }
         match staged.root.open_folder("data") {
             Ok(data) if is_ours(&data) => staged.reopen(data),
@@ -300,7 +312,7 @@ impl Directory {
     }
 
     /// Reads the announced record: staged, or at its place. `None` if neither has the announced bytes.
-    fn announced_record(
+    pub(super) fn announced_record(
         &self,
         root: &Folder,
         announcement: &Announcement,
@@ -368,7 +380,7 @@ impl Directory {
 }
 
 /// Whether a folder holds every part of a record, and nothing else but control files.
-fn is_whole(folder: &Folder, manifest: &Manifest) -> bool {
+pub(super) fn is_whole(folder: &Folder, manifest: &Manifest) -> bool {
     let is_there = |name: &str| {
         let found = folder.find_below(name).ok().flatten();
         found.is_some_and(|found| found.kind == FileKind::File)

@@ -97,7 +97,8 @@ impl FoundRanges {
         }
     }
 
-    /// Notes that a commit has begun. Missing parts are not a problem then.
+    /// Notes whether a commit has begun to complete the parts. Missing uploads are not a problem then.
+    #[cfg(feature = "clouds")]
     pub(super) fn committing(mut self, is_committing: bool) -> Self {
         self.is_committing = is_committing;
         if is_committing {

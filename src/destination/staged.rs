@@ -14,6 +14,7 @@ use super::{
     journal::Journal,
     ownership::{self, FileOwner},
     part::{Closed, PartChecksum},
+    plan_folder::MOVES,
 };
 use crate::{
     error::{Error, Result},
@@ -46,6 +47,14 @@ pub(super) struct StagedDirectory {
     pub(super) written: BTreeMap<String, WrittenPart>,
 }
 
+/// What a run does with the content of a staging folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StagingUse {
+    Continue,
+    /// No link is followed, so it does not matter who made the content.
+    Remove,
+}
+
 /// A finished part, or one that is being written.
 #[derive(Debug)]
 pub(super) enum WrittenPart {
@@ -55,12 +64,23 @@ pub(super) enum WrittenPart {
 }
 
 impl StagedDirectory {
-    /// Takes the lock of a staging folder of this user; `None` if there is none.
+    /// Takes the lock of a staging folder of this user, and checks what is in it; `None` if there is none.
     pub(super) fn take(
         parent: &Folder,
         name: &OsStr,
         maker: FileOwner,
         given: &Path,
+    ) -> Result<Option<Self>> {
+        Self::take_for(parent, name, maker, given, StagingUse::Continue)
+    }
+
+    /// Takes the lock like [`take`](Self::take). A caller that removes the content does not check it.
+    pub(super) fn take_for(
+        parent: &Folder,
+        name: &OsStr,
+        maker: FileOwner,
+        given: &Path,
+        purpose: StagingUse,
     ) -> Result<Option<Self>> {
         let root = match parent.open_folder(name) {
             Ok(root) => root,
@@ -72,7 +92,9 @@ impl StagedDirectory {
             }
         };
         ownership::check_staging(parent, name, FileKind::Directory, maker, given)?;
-        ownership::check_staged(&root, maker, given)?;
+        if purpose == StagingUse::Continue {
+            ownership::check_staged(&root, maker, given)?;
+        }
         let lock = disk::lock(&root, OsStr::new(LOCK), given)?;
         let staged = Self {
             lock,
@@ -210,6 +232,8 @@ impl StagedDirectory {
             }
         };
         self.root.remove_all("old").map_err(Error::io("remove", path.join("old")))?;
+        // Otherwise `abort` would take the parts of this run for those of a commit that was killed.
+        self.root.remove_all(MOVES).map_err(Error::io("remove", path.join(MOVES)))?;
         let reusable = Journal::read(&self.root)
             .is_some_and(|it| it.is_whole && !kept.is_empty() && it.parts.len() == kept.len());
         let journal = if reusable {

@@ -4,6 +4,7 @@ mod changed;
 mod interrupted;
 mod killed;
 mod pages;
+mod recovered;
 mod refused;
 #[cfg(feature = "clouds")]
 mod stores;

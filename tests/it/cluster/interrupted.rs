@@ -10,7 +10,7 @@ use crate::support::{ID, Ran, World};
 const SOON: Duration = Duration::from_secs(30);
 
 /// A world with two finished ranges.
-fn finished() -> World {
+pub(super) fn finished() -> World {
     let world = world();
     begin(&world, "many", 2, &[]).ok();
     for range in ["1/2", "2/2"] {
@@ -20,7 +20,7 @@ fn finished() -> World {
 }
 
 /// Starts a commit that waits for its last page.
-fn waiting_commit(world: &World, delay: Duration) -> std::process::Child {
+pub(super) fn waiting_commit(world: &World, delay: Duration) -> std::process::Child {
     world.server.set_faults(Faults::none().on(40, FaultAttempt::Always, Fault::Delay(delay)));
     let before = world.server.stats().attempts(ID, 40);
     let mut command = world.command();
@@ -32,7 +32,7 @@ fn waiting_commit(world: &World, delay: Duration) -> std::process::Child {
 }
 
 /// A commit that has moved the parts and cannot publish them.
-fn begun_commit() -> World {
+pub(super) fn begun_commit() -> World {
     let world = finished();
     let run = waiting_commit(&world, Duration::from_secs(3));
     fs::create_dir(world.path("many")).unwrap();
