@@ -8,6 +8,7 @@ mod constructors;
 mod exit_code;
 mod hint;
 pub(crate) mod limits;
+mod nesting;
 mod page;
 pub(crate) mod panics;
 mod phrases;
@@ -16,7 +17,7 @@ mod report;
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
 use self::phrases::{listed, of_id, of_page, of_row, text_kind, unlike_schema};
-pub use self::{api::ApiError, page::PageError, report::ErrorReport};
+pub use self::{api::ApiError, nesting::NestingError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, excerpt, harmless, human},
@@ -125,6 +126,9 @@ pub enum Error {
         /// Name of the type that the schema has there; `None` if it has no such member.
         expected: Option<String>,
     },
+    /// A value, or a path, cannot be nested as asked for.
+    #[error(transparent)]
+    Nesting(#[from] Box<NestingError>),
     /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]
     Configuration(String),

@@ -87,6 +87,16 @@ impl InferredColumns {
         });
     }
 
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Returns what the values of a column are.
+    pub(super) fn root(&self, name: &str) -> Option<&InferredNode> {
+        self.columns.iter().find(|(own, _)| own == name).map(|(_, column)| &column.root)
+    }
+
     /// Adds rows that have passed.
     pub(crate) fn count_rows(&mut self, rows: usize) {
         self.rows += rows as u64;
