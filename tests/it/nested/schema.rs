@@ -301,3 +301,37 @@ fn mistakes_in_a_schema_are_refused() {
     "#);
     assert!(!world.path("x.parquet").exists());
 }
+
+#[test]
+fn rows_that_readers_would_refuse_end_the_run() {
+    let world = world(Vec::new());
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length));
+    let row = |id: u64, input: &str, tags: &str| {
+        format!(r#"{{"id":"{}","order":{id},"input":{input},"tags":{tags}}}"#, rows::id(id)) + "\n"
+    };
+    let half = text(33 << 20);
+    // Each escape of two bytes is read back with six.
+    let grown = format!("\"{}\"", "\\b".repeat(12 << 20));
+    fs::write(world.path("half.jsonl"), row(1, "1", "1") + &row(2, &half, &half)).unwrap();
+    fs::write(world.path("grown.jsonl"), row(1, &grown, "1")).unwrap();
+    for (name, kind) in [("int", "int"), ("string", "string")] {
+        let columns = format!(
+            r#"{{"columns":[{{"name":"input","type":"{kind}"}},{{"name":"tags","type":"int"}}]}}"#
+        );
+        fs::write(world.path(&format!("{name}.json")), columns).unwrap();
+    }
+    let mut told = String::new();
+    for (source, schema) in [("half.jsonl", "int.json"), ("grown.jsonl", "string.json")] {
+        let convert =
+            ["convert", source, "-q", "-o", "rows.parquet", "--schema", schema, "--rescue"];
+        let ran = run(&world, &convert);
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        told += &ran.stderr;
+    }
+    insta::assert_snapshot!(told, @"
+    error: row 2 (id 01234567-89ab-4cde-8000-000000000002): _rescued would have 69,206,040 bytes with the value of tags, and readers accept 67,108,864
+      hint: nothing was published: change the type of the column to json in the --schema, or leave --schema out to find types that hold every value
+    error: row 1 (id 01234567-89ab-4cde-8000-000000000001): input would have 75,497,474 bytes in the usual spelling of its numbers and escapes, and readers accept 67,108,864
+      hint: nothing was published: change the type of the column to json in the --schema, or leave --schema out to find types that hold every value
+    ");
+}
