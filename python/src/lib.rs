@@ -13,6 +13,7 @@ mod cluster;
 mod command;
 mod demo;
 mod errors;
+mod explain;
 mod export;
 mod logs;
 mod options;
@@ -49,6 +50,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(cluster::cluster_status, module)?)?;
     module.add_function(wrap_pyfunction!(cluster::cluster_abort, module)?)?;
     module.add_function(wrap_pyfunction!(command::command, module)?)?;
+    module.add_function(wrap_pyfunction!(explain::explain_dataset, module)?)?;
+    module.add_function(wrap_pyfunction!(explain::explain_stored, module)?)?;
     module.add_function(wrap_pyfunction!(export::datasets, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(export::convert, module)?)?;

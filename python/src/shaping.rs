@@ -13,6 +13,7 @@ use pyo3::{
 };
 
 use crate::{
+    attach::detached,
     errors::raised,
     options::{Options, text, wrong_type},
 };
@@ -97,15 +98,16 @@ impl Options<'_> {
     /// Returns the types of nested columns: those of a file, or of a dictionary with the content of one.
     fn schema(&self) -> PyResult<Option<Vec<NestedField>>> {
         let Some(value) = self.get("schema")? else { return Ok(None) };
-        let json: String = if value.is_instance_of::<PyDict>() {
-            self.py().import("json")?.call_method1("dumps", (&value,))?.extract()?
+        let schema = if value.is_instance_of::<PyDict>() {
+            let json = self.py().import("json")?.call_method1("dumps", (&value,))?;
+            json.extract::<String>()?.parse()
         } else {
             let wrong = |_| wrong_type("schema", "a path or a dictionary", &value);
             let path: PathBuf = value.extract().map_err(wrong)?;
-            std::fs::read_to_string(path)?
+            detached(self.py(), || GivenSchema::open(&path))
         };
-        let schema: GivenSchema = json.parse().map_err(|error| raised(self.py(), &error))?;
-        Ok(Some(schema.0))
+        let types = schema.and_then(GivenSchema::into_types);
+        types.map(Some).map_err(|error| raised(self.py(), &error))
     }
 
     /// Checks the transformation and the columns of a call that reads rows.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -81,6 +83,23 @@ def test_single_columns_are_nested(tmp_path: Path, source: Path) -> None:
         oe.convert(source, tmp_path / "x.parquet", schema=3)  # type: ignore[arg-type]
     with pytest.raises(oe.UsageError, match="the JSON columns are"):
         oe.convert(source, tmp_path / "x.parquet", json_columns={"inptu": "nested"})
+
+
+def test_schemas_are_read_like_the_commands(tmp_path: Path, source: Path) -> None:
+    def convert(schema: Any) -> oe.Summary:
+        return oe.convert(source, tmp_path / "x.parquet", json_columns="nested", schema=schema, overwrite=True)
+
+    with pytest.raises(oe.Error, match="it is an export: give the output of"):
+        convert(source)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(oe.Error, match="not a regular file|is a"):
+        convert(tmp_path / "fifo")
+    with pytest.raises(oe.Error, match="cannot read"):
+        convert(tmp_path / "missing.json")
+    columns = [{"name": "order", "type": "timestamp"}, {"name": "tags", "type": "json"}]
+    with pytest.raises(oe.Error, match="the column order has the type int"):
+        convert({"columns": columns})
+    assert convert(MappingProxyType({"columns": columns[1:]})).rows > 0
 
 
 def test_wrong_conversions_are_refused(tmp_path: Path, source: Path) -> None:

@@ -160,6 +160,6 @@ def test_interrupt_of_the_kernel_reaches_duckdb(kernel: None, slow: oe.Demo) -> 
         cells += [f"stream = client.stream(ID)\n{query}", "client.read(ID, limit=1).num_rows"]
     outputs = executed(cells, interrupt, again=True)
     for interrupted, after in zip(outputs[1::2], outputs[2::2], strict=True):
-        # A late interrupt can leave a line behind the error.
-        assert "error" in [output.output_type for output in interrupted]
+        # A late interrupt can reach the kernel while it prints the error. The query has no result in any case.
+        assert interrupted and "execute_result" not in [output.output_type for output in interrupted]
         assert after[-1].data["text/plain"] == "1"

@@ -210,3 +210,30 @@ def test_map_writes_lines(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> N
         client.export(demo.dataset, tmp_path / "rows.parquet", map=".id")
     with pytest.raises(TypeError, match="map"):
         client.read(demo.dataset, map=".id")  # type: ignore[call-arg]
+
+
+def test_explain_says_why_rows_are_left_out(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    wanted = {"where": ".order != 1", "column": {"n": ("int", "if .order == 2 then .id else 1 end")}}
+    rows = client.explain(demo.dataset, rows=3, **wanted)
+    assert [(row.kept, row.ends) for row in rows] == [(True, False), (False, False), (False, True)]
+    assert rows[1].reason == '`where` ".order != 1" does not hold'
+    assert rows[2].reason is not None and rows[2].reason.startswith('`column` "n=if .order == 2')
+    assert str(rows[0]) == f"{rows[0].id} kept" and str(rows[1]).startswith(f"{rows[1].id} left out: `where`")
+    client.export(demo.dataset, tmp_path / "rows.parquet")
+    assert oe.open(tmp_path / "rows.parquet").explain(rows=3, **wanted) == rows
+    assert oe.explain(demo.dataset, base_url=demo.url, api_key="demo", where="true", rows=5)[4].kept
+    assert len(client.explain(demo.dataset, sample=0.5)) == 20
+
+
+def test_explain_refuses_what_it_cannot_explain(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "rows.parquet")
+    stored = oe.open(tmp_path / "rows.parquet")
+    for explain in (lambda **given: client.explain(demo.dataset, **given), stored.explain):
+        with pytest.raises(oe.UsageError, match="no transformation to explain: give `where`"):
+            explain()
+        with pytest.raises(oe.UsageError, match="`rows`|rows"):
+            explain(where="true", rows=0)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'wher'. Did you mean 'where'"):
+            explain(wher="true")
+        with pytest.raises(oe.Error, match="where"):
+            explain(where=".order ==")

@@ -22,7 +22,7 @@ const SHOWN: usize = 60;
 #[derive(Debug, Clone)]
 pub struct GivenSchema(
     /// The columns. One that holds no JSON has the type of its values.
-    pub Vec<NestedField>,
+    pub(crate) Vec<NestedField>,
     /// The names and the types of columns with types that no JSON column has, such as timestamp.
     pub(crate) Vec<(String, String)>,
 );

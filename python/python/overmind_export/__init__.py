@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from . import cluster, ray, spark
     from ._async import AsyncClient, AsyncStream
     from ._checks import Diff, Difference, Verification, diff, verify
-    from ._client import Client, Dataset, datasets, export, read, scan, stream
+    from ._client import Client, Dataset, datasets, explain, export, read, scan, stream
     from ._demo import Demo, demo
     from ._errors import (
         AuthenticationError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UsageError,
     )
+    from ._explanations import Explanation
     from ._exports import Export, convert, open
     from ._native import __version__
     from ._options import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         ConnectionOptions,
         ConvertOptions,
         DiffOptions,
+        ExplainOptions,
         FileOptions,
         FilterOptions,
         JobOptions,
@@ -63,13 +65,14 @@ if TYPE_CHECKING:
 _NAMES = {
     "_async": "AsyncClient AsyncStream",
     "_checks": "Diff Difference Verification diff verify",
-    "_client": "Client Dataset datasets export read scan stream",
+    "_client": "Client Dataset datasets explain export read scan stream",
     "_demo": "Demo demo",
     "_errors": "AuthenticationError ConfigurationError DataError Error IncompleteError InternalError LockedError "
     "NotFoundError OutputError ReadWriteError SnapshotError UnavailableError UsageError",
+    "_explanations": "Explanation",
     "_exports": "Export convert open",
     "_native": "__version__",
-    "_options": "ClientOptions ConnectionOptions ConvertOptions DiffOptions FileOptions FilterOptions JobOptions OpenOptions "
+    "_options": "ClientOptions ConnectionOptions ConvertOptions DiffOptions ExplainOptions FileOptions FilterOptions JobOptions OpenOptions "
     "OutputOptions ReportOptions RowOptions "
     "SnapshotOptions StoreOptions TransformOptions",
     "_progress": "Progress",
@@ -97,6 +100,8 @@ __all__ = [  # noqa: F822
     "DiffOptions",
     "Difference",
     "Error",
+    "ExplainOptions",
+    "Explanation",
     "Export",
     "FileOptions",
     "FilterOptions",
@@ -132,6 +137,7 @@ __all__ = [  # noqa: F822
     "datasets",
     "demo",
     "diff",
+    "explain",
     "export",
     "open",
     "open_snapshot",

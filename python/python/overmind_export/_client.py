@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _native, _signals
+from ._explanations import Explanation, explanations
 from ._options import (
     ClientOptions,
     ConnectionOptions,
     DatasetsCall,
+    ExplainCall,
+    ExplainOptions,
     ExportCall,
     FileOptions,
     FilterOptions,
@@ -140,6 +143,12 @@ class Client:
             return self.stream(dataset, **cast("RowOptions", given | wanted))
 
         return _lazy(types, begin)
+
+    @with_options(ExplainOptions)
+    def explain(self, dataset: str | UUID | Dataset, **options: Unpack[ExplainOptions]) -> list[Explanation]:
+        """Says for the first rows whether they are kept, and why not. See :func:`overmind_export.explain`."""
+        given = self._settings | checked("explain", options, ExplainOptions) | {"progress": None}
+        return explanations(_native.explain_dataset(dataset_id(dataset), given))
 
     @with_options(FileOptions)
     def export(self, dataset: str | UUID | Dataset, output: Path, **options: Unpack[FileOptions]) -> Summary:
@@ -354,6 +363,31 @@ def scan(dataset: str | UUID | Dataset, **options: Unpack[ReadCall]) -> polars.L
     """
     client, given = _split("scan", options, ReadCall)
     return client.scan(dataset, **cast("RowOptions", given))
+
+
+@with_options(ExplainCall)
+def explain(dataset: str | UUID | Dataset, **options: Unpack[ExplainCall]) -> list[Explanation]:
+    """Says for the first rows of a dataset whether a transformation keeps them, and why not. Writes nothing.
+
+    An expression that fails on a row is a reason here, and ends nothing.
+
+    Parameters
+    ----------
+    dataset : str, uuid.UUID or Dataset
+        Id of the dataset. For an export, see :meth:`Export.explain`.
+    **options
+        ``rows`` (how many, default 20), and the options of :func:`read` that choose rows and columns.
+
+    Examples
+    --------
+    >>> import overmind_export as oe
+    >>> with oe.demo(rows=100) as demo:
+    ...     rows = oe.explain(demo.dataset, where=".order < 1", rows=2, base_url=demo.url, api_key="demo")
+    >>> [(row.kept, row.reason) for row in rows]
+    [(True, None), (False, '`where` ".order < 1" does not hold')]
+    """
+    client, given = _split("explain", options, ExplainCall)
+    return client.explain(dataset, **cast("ExplainOptions", given))
 
 
 @with_options(ExportCall)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _native
 from ._client import _lazy
+from ._explanations import Explanation, explanations
 from ._options import (
     ConvertOptions,
     HasLocation,
     OpenOptions,
     Path,
+    StoredExplainOptions,
     StoredRowOptions,
     TransformOptions,
     checked,
@@ -125,6 +127,12 @@ class Export:
             return Stream(self._begun(given | wanted))
 
         return _lazy(types, begin)
+
+    @with_options(StoredExplainOptions)
+    def explain(self, **options: Unpack[StoredExplainOptions]) -> list[Explanation]:
+        """Says for the first rows whether a transformation keeps them, and why not. See :func:`explain`."""
+        given = checked("explain", options, StoredExplainOptions)
+        return explanations(_native.explain_stored(self._location, self._options | given))
 
     @property
     def summary(self) -> Summary:

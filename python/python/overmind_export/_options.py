@@ -161,6 +161,13 @@ class RowOptions(FilterOptions, TransformOptions, total=False):
     and once at the end of a call that succeeds."""
 
 
+class ExplainOptions(FilterOptions, TransformOptions, total=False):
+    """What to explain."""
+
+    rows: int | None
+    """Number of rows to explain, from the first. Default: 20."""
+
+
 class OutputOptions(TypedDict, total=False):
     """How to write files. The names are those of the command's flags."""
 
@@ -216,6 +223,10 @@ class ReadCall(RowOptions, ConnectionOptions, total=False):
     """All options of ``read`` and ``stream``."""
 
 
+class ExplainCall(ExplainOptions, ConnectionOptions, total=False):
+    """All options of ``explain``."""
+
+
 class DatasetsCall(FilterOptions, ConnectionOptions, total=False):
     """All options of ``datasets``."""
 
@@ -237,6 +248,13 @@ class StoredRowOptions(TransformOptions, total=False):
 
     progress: ProgressOption
     """As for :class:`RowOptions`."""
+
+
+class StoredExplainOptions(TransformOptions, total=False):
+    """Which rows of an export to explain."""
+
+    rows: int | None
+    """Number of rows to explain, from the first. Default: 20."""
 
 
 class StoreOptions(TypedDict, total=False):
@@ -387,8 +405,9 @@ def checked(call: str, given: Any, allowed: type[Any]) -> dict[str, Any]:
         names_given = options.get(name)
         if isinstance(names_given, Iterable) and not isinstance(names_given, (str, list)):
             options[name] = list(names_given)
-    if isinstance(options.get("column"), Mapping):
-        options["column"] = dict(options["column"])
+    for name in ("column", "schema"):
+        if isinstance(options.get(name), Mapping):
+            options[name] = dict(options[name])
     for name in ("agent", "dataset"):
         if options.get(name) is not None:
             # It may be a UUID.
