@@ -195,7 +195,7 @@ fn values_that_do_not_fit_can_be_rescued() {
     let line = "  values that do not fit the schema are in the column _rescued: ";
     assert!(told.stderr.contains(line), "{}", told.stderr);
     for (options, why) in [
-        (&["-o", "x.parquet", "--rescue"][..], "and --rescue are for nested columns"),
+        (&["-o", "x.parquet", "--rescue"][..], "--rescue is for nested columns"),
         (
             &["-o", "x.parquet", "--json-columns", "nested", "--column", "_Rescued=.id"],
             "nested exports keep values that do not fit in it: give another name",
@@ -291,12 +291,12 @@ fn mistakes_in_a_schema_are_refused() {
     assert_eq!(ran.code, Some(2), "{ran:?}");
     told += &ran.stderr;
     insta::assert_snapshot!(told, @r#"
-    error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct
-    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a "type", a string
+    error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct (in s.json)
+    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a "type", a string (in s.json)
     error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
     error: "int" is not a valid type in a schema: the column id has the type string
-    error: "timestamp" is not a valid type in a schema: the column order has the type int
-    error: "columns" is not a valid schema: it is not JSON (an error at byte 1): give the output of `overmind-export schema`
+    error: "timestamp" is not a valid type in a schema: the column order has the type int (in s.json)
+    error: "s.json" is not a valid schema: it is not JSON (an error at byte 1): give the output of `overmind-export schema`
     error: "rows.parquet" is not a valid schema: it is an export: give the output of `overmind-export schema` for it
     "#);
     assert!(!world.path("x.parquet").exists());
