@@ -40,6 +40,11 @@ pub(crate) fn quoted(text: &str, length: usize) -> String {
     }
 }
 
+/// Returns a text of another program or library for a message of ours: backticks mark options of this program.
+pub(crate) fn foreign(text: impl Display) -> String {
+    text.to_string().replace('`', "\"")
+}
+
 /// Says in plain words why a text is not JSON, or not the JSON that was expected.
 pub(crate) fn json_mistake(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -53,11 +58,19 @@ pub(crate) fn json_mistake(error: &serde_json::Error) -> String {
             format!("an error at {line}byte {}", grouped(error.column() as u64))
         }
         // A mistake of ours has no place in the text.
-        // Backticks mark options of ours.
-        _ => {
-            text.rsplit_once(" at line ").map_or(&*text, |(mistake, _)| mistake).replace('`', "\"")
-        }
+        _ => foreign(text.rsplit_once(" at line ").map_or(&*text, |(mistake, _)| mistake)),
     }
+}
+
+/// Returns the name that a person probably meant; `None` if all are too different.
+pub(crate) fn similar<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
+    /// The likeness, from 0 to 1, from which on a name is probably the one that was meant.
+    const SIMILAR: f64 = 0.7;
+    let typed = typed.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
+    let known = known.iter().map(|name| (likeness(name), *name));
+    let nearest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)
 }
 
 /// Replaces each text in backticks for which `replace` returns another one. The others keep their backticks.

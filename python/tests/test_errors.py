@@ -78,7 +78,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"pages": "7-3"}, oe.UsageError, '"7-3" is not a valid page range: it ends before it begins'),
     ({"columns": []}, oe.UsageError, '"" is not a valid list of columns: it is empty'),
     ({"columns": "id"}, TypeError, "`columns` must be a list of names, not str"),
-    ({"columns": ["ids"]}, oe.UsageError, '"ids" is not a valid column: the columns are id, order, input, expected_output, persona, tags, additional_properties'),
+    ({"columns": ["ids"]}, oe.UsageError, '"ids" is not a valid column: did you mean id? the columns are id, order, input, expected_output, persona, tags, additional_properties'),
     ({"columns": [1]}, TypeError, "`columns` must be a list of names, and each a str"),
     ({"source": "live"}, oe.UsageError, '"live" is not a valid source: use seed, synthetic, augmented or production'),
     ({"agent": "x"}, oe.UsageError, '"x" is not a valid agent: an id is a UUID, such as 182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e'),

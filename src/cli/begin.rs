@@ -4,8 +4,14 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::{
-    global::Global, lines::Lines, nesting::NestingArguments, output::OutputArguments,
-    query::FilterArguments, storage::Storage, transform::TransformArguments, values,
+    global::Global,
+    lines::Lines,
+    nesting::NestingArguments,
+    output::OutputArguments,
+    query::FilterArguments,
+    storage::Storage,
+    transform::{KEY_OF_SPLITS, SEED_OF_SPLITS, TransformArguments},
+    values,
 };
 use crate::{
     Error, ExportOptions, Result, Transform,
@@ -23,6 +29,7 @@ Examples:
   overmind-export begin ID -o s3://lake/eval/ --ranges 16
   overmind-export part -o s3://lake/eval/ --range 3/16
   overmind-export commit -o s3://lake/eval/")]
+#[command(mut_arg("split_by", |it| it.help(KEY_OF_SPLITS)), mut_arg("seed", |it| it.help(SEED_OF_SPLITS)))]
 pub(super) struct BeginArgs {
     /// Id of the dataset
     #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
@@ -77,7 +84,16 @@ impl BeginArgs {
                 error = super::signals::interrupted() => Err(error),
             }
         })?;
-        if json { super::print_json(&plan) } else { super::print(&shown(&plan)) }
+        match (json, dry_run) {
+            (false, _) => super::print(&shown(&plan, dry_run)),
+            (true, false) => super::print_json(&plan),
+            (true, true) => {
+                let mut would = serde_json::json!(plan);
+                // The plan that begins has an id of its own.
+                would.as_object_mut().map(|would| would.remove("plan"));
+                super::print_json(&would)
+            }
+        }
     }
 }
 
@@ -96,14 +112,14 @@ impl From<BeginArgs> for ExportOptions {
     }
 }
 
-fn shown(plan: &ClusterPlan) -> Lines {
+fn shown(plan: &ClusterPlan, is_dry: bool) -> Lines {
     let ranges = plan.ranges();
+    let id = if is_dry { String::new() } else { format!(" · plan {}", plan.plan) };
     let lines = Lines::one(format_args!(
-        "{} on {} in {} · plan {}",
+        "{} on {} in {}{id}",
         counted(plan.count, "row"),
         counted(plan.pages, "page"),
         counted(ranges.len() as u64, "range"),
-        plan.plan,
     ))
     .and(format_args!("  {}", plan.output));
     ranges.iter().fold(lines, |lines, range| lines.and(range_line(range, ranges.len())))

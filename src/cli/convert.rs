@@ -54,6 +54,7 @@ pub(super) struct ConvertArgs {
 impl ConvertArgs {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run) = (self.output.json, self.output.dry_run);
+        self.transform.check_without_splits()?;
         let record = self.output.record.as_deref().map_or(OsStr::new(""), |path| path.as_os_str());
         let places = [self.source.as_os_str(), self.output.output.as_os_str(), record];
         let storage = self.storage.options(global, &places)?;
@@ -136,7 +137,7 @@ fn report(summary: &ConvertSummary) -> Lines {
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
     let named = |text: &str| with_flags(text).into_owned();
-    let lines = missing_values(lines, &summary.missing, rows, named);
+    let lines = missing_values(lines, &summary.missing, ("no row", rows), named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
     rescued_rows(lines, summary.rescued_rows, &summary.rescued_paths)
 }

@@ -22,7 +22,7 @@ use super::{
     progress::Screen,
     query::FilterArguments,
     storage::Storage,
-    transform::TransformArguments,
+    transform::{KEY_OF_SPLITS, SEED_OF_SPLITS, TransformArguments},
     values,
 };
 
@@ -34,6 +34,7 @@ Examples:
   overmind-export export ID -o today/ --rows-per-file 100000
   overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
+#[command(mut_arg("split_by", |it| it.help(KEY_OF_SPLITS)), mut_arg("seed", |it| it.help(SEED_OF_SPLITS)))]
 pub(super) struct ExportArgs {
     /// Id of the dataset
     #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
@@ -168,7 +169,7 @@ pub(super) fn report(summary: &Summary) -> Lines {
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
     let named = |text: &str| with_flags(text).into_owned();
-    let lines = missing_values(lines, &summary.missing, rows, named);
+    let lines = missing_values(lines, &summary.missing, ("no row", rows), named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
     rescued_rows(lines, summary.rescued_rows, &summary.rescued_paths)
 }

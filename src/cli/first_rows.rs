@@ -26,12 +26,14 @@ use crate::{
 const FEW: usize = 256 << 10;
 
 /// What was read to find the rows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct FirstRows {
     /// Number of rows of the dataset.
     pub(super) count: u64,
     /// Whether every row of the dataset was read, because there are no more that are kept.
     pub(super) has_read_all: bool,
+    /// What none of the rows that were read gave to the expressions.
+    pub(super) missing: Vec<String>,
 }
 
 /// Passes the first rows that the plan keeps into a sink. Without a transformation, reads no more rows than those.
@@ -62,10 +64,11 @@ pub(super) async fn first_rows(
     let plan = plan.clone().batches_of(rows as usize);
     let done = write_transformed(until_enough, &plan, Box::new(sink)).await;
     let has_enough = enough.is_reached.load(Relaxed);
-    if !has_enough {
-        done?;
-    }
-    Ok(FirstRows { count: count.load(Relaxed), has_read_all: !has_enough })
+    let missing = match done {
+        Err(error) if !has_enough => return Err(error),
+        done => done.map(|rows| rows.missing).unwrap_or_default(),
+    };
+    Ok(FirstRows { count: count.load(Relaxed), has_read_all: !has_enough, missing })
 }
 
 /// Explains the first rows that are read: whether the plan keeps them, and why not.

@@ -6,11 +6,11 @@ use super::lines::Lines;
 
 /// Adds a line for each field that an expression reads and no row has, and for each expression that is null on every row.
 /// `named` returns a text with the names of options, which are in backticks, as a person gives them. Expressions are not
-/// evaluated if no row is kept, so `rows` decides about their results.
+/// evaluated if no row is kept, so `rows` decides about their results. `row` names the rows: `no row`, for example.
 pub(super) fn missing_values(
     lines: Lines,
     missing: &[String],
-    rows: u64,
+    (row, rows): (&str, u64),
     named: impl Fn(&str) -> String,
 ) -> Lines {
     let fields = missing.iter().filter_map(|text| text.split_once(": "));
@@ -19,7 +19,7 @@ pub(super) fn missing_values(
         let meant = similar(name, FIELDS);
         let meant = meant.map(|meant| format!(": did you mean .{meant}?")).unwrap_or_default();
         let option = named(&quoted(option));
-        lines.and(format_args!("  no row has the field {field}, which {option} reads{meant}"))
+        lines.and(format_args!("  {row} has the field {field}, which {option} reads{meant}"))
     });
     let is_result = |text: &&String| {
         let is_field = text.contains(": ");
@@ -49,7 +49,7 @@ mod tests {
         let missing = missing.map(str::to_owned);
         let text = |rows| {
             let named = |text: &str| with_flags(text).into_owned();
-            missing_values(Lines::default(), &missing, rows, named).text()
+            missing_values(Lines::default(), &missing, ("no row", rows), named).text()
         };
         insta::assert_snapshot!(text(1), @r"
           no row has the field .persna, which --where reads: did you mean .persona?

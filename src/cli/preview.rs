@@ -22,6 +22,7 @@ use super::{
     flags::with_flags,
     global::Global,
     lines::Lines,
+    missing::missing_values,
     progress::Screen,
     query::FilterArguments,
     row_table::{RowsFound, SharedCells, cells_of, foreign_cell, render},
@@ -80,6 +81,7 @@ pub(super) fn source(text: OsString) -> Result<PreviewSource, String> {
 
 impl PreviewArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
+        self.transform.check_without_splits()?;
         let query = Query::from(self.filters.clone());
         let dataset = match &self.what {
             PreviewSource::Dataset(dataset) => *dataset,
@@ -88,7 +90,7 @@ impl PreviewArgs {
                     "filters select a dataset: leave them out for an export".to_owned(),
                 ));
             }
-            PreviewSource::Export(text) => return self.export(text, global),
+            PreviewSource::Export(text) => return self.export(text, global, screen),
         };
         let plan = self.transform.plan()?;
         if self.explain && plan.record().is_none() {
@@ -98,7 +100,7 @@ impl PreviewArgs {
         if let Some(ordering) = query.unchecked_ordering() {
             screen.say(Lines::one(with_flags(&unchecked(ordering))));
         }
-        super::block_on(self.dataset(&client, (dataset, query), &plan))
+        super::block_on(self.dataset(&client, (dataset, query), &plan, screen))
     }
 
     /// Prints the first rows of a dataset that the plan keeps.
@@ -107,6 +109,7 @@ impl PreviewArgs {
         client: &Client,
         asked: (Uuid, Query),
         plan: &TransformPlan,
+        screen: &Screen,
     ) -> Result<()> {
         if self.explain {
             return self.print_explained(explained(client, asked, plan, self.rows).await?);
@@ -114,7 +117,9 @@ impl PreviewArgs {
         if self.json {
             let sink = json_lines(plan.schema())?;
             let read = first_rows(client, asked, plan, self.rows, sink).await;
-            return read.map(drop).map_err(unwrap_stdout);
+            let read = read.map_err(unwrap_stdout)?;
+            note_missing(screen, &read.missing, read.has_read_all);
+            return Ok(());
         }
         let cells = SharedCells::default();
         let sink = Box::new(cells.clone());
@@ -128,17 +133,19 @@ impl PreviewArgs {
                 RowsFound::transformed("dataset", Some(read.count), read.has_read_all, record)
             }
         };
-        super::print(&render(rows, found, &columns, is_chosen))
+        super::print(&render(rows, found, &columns, is_chosen))?;
+        note_missing(screen, &read.missing, read.has_read_all);
+        Ok(())
     }
 
-    fn export(&self, text: &OsStr, global: &Global) -> Result<()> {
+    fn export(&self, text: &OsStr, global: &Global, screen: &Screen) -> Result<()> {
         let location = self.storage.location(text, global)?;
         let record =
             self.record.as_ref().map(|path| self.storage.location(path.as_os_str(), global));
         let (record, columns) = (record.transpose()?, self.transform.column_names());
         let options = ReadOptions { record, ..self.value_limit.options(columns) };
         if self.explain || !self.transform.only_columns() {
-            return self.transformed(&location, &options);
+            return self.transformed(&location, &options, screen);
         }
         if let Some(file) = ForeignFile::open(&location, &options)? {
             return self.foreign(&file);
@@ -153,7 +160,12 @@ impl PreviewArgs {
     }
 
     /// Prints the first rows of an export that the transformation keeps, or explains its first rows.
-    fn transformed(&self, location: &Location, options: &ReadOptions) -> Result<()> {
+    fn transformed(
+        &self,
+        location: &Location,
+        options: &ReadOptions,
+        screen: &Screen,
+    ) -> Result<()> {
         let transform = Transform::from(self.transform.clone());
         if self.explain {
             if transform == Transform::new() {
@@ -182,7 +194,9 @@ impl PreviewArgs {
             }
         }
         if self.json {
-            return printer.finish();
+            printer.finish()?;
+            note_missing(screen, &batches.totals().missing, has_read_all);
+            return Ok(());
         }
         let read = has_read_all.then_some(batches.totals().rows_read);
         let count = batches.source_rows().or(read);
@@ -191,7 +205,9 @@ impl PreviewArgs {
             Some(record) => RowsFound::transformed("export", count, has_read_all, record),
         };
         let is_chosen = |column: &OutputColumn| self.transform.names(column.name());
-        super::print(&render(cells, found, &columns, is_chosen))
+        super::print(&render(cells, found, &columns, is_chosen))?;
+        note_missing(screen, &batches.totals().missing, has_read_all);
+        Ok(())
     }
 
     fn print_explained(&self, rows: Vec<RowExplanation>) -> Result<()> {
@@ -224,6 +240,17 @@ impl PreviewArgs {
         let header: Vec<TableColumn<'_>> =
             names.iter().map(|name| TableColumn::new(name, Fit::Cut)).collect();
         super::print(&RowsFound::Of(file.rows()).below(super::table::render(&header, rows), count))
+    }
+}
+
+/// Says which fields that an expression reads are in none of the rows that were read.
+fn note_missing(screen: &Screen, missing: &[String], has_read_all: bool) {
+    let row = if has_read_all { "no row" } else { "no row that was read" };
+    let named = |text: &str| with_flags(text).into_owned();
+    // A result that is null is in the table.
+    let lines = missing_values(Lines::default(), missing, (row, 0), named);
+    if missing.iter().any(|text| text.contains(": ")) {
+        screen.say(lines);
     }
 }
 

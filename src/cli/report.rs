@@ -148,6 +148,16 @@ impl ReportArgs {
             let why = "it is inside the export, where readers would take it for data";
             return Err(Error::invalid("output", output.display().to_string(), why));
         }
+        if let Some(before) = &before {
+            for place in [before, &export] {
+                if snapshot_jobs(place)?.is_some() {
+                    return Err(Error::Usage(format!(
+                        "{place} holds the snapshots of jobs, and a comparison needs two exports: give the folders of two \
+                         snapshots, or one folder of snapshots alone"
+                    )));
+                }
+            }
+        }
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;
         let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };

@@ -91,6 +91,9 @@ struct ShownSchema {
     /// What its values are; `None` if its columns have types already.
     #[serde(skip)]
     inferred: Option<InferredColumns>,
+    /// The types that hold these values.
+    #[serde(skip)]
+    types: Vec<NestedField>,
 }
 
 /// A column that only one schema has, or that has another type.
@@ -186,17 +189,33 @@ impl SchemaArgs {
 
     /// Refuses rules that decide nothing: the types are there already, or a path leads to no value.
     fn check_rules(&self, schema: &ShownSchema, against: Option<&ShownSchema>) -> Result<()> {
+        let rules = self.rules();
         let other = against.and_then(|other| other.inferred.as_ref());
         match (&schema.inferred, other) {
-            (Some(inferred), other) => inferred.check_with(other),
-            (None, Some(other)) => other.check(),
-            (None, None) if self.rules() == NestRules::default() => Ok(()),
-            (None, None) => Err(Error::Usage(
-                "`nest`, `text` and `max_columns` choose types, and the export has nested columns already: leave them \
-                 out"
-                .to_owned(),
-            )),
+            (Some(inferred), other) => inferred.check_with(other)?,
+            (None, Some(other)) => other.check()?,
+            (None, None) if rules == NestRules::default() => {}
+            (None, None) => {
+                return Err(Error::Usage(
+                    "`nest`, `text` and `max_columns` choose types, and the export has nested columns already: leave \
+                     them out"
+                        .to_owned(),
+                ));
+            }
         }
+        // One of the two must have a struct there.
+        let refused = |it: &ShownSchema| {
+            let own = it.inferred.as_ref();
+            own.map(|own| own.not_structs(&it.types, &rules))
+        };
+        let wrong = [Some(schema), against].into_iter().flatten().filter_map(refused);
+        let mut wrong: Vec<_> = wrong.collect();
+        let other = if wrong.len() > 1 { wrong.pop() } else { None };
+        let is_wrong = |path: &NestPath| {
+            other.as_ref().is_none_or(|other| other.iter().any(|(own, _)| own == path))
+        };
+        let first = wrong.into_iter().flatten().find(|(path, _)| is_wrong(path));
+        first.map_or(Ok(()), |(_, error)| Err(error))
     }
 
     /// Reads a dataset.
@@ -252,8 +271,9 @@ impl SchemaArgs {
         for column in json {
             inferred.index_of(column.name());
         }
-        let shown = shown(columns, &inferred.resolve(others, &self.rules()), rows);
-        ShownSchema { inferred: Some(inferred), ..shown }
+        let types = inferred.resolve(others, &self.rules());
+        let shown = shown(columns, &types, rows);
+        ShownSchema { inferred: Some(inferred), types, ..shown }
     }
 }
 
@@ -334,7 +354,8 @@ fn shown(columns: &[OutputColumn], nested: &[NestedField], rows: u64) -> ShownSc
         shown.push(json!(own));
         leaves.extend(own.leaves().into_iter().map(|(path, kind)| (path, kind.to_owned())));
     }
-    ShownSchema { rows, columns: shown, leaves, differences: None, inferred: None }
+    let (differences, inferred, types) = (None, None, Vec::new());
+    ShownSchema { rows, columns: shown, leaves, differences, inferred, types }
 }
 
 /// Returns the columns of which the type differs.

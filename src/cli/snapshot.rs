@@ -256,7 +256,7 @@ fn of_transform(lines: Lines, snapshot: &SnapshotResult) -> Lines {
         }
     };
     let lines = replaced_rows(lines, &snapshot.replaced_rows, snapshot.transform.as_ref());
-    missing_values(lines, &snapshot.missing, snapshot.rows, with_keys)
+    missing_values(lines, &snapshot.missing, ("no row", snapshot.rows), with_keys)
 }
 
 /// Adds a warning about values that do not fit the pinned schema, if there are any.

@@ -5,7 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::values;
-use crate::{OnError, Result, Transform, TransformPlan, transform::ColumnText};
+use crate::{Error, OnError, Result, Transform, TransformPlan, transform::ColumnText};
+
+/// The help of `split_by` for commands with splits.
+pub(super) const KEY_OF_SPLITS: &str = "jq expression for the key of --sample and --split, such as .tags.user: rows with \
+                                        equal keys stay together [default: .input]";
+/// The help of `seed` for commands with splits.
+pub(super) const SEED_OF_SPLITS: &str =
+    "Seed of --sample and --split: another seed chooses other rows [default: 0]";
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TransformArguments {
@@ -36,11 +43,10 @@ pub(super) struct TransformArguments {
     /// Keep about this fraction of the rows, such as 0.05; rows with equal inputs stay together
     #[arg(long, value_name = "FRACTION", value_parser = values::decimal, help_heading = "Rows")]
     sample: Option<f64>,
-    /// jq expression for the key of --sample and --split, such as .tags.user: rows with equal keys stay together
-    /// [default: .input]
+    /// jq expression for the key of --sample, such as .tags.user: rows with equal keys stay together [default: .input]
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
     split_by: Option<String>,
-    /// Seed of --sample and --split: another seed chooses other rows [default: 0]
+    /// Seed of --sample: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
     /// Keep only the first of the rows for which this jq expression is equal, such as .input
@@ -66,6 +72,17 @@ pub(super) struct TransformArguments {
 }
 
 impl TransformArguments {
+    /// Refuses options that have no effect in a command without splits.
+    pub(super) fn check_without_splits(&self) -> Result<()> {
+        let given = [("seed", self.seed.is_some()), ("split_by", self.split_by.is_some())];
+        match given.iter().find(|(_, is_given)| *is_given && self.sample.is_none()) {
+            None => Ok(()),
+            Some((option, _)) => {
+                Err(Error::Usage(format!("`{option}` has no effect without `sample`")))
+            }
+        }
+    }
+
     /// Returns the names of the columns to write, and of those to leave out.
     pub(super) fn output(&self) -> (Option<Vec<String>>, Vec<String>) {
         (self.columns.clone(), self.drop.clone())

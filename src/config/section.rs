@@ -305,6 +305,9 @@ impl<'t> ConfigItem<'t> {
         };
         let wrong = || self.wrong("give a text in quotes, or a list of such texts");
         match self.value {
+            DeValue::String(text) if text.trim().is_empty() => {
+                Err(self.wrong("it is empty: give a text, or [] for none"))
+            }
             DeValue::String(_) => Ok(vec![self.parse(parse)?]),
             DeValue::Array(list) if !list.is_empty() => {
                 list.iter().map(|value| element(value).parse(&parse)).collect()

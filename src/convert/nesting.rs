@@ -35,6 +35,5 @@ pub(super) fn types_of(
         Ok(())
     })?;
     let others = plan.columns().count() - names.len();
-    states.check()?;
-    Ok(states.resolve(others, rules))
+    states.types(others, rules)
 }

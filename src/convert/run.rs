@@ -369,9 +369,9 @@ impl Convert {
                 };
                 Error::Interrupted { signal, number, hint: Some(hint) }
             }
-            Error::UnmatchedPath { option, path, rows, .. } => {
+            Error::UnmatchedPath { option, path, rows, meant, .. } => {
                 let delivered = self.plan.output.target == Target::Stdout;
-                Error::UnmatchedPath { option, path, rows, delivered }
+                Error::UnmatchedPath { option, path, rows, meant, delivered }
             }
             error => error,
         }

@@ -28,7 +28,7 @@ use crate::{
     location::Location,
     paginator::StreamOptions,
     readback::ReadOptions,
-    record::manifest::Completeness,
+    record::manifest::{Completeness, keep_missing},
     tasks::cores,
     transform::{Shaped, Stage, StageLimits, Transform, TransformRecord},
 };
@@ -79,6 +79,8 @@ struct RunningRead {
     duplicates: Duplicates,
     builder: BatchBuilder,
     ready: VecDeque<RecordBatch>,
+    /// What no row so far gave to the expressions.
+    missing: Option<Vec<String>>,
     has_read_all: bool,
 }
 
@@ -204,6 +206,7 @@ impl TransformedBatches {
             duplicates: Duplicates::new(self.temp_dir.clone()),
             builder: BatchBuilder::new(&self.plan.columns, self.batch_size),
             ready: VecDeque::new(),
+            missing: None,
             has_read_all: false,
         })
     }
@@ -318,6 +321,10 @@ impl RunningRead {
                     self.ready.extend(self.builder.finish()?);
                 }
             }
+        }
+        if let Some(shaped) = shaped {
+            keep_missing(&mut self.missing, &shaped.missing);
+            totals.missing = self.missing.clone().unwrap_or_default();
         }
         Ok(())
     }

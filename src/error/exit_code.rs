@@ -63,6 +63,7 @@ impl Error {
             | Self::UnmatchedPath { .. }
             | Self::UnmatchedNode { .. }
             | Self::Misfit { .. }
+            | Self::Nesting(_)
             | Self::Incomplete { .. }
             | Self::ListChanged { .. }
             | Self::OutOfOrder(_)

@@ -49,6 +49,7 @@ impl Error {
                 "nothing was published: leave out `schema` to find types that hold every value, change the type to json, \
                  or give `rescue` to keep such values in a column of their own"
             }
+            Self::Nesting(error) => error.hint(),
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"

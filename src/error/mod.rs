@@ -8,6 +8,7 @@ mod constructors;
 mod exit_code;
 mod hint;
 pub(crate) mod limits;
+mod nesting;
 mod page;
 pub(crate) mod panics;
 mod phrases;
@@ -15,8 +16,8 @@ mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
-use self::phrases::{listed, of_id, of_page, of_row, text_kind, unlike_schema};
-pub use self::{api::ApiError, page::PageError, report::ErrorReport};
+use self::phrases::{listed, meant_path, of_id, of_page, of_row, text_kind, unlike_schema};
+pub use self::{api::ApiError, nesting::NestingError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, excerpt, harmless, human},
@@ -88,7 +89,7 @@ pub enum Error {
     },
     /// A path whose values a transformation replaces led to no value in any row that was written. It is probably
     /// misspelled.
-    #[error("`{option}` {path:?} matches no value in {}", counted(*rows, "row"))]
+    #[error("`{option}` {path:?} matches no value in {}{}", counted(*rows, "row"), meant_path(meant.as_deref()))]
     UnmatchedPath {
         /// Name of the option with the path.
         option: &'static str,
@@ -96,11 +97,13 @@ pub enum Error {
         path: String,
         /// Number of rows that were written.
         rows: u64,
+        /// A path that was probably meant.
+        meant: Option<String>,
         /// Whether rows were already delivered, through a stream or standard output. False for files.
         delivered: bool,
     },
     /// A path that decides the types of nested columns led to no value in any row. It is probably misspelled.
-    #[error("`{option}` {path:?} matches no value in {}{}", counted(*rows, "row"), meant.as_ref().map(|meant| format!(": did you mean {meant}?")).unwrap_or_default())]
+    #[error("`{option}` {path:?} matches no value in {}{}", counted(*rows, "row"), meant_path(meant.as_deref()))]
     UnmatchedNode {
         /// Name of the option with the path.
         option: &'static str,
@@ -125,6 +128,9 @@ pub enum Error {
         /// Name of the type that the schema has there; `None` if it has no such member.
         expected: Option<String>,
     },
+    /// A value, or a path, cannot be nested as asked for.
+    #[error(transparent)]
+    Nesting(#[from] Box<NestingError>),
     /// An environment variable or a configuration file of the client is not valid.
     #[error("{0}")]
     Configuration(String),

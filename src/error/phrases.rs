@@ -7,6 +7,11 @@ pub(super) fn text_kind(option: &str) -> &'static str {
     if matches!(option, "mask" | "pseudonymise") { "path" } else { "expression" }
 }
 
+/// Asks whether another path was meant.
+pub(super) fn meant_path(meant: Option<&str>) -> String {
+    meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default()
+}
+
 /// Lists the first problems.
 pub(super) fn listed(problems: &[String]) -> String {
     const MOST: usize = 8;

@@ -3,6 +3,7 @@
 use crate::{
     batch::{BatchColumn, Column, ColumnSource},
     error::{Error, Result},
+    text::similar,
     transform::Shaper,
 };
 
@@ -52,7 +53,10 @@ pub(crate) fn output_columns_of(
             let known: Vec<_> = all.iter().map(|it| it.column.name()).collect();
             // A field of the API that the rows do not have as a column cannot be masked either.
             let hint = if name.parse::<Column>().is_ok() { "" } else { hint };
-            Error::invalid("column", name, format!("the columns are {}{hint}", known.join(", ")))
+            let meant = similar(name.trim(), &known);
+            let meant = meant.map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+            let why = format!("{meant}the columns are {}{hint}", known.join(", "));
+            Error::invalid("column", name, why)
         })
     };
     let places = |names: &[String], hint: &str| {

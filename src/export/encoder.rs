@@ -10,10 +10,10 @@ use arrow_schema::{Schema, SchemaRef};
 
 use crate::{
     batch::{Column, OutputColumn},
-    error::{Error, Result},
+    error::{Error, NestingError, Result},
     nested::{
-        Misfit, MisfitValue, NestPath, NestedBuilder, NestedField, NestedType, NestedValues,
-        Rescue, RescuedPaths, RescuedRow,
+        LONGEST, Misfit, MisfitValue, NestPath, NestedBuilder, NestedField, NestedType,
+        NestedValues, Rescue, RescuedPaths, RescuedRow,
     },
     text::harmless,
 };
@@ -25,7 +25,17 @@ pub(crate) struct MisfitPlace {
     column: usize,
     /// Number of rows that were encoded before the batch; `None` if they are not those of one table.
     rows_before: Option<u64>,
-    value: Option<MisfitValue>,
+    reason: MisfitReason,
+}
+
+/// Why a column cannot hold a value.
+#[derive(Debug, Clone)]
+enum MisfitReason {
+    /// The value has another type. `None` if its place in the column is unknown.
+    OtherType(Option<MisfitValue>),
+    /// With the value, the object of rescued values, or else the text that is read back, has this number of bytes.
+    /// Readers do not accept it.
+    TooLong { is_rescued: bool, bytes: usize },
 }
 
 impl MisfitPlace {
@@ -39,8 +49,24 @@ impl MisfitPlace {
         let schema = batch.schema();
         let id = schema.index_of(Column::Id.name()).ok().and_then(text).map(str::to_owned);
         let column = schema.field(self.column).name().clone();
+        let row = self.rows_before.map(|before| before + self.row as u64 + 1);
+        let value = match self.reason {
+            MisfitReason::OtherType(value) => value,
+            MisfitReason::TooLong { is_rescued, bytes } => {
+                let limit = LONGEST;
+                return Box::new(NestingError::TooLong {
+                    row,
+                    id,
+                    column,
+                    is_rescued,
+                    bytes,
+                    limit,
+                })
+                .into();
+            }
+        };
         let whole = text(self.column).unwrap_or_default();
-        let found = self.value.unwrap_or_else(|| MisfitValue {
+        let found = value.unwrap_or_else(|| MisfitValue {
             path: NestPath::of_column(&column).to_string(),
             text: whole.to_owned(),
             expected: Some("another type"),
@@ -50,7 +76,6 @@ impl MisfitPlace {
         if found.text.chars().nth(SHOWN).is_some() {
             value.push('…');
         }
-        let row = self.rows_before.map(|before| before + self.row as u64 + 1);
         let (path, expected) = (found.path, found.expected.map(str::to_owned));
         Error::Misfit { row, id, path, value, expected }
     }
@@ -142,14 +167,22 @@ impl NestedEncoder {
                     let value = MisfitValue::first((schema.field(column).name(), kind), text);
                     // Those of this batch are among them.
                     let rows_before = self.rows_before.map(|before| before - first as u64);
-                    return Ok(Err(MisfitPlace { row: first + row, column, rows_before, value }));
+                    let (row, reason) = (first + row, MisfitReason::OtherType(value));
+                    return Ok(Err(MisfitPlace { row, column, rows_before, reason }));
                 }
                 Err(_) => {
                     // Misfits are rare, so only batches with one are read twice.
                     *builder = NestedBuilder::new(kind);
                     let rescue = rescue.get_or_insert_with(|| Rescue::new(rows));
                     let name = schema.field(column).name();
-                    push_fitting(builder, (name, kind), &texts, (rescue, most))?
+                    let filled = push_fitting(builder, (name, kind), &texts, (rescue, most))?;
+                    if let Some((row, bytes)) = rescue.too_long {
+                        let rows_before = self.rows_before.map(|before| before - first as u64);
+                        let reason = MisfitReason::TooLong { is_rescued: true, bytes };
+                        let row = first + row;
+                        return Ok(Err(MisfitPlace { row, column, rows_before, reason }));
+                    }
+                    filled
                 }
             };
             typed.push(Some((&*kind, builder.finish().map_err(failed)?)));
@@ -177,6 +210,11 @@ impl NestedEncoder {
             }
             paths = rescue.map(|rescue| rescue.paths).unwrap_or_default();
             nested.push(Arc::new(objects));
+        }
+        if let Some((column, row, bytes)) = first_too_long(&batch, &read_back) {
+            let rows_before = self.rows_before.map(|before| before - first as u64);
+            let (row, reason) = (first + row, MisfitReason::TooLong { is_rescued: false, bytes });
+            return Ok(Err(MisfitPlace { row, column, rows_before, reason }));
         }
         let nested = RecordBatch::try_new(self.schema.clone(), nested).map_err(failed)?;
         let read_back = RecordBatch::try_new(schema, read_back).map_err(failed)?;
@@ -261,6 +299,22 @@ fn push_fitting(
         }
     }
     Ok(texts.len())
+}
+
+/// Finds the first value whose text is longer when it is read back, and longer than readers accept. Returns its column,
+/// its row and its length.
+fn first_too_long(batch: &RecordBatch, read_back: &[ArrayRef]) -> Option<(usize, usize, usize)> {
+    let columns = batch.columns().iter().zip(read_back).enumerate();
+    let mut found = columns.filter_map(|(column, (texts, read_back))| {
+        let (texts, read_back) = (texts.as_string_opt::<i32>()?, read_back.as_string_opt::<i32>()?);
+        // Most batches are shorter than the limit as a whole.
+        let is_short = read_back.value_data().len() <= LONGEST;
+        let mut rows = (0..read_back.len()).filter(|_| !is_short);
+        let length = |texts: &StringArray, row| texts.value_length(row) as usize;
+        let row = rows.find(|row| length(read_back, *row) > LONGEST.max(length(texts, *row)))?;
+        Some((column, row, length(read_back, row)))
+    });
+    found.next()
 }
 
 /// Returns the JSON text of values, as a reader gets it.

@@ -156,7 +156,7 @@ impl Export {
     /// # Errors
     /// After an error before the publication, nothing is published:
     /// - The errors of [`DatasetReader::datapoints`](crate::DatasetReader::datapoints): the API, its pages, or the proof failed.
-    /// - [`Error::Row`], [`Error::UnmatchedPath`], [`Error::UnmatchedNode`]: an expression failed on a row, or a path
+    /// - [`Error::Row`], [`Error::UnmatchedPath`], [`Error::UnmatchedNode`], [`Error::Nesting`]: an expression failed on a row, or a path
     ///   leads to no value.
     /// - [`Error::Output`]: the output exists, or cannot be created.
     /// - [`Error::Locked`], [`Error::LockLost`]: another run writes the output, or took its lock.
@@ -239,7 +239,10 @@ impl Export {
             // cannot use these parts.
             let is_wrong = matches!(
                 error,
-                Error::OutOfOrder(_) | Error::UnmatchedPath { .. } | Error::UnmatchedNode { .. }
+                Error::OutOfOrder(_)
+                    | Error::UnmatchedPath { .. }
+                    | Error::UnmatchedNode { .. }
+                    | Error::Nesting(_)
             );
             if changed || is_wrong {
                 let staged = slot.take()?;

@@ -117,8 +117,7 @@ impl Nesting {
         })?;
         let rescued = usize::from(self.plan.rescues());
         let others = self.plan.columns.len() - names.len() + rescued;
-        states.check()?;
-        Ok(states.resolve(others, &self.rules))
+        states.types(others, &self.rules)
     }
 
     /// Encodes the parts.

@@ -124,10 +124,18 @@ pub(crate) fn chosen_form(
         of_all == JsonColumns::Nested || forms.iter().any(|(_, form)| *form == JsonColumns::Nested);
     if !is_nested {
         if *asked != (NestingOptions { columns: asked.columns.clone(), ..Default::default() }) {
-            return Err(Error::Usage(
-                "`nest`, `text`, `max_columns` and `rescue` are for nested columns: give `json_columns nested`"
-                    .to_owned(),
-            ));
+            let given = [
+                ("`nest`", !asked.nest.is_empty()),
+                ("`text`", !asked.text.is_empty()),
+                ("`max_columns`", asked.max_columns.is_some()),
+                ("`rescue`", asked.rescue),
+            ];
+            let given = given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name);
+            let given = given.collect::<Vec<_>>();
+            let are = if given.len() == 1 { "is" } else { "are" };
+            let given = given.join(" and ");
+            let why = format!("{given} {are} for nested columns: give `json_columns nested`");
+            return Err(Error::Usage(why));
         }
         let form = form_of_all.map(|form| encoding.with_json_columns(form)).transpose()?;
         return Ok((form.unwrap_or(encoding), None));

@@ -26,7 +26,7 @@ impl GivenSchema {
         }
         let text = String::from_utf8(bytes)
             .map_err(|_| wrong("it is not text: give the output of `overmind-export schema`"))?;
-        text.parse()
+        text.parse().map_err(|error| in_file(error, path))
     }
 
     /// Returns the types of the nested columns.
@@ -61,5 +61,31 @@ impl GivenSchema {
 /// # Errors
 /// Those of [`GivenSchema::open`] and of [`GivenSchema::into_types`].
 pub(crate) fn read(path: &Path) -> Result<Vec<NestedField>> {
-    GivenSchema::open(path)?.into_types()
+    let types = GivenSchema::open(path)?.into_types().map_err(|error| in_file(error, path))?;
+    let checked = types.iter().try_for_each(NestedField::check);
+    checked.map(|()| types).map_err(|error| in_part(error, path))
+}
+
+/// Names the file in an error about its text, or about a part of it.
+fn in_file(error: Error, path: &Path) -> Error {
+    match error {
+        // The value is the text of the file.
+        Error::Invalid { what: "schema", why, .. } => {
+            Error::invalid("schema", path.to_string_lossy(), why)
+        }
+        error => in_part(error, path),
+    }
+}
+
+/// Names the file in an error about a part of its text.
+fn in_part(error: Error, path: &Path) -> Error {
+    let Error::Invalid { what, value, why } = error else { return error };
+    // A column of the API that holds no JSON has one type only.
+    let mut typed = Column::ALL.into_iter().filter(|it| it.column_type() != ColumnType::Json);
+    let is_its = |it: &Column| why.starts_with(&format!(".{it} can have the type"));
+    let why = match typed.find(is_its) {
+        Some(column) => format!("the column {column} has the type {}", column.column_type()),
+        None => why,
+    };
+    Error::Invalid { what, value, why: format!("{why} (in {})", path.display()) }
 }

@@ -222,9 +222,9 @@ impl Error {
                 let delivered = matches!(target, Target::Stdout);
                 Self::Incomplete { seen, delivered, planned }
             }
-            Self::UnmatchedPath { option, path, rows, .. } => {
+            Self::UnmatchedPath { option, path, rows, meant, .. } => {
                 let delivered = matches!(target, Target::Stdout);
-                Self::UnmatchedPath { option, path, rows, delivered }
+                Self::UnmatchedPath { option, path, rows, meant, delivered }
             }
             error => error,
         }

@@ -21,7 +21,7 @@ use crate::{
     client::Page,
     error::{Error, Result},
     paginator::StreamOptions,
-    record::manifest::add_replaced,
+    record::manifest::{add_replaced, keep_missing},
     sink::{Sink, Written},
     tasks::cores,
     transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
@@ -123,6 +123,8 @@ pub struct TransformedRows {
     /// Number of rows in which each path of the transformation has replaced a value: the paths of
     /// [`mask`](TransformRecord::mask), then those of [`pseudonymise`](TransformRecord::pseudonymise), in their order.
     pub replaced_rows: Vec<u64>,
+    /// What no row gave to the expressions, as in [`Part::missing`](crate::Part::missing).
+    pub missing: Vec<String>,
     /// What the sink has written: the rows that were kept. Batches that are returned have no bytes.
     pub written: Written,
 }
@@ -176,6 +178,7 @@ pub async fn write_transformed(
         failed_rows: 0,
         duplicate_rows: 0,
         replaced: vec![0; plan.record().map_or(0, TransformRecord::replaced_paths)],
+        missing: None,
     };
     let (plan, interrupted) = (plan.clone(), interrupt.0.clone());
     let writing = blocking(move || match writer.run(&plan, receiver, &interrupted) {
@@ -206,6 +209,8 @@ struct SinkWriter {
     failed_rows: u64,
     duplicate_rows: u64,
     replaced: Vec<u64>,
+    /// What no row so far gave to the expressions.
+    missing: Option<Vec<String>>,
 }
 
 impl SinkWriter {
@@ -262,6 +267,7 @@ impl SinkWriter {
             for replaced in &shaped.replaced {
                 add_replaced(&mut self.replaced, replaced);
             }
+            keep_missing(&mut self.missing, &shaped.missing);
         }
         Ok(())
     }
@@ -278,6 +284,7 @@ impl SinkWriter {
             failed_rows: self.failed_rows,
             duplicate_rows: self.duplicate_rows,
             replaced_rows: self.replaced,
+            missing: self.missing.unwrap_or_default(),
             written,
         })
     }

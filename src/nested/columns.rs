@@ -11,10 +11,10 @@ use super::{
     resolve::{NestRules, resolve},
     types::NestedField,
 };
-use crate::error::{Error, Result};
-
-/// The likeness, from 0 to 1, from which on a name is probably the one that was meant.
-const SIMILAR: f64 = 0.7;
+use crate::{
+    error::{Error, Result},
+    text::similar,
+};
 
 /// A path that has led to no value yet, and its option.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,16 @@ impl InferredColumns {
             let is_column = columns.iter().any(|(name, _)| name == it.path.column());
             !(it.path.is_of_column() && is_column)
         });
+    }
+
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Returns what the values of a column are.
+    pub(super) fn root(&self, name: &str) -> Option<&InferredNode> {
+        self.columns.iter().find(|(own, _)| own == name).map(|(_, column)| &column.root)
     }
 
     /// Adds rows that have passed.
@@ -190,15 +200,6 @@ fn meant(path: &NestPath, column: &InferredNode) -> Option<NestPath> {
         }
     }
     None
-}
-
-/// Returns the name that a person probably meant.
-fn similar<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    let typed = typed.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
-    let known = known.iter().map(|name| (likeness(name), *name));
-    let nearest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //! (`rescue.rs`, `restore.rs`); `widen.rs` finds the types that hold them, too. This module knows no files, formats or
 //! columns of the API.
 
+mod asked;
 mod build;
 mod columns;
 mod cursor;

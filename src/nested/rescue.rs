@@ -95,12 +95,19 @@ pub(crate) struct Rescue {
     pub(crate) paths: RescuedPaths,
     /// The first value of all rows.
     first: Option<MisfitValue>,
+    /// The index of the first row whose object is longer than readers accept, and its length in bytes.
+    pub(crate) too_long: Option<(usize, usize)>,
 }
 
 impl Rescue {
     /// `rows` is the number of rows of the batch.
     pub(crate) fn new(rows: usize) -> Self {
-        Self { rows: vec![String::new(); rows], paths: RescuedPaths::default(), first: None }
+        Self {
+            rows: vec![String::new(); rows],
+            paths: RescuedPaths::default(),
+            first: None,
+            too_long: None,
+        }
     }
 
     /// Returns the text of a column's value in a row, reduced to what fits its type. `null` is no value. Columns must
@@ -135,6 +142,11 @@ impl Rescue {
         }
         let RowSplit { cursor, fitting, members, .. } = split;
         cursor.end()?;
+        // The columns before this one can have taken the room, so also the whole value can be too much.
+        let length = object_length(&members);
+        if length > LONGEST {
+            self.too_long.get_or_insert((row, length));
+        }
         if let Some(row) = self.rows.get_mut(row) {
             *row = members;
         }
@@ -145,6 +157,11 @@ impl Rescue {
     pub(crate) fn objects(&self) -> impl Iterator<Item = Option<String>> {
         self.rows.iter().map(|members| (!members.is_empty()).then(|| format!("{{{members}}}")))
     }
+}
+
+/// Returns the length of the object with these members, in bytes.
+fn object_length(members: &str) -> usize {
+    members.len() + "{}".len()
 }
 
 /// A value that is being split.
@@ -224,7 +241,7 @@ impl RowSplit<'_> {
         push_json_string(&self.place, &mut self.members);
         self.members.push(':');
         self.members.push_str(value);
-        self.is_over |= self.members.len() > LONGEST;
+        self.is_over |= object_length(&self.members) > LONGEST;
         self.paths.add(&self.path);
     }
 

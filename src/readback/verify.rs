@@ -94,7 +94,11 @@ struct Verifying {
 
 impl Verifying {
     fn problem(&mut self, text: impl Into<String>) {
-        self.found.problems.push(text.into());
+        let text = text.into();
+        // The command starts each line with the path of the export.
+        let own = self.found.path.file_name().map(|name| format!("{}: ", name.display()));
+        let text = own.and_then(|own| text.strip_prefix(&own).map(str::to_owned)).unwrap_or(text);
+        self.found.problems.push(text);
     }
 
     /// Turns [`Error::Damaged`] into a problem and returns `None`. All other errors stay errors.

@@ -19,6 +19,7 @@ use crate::{
         earlier::{EarlierTransform, RowNumbers, unexplained, unexplained_earlier},
         manifest::{Completeness, ListedPart, RecordLayout},
     },
+    text::foreign,
     transform::TransformRecord,
 };
 
@@ -68,8 +69,8 @@ impl Facts {
     /// # Errors
     /// [`Error::Damaged`] when they are not facts of this layout.
     pub(crate) fn parse(json: &str, location: &Location) -> Result<Self> {
-        let damaged = |error| {
-            let why = format!("it cannot be read: {error}");
+        let damaged = |error: serde_json::Error| {
+            let why = format!("it cannot be read: {}", foreign(error));
             Error::Damaged { path: location.to_path(), why }
         };
         serde_json::from_str::<RecordLayout>(json).map_err(damaged)?.check(location)?;

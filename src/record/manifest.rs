@@ -26,6 +26,7 @@ use crate::{
         written::{WrittenCard, WrittenRange, WrittenSplit},
     },
     sink::{Format, JsonColumns, ParquetEncoding},
+    text::foreign,
     transform::TransformRecord,
 };
 
@@ -171,7 +172,7 @@ impl Manifest {
             layout.check(location)?;
         }
         let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|error| damaged(format!("it is not a manifest: {error}")))?;
+            .map_err(|error| damaged(format!("it is not a manifest: {}", foreign(error))))?;
         if manifest.tool.name != env!("CARGO_PKG_NAME") {
             let Tool { name, version } = &manifest.tool;
             return Err(damaged(format!("it was written by {name} {version}")));

@@ -236,8 +236,8 @@ impl Report {
 /// The error of a report that nobody has seen.
 fn not_delivered(error: Error) -> Error {
     match error {
-        Error::UnmatchedPath { option, path, rows, .. } => {
-            Error::UnmatchedPath { option, path, rows, delivered: false }
+        Error::UnmatchedPath { option, path, rows, meant, .. } => {
+            Error::UnmatchedPath { option, path, rows, meant, delivered: false }
         }
         error => error,
     }

@@ -25,6 +25,7 @@ use crate::{
         manifest::{Manifest, Tool},
         stamp::Stamp,
     },
+    text::foreign,
 };
 
 /// Returns the pinned types of the columns that the plan still has: a job can have other columns than at the time of the
@@ -94,9 +95,7 @@ impl PinnedSchema {
         }
         let wrong = |why: String| (why, AGAIN);
         let schema: Self = serde_json::from_slice(bytes).map_err(|error| {
-            // Backticks mark options, and a type has the name of one.
-            let error = error.to_string().replace('`', "\"");
-            wrong(format!("is not a schema of nested columns: {error}"))
+            wrong(format!("is not a schema of nested columns: {}", foreign(error)))
         })?;
         if schema.job != job {
             return Err(wrong(format!("is the schema of job {:?}", schema.job)));

@@ -294,6 +294,7 @@ impl RowEditor {
                 option: path.option,
                 path: path.path.to_string(),
                 rows,
+                meant: path.path.meant().map(|path| path.to_string()),
                 // An export whose files are not yet published sets this to false.
                 delivered: true,
             }),

@@ -2,8 +2,11 @@
 
 use std::{fmt, ops::Range};
 
-use super::json_text::string_end;
-use crate::error::{Error, Result};
+use super::{json_text::string_end, row_value::FIELDS};
+use crate::{
+    error::{Error, Result},
+    text::similar,
+};
 
 /// Most paths of an option: one bit of a [`PathSet`](super::places::PathSet) for each.
 pub(super) const MOST_PATHS: usize = 64;
@@ -103,6 +106,19 @@ impl ValuePath {
             0..=MOST_PATHS => Ok(paths),
             more => Err(Error::Usage(format!("`{option}` has {more} paths, and the limit is 64"))),
         }
+    }
+}
+
+impl ValuePath {
+    /// Returns the path in the field that was probably meant, if this one begins with an unknown field.
+    pub(super) fn meant(&self) -> Option<Self> {
+        if FIELDS.contains(&&*self.field) {
+            return None;
+        }
+        // The id and the order are never replaced.
+        let replaced = FIELDS.into_iter().filter(|name| !matches!(*name, "id" | "order"));
+        let field = similar(&self.field, &replaced.collect::<Vec<_>>())?;
+        Some(Self { field: field.to_owned(), steps: self.steps.clone() })
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     json,
     value::{JqValue, MEMBER, Members},
 };
-use crate::client::Row;
+use crate::{client::Row, text::foreign};
 
 /// The fields that every row has, in the order of the object.
 pub(crate) const FIELDS: [&str; 6] = ["id", "order", "input", "expected_output", "persona", "tags"];
@@ -63,14 +63,14 @@ pub(super) fn of(row: &Row<'_>, fields: &FieldsRead) -> Result<JqValue, String> 
     };
     if let Some(others) = row.additional_properties.filter(|_| reads_others) {
         let members: JsonMembers<'_> = serde_json::from_str(others)
-            .map_err(|error| format!("in the unknown fields: {error}"))?;
+            .map_err(|error| format!("in the unknown fields: {}", foreign(error)))?;
         for (key, value) in members.0 {
             // A key with a lone surrogate cannot be named.
             let key = match (serde_json::from_str::<String>(key.get()), fields) {
                 (Ok(key), _) => key,
                 (Err(_), FieldsRead::Named(_)) => continue,
                 (Err(error), FieldsRead::All) => {
-                    return Err(format!("in the name of an unknown field: {error}"));
+                    return Err(format!("in the name of an unknown field: {}", foreign(error)));
                 }
             };
             if is_read(&key) {

@@ -72,6 +72,13 @@ fn card_without_a_split_has_all_rows_in_train() {
     export(&world, &[&SPLIT[..], &["--where", ".order == 7", "--overwrite"]].concat()).ok();
     assert_eq!(card(&world).matches("- split: ").count(), 1);
     assert!(card(&world).contains("| 0 | 1 |"), "{}", card(&world));
+    // Without any row, the card names all of them, because its list cannot be empty.
+    export(&world, &[&SPLIT[..], &["--where", "false", "--overwrite"]].concat()).ok();
+    let text = card(&world);
+    assert_eq!(text.matches("- split: ").count(), 2, "{text}");
+    assert!(text.contains("size_categories:\n- n<1K\n---\n"), "{text}");
+    assert!(text.contains("130 of 130 rows read, 0 rows written"), "{text}");
+    Ran::of(world.command().args(["verify", "out"])).ok();
 }
 
 #[test]

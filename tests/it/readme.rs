@@ -197,6 +197,29 @@ fn example_environment_is_read_and_documented() {
     }
 }
 
+/// The help of an option names no option that its command does not have.
+#[test]
+fn help_names_options_of_its_command() {
+    let page =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/options.md")).unwrap();
+    for command in page.split("\n## ").skip(1) {
+        let options =
+            || command.lines().filter_map(|line| line.strip_prefix("* `")?.split_once(" — "));
+        let named = |text: &str| -> Vec<String> {
+            let parts = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+            parts.filter(|part| part.starts_with("--")).map(str::to_owned).collect()
+        };
+        let own: Vec<String> = options().flat_map(|(names, _)| named(names)).collect();
+        // These options belong to the command that has written the export, or to all workers together.
+        let others = ["--record", "--rate-limit"].map(str::to_owned);
+        for (names, help) in options() {
+            let known = |name: &String| own.contains(name) || others.contains(name);
+            let unknown = named(help).into_iter().find(|name| !known(name));
+            assert_eq!(unknown, None, "{}: {names}: {help}", command.lines().next().unwrap());
+        }
+    }
+}
+
 /// To renew the page: `cargo run -- man --format markdown > src/guide/options.md`.
 #[test]
 fn options_page_is_current() {

@@ -126,6 +126,24 @@ fn rescued_paths_are_shorter_than_readers_accept() {
 }
 
 #[test]
+fn too_long_rescued_rows_are_found() {
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+    let mut rescue = Rescue::new(3);
+    let mut add = |row: usize, column: &str, length: usize| {
+        rescue.fitting((column, &NestedType::Int), row, &text(length)).unwrap();
+        rescue.too_long
+    };
+    // The longest object that readers accept: {".c":"…",".d":"…"}
+    let half = LONGEST / 2 - 6;
+    assert_eq!(add(0, "c", half), None);
+    assert_eq!(add(1, "c", half + 1), None);
+    assert_eq!(add(0, "d", half - 1), None);
+    assert_eq!(add(1, "d", half - 1), Some((1, LONGEST + 1)));
+    assert_eq!(add(2, "c", LONGEST), Some((1, LONGEST + 1)));
+    assert_eq!(rescue.objects().next().flatten().unwrap().len(), LONGEST);
+}
+
+#[test]
 fn values_that_grow_beyond_readers_stay_text() {
     // Each escape of two bytes is written with six.
     let count = LONGEST / 6 + 1;

@@ -194,7 +194,7 @@ fn lines_of_a_map_are_those_of_an_export() {
     exit 2
     error: the rows of out.jsonl are lines that --map wrote, without fields of the API
     exit 65
-    error: --mask ".inputs" matches no value in 900 rows
+    error: --mask ".inputs" matches no value in 900 rows: did you mean .input?
       hint: nothing was published: check the spelling of the path, or leave it out if no row has such a value
     "#);
     assert!(!world.path("b.jsonl").exists());

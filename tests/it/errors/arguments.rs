@@ -258,7 +258,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o out/ --text .tags
     exit 2
-    error: --nest, --text, --max-columns and --rescue are for nested columns: give --json-columns nested
+    error: --text is for nested columns: give --json-columns nested
 
     $ overmind-export export ID -o out/ --json-columns nested --nest tags
     exit 2
@@ -304,7 +304,7 @@ fn invalid_output_or_format_is_refused() {
 
     $ overmind-export export ID -o rows.parquet --columns id,inputs
     exit 2
-    error: "inputs" is not a valid column: the columns are id, order, input, expected_output, persona, tags, additional_properties
+    error: "inputs" is not a valid column: did you mean input? the columns are id, order, input, expected_output, persona, tags, additional_properties
 
     $ overmind-export export ID -o rows.parquet --columns=
     exit 2

@@ -44,6 +44,41 @@ fn paths_that_match_nothing_end_an_export() {
 }
 
 #[test]
+fn paths_that_cannot_be_structs_end_the_run() {
+    let world = world(conversations(300));
+    export(&world, &["-o", "all.jsonl"]);
+    let (mut told, id) = (String::new(), ID.to_string());
+    for path in [".expected_output", ".input.mixed", ".input.messages", ".input.messages[].role"] {
+        let ran =
+            world.export(&[&["-q", "-o", "rows.parquet"], &NESTED[..], &["--nest", path]].concat());
+        let error = refused(&ran, 65);
+        let convert = ["convert", "all.jsonl", "-q", "-o", "rows.parquet", "--nest", path];
+        assert_eq!(refused(&run(&world, &[&convert[..], &NESTED].concat()), 65), error);
+        for source in ["all.jsonl", &id] {
+            let ran = Ran::of(world.command().args(["schema", source, "--nest", path]));
+            assert_eq!(refused(&ran, 65), error);
+        }
+        told += &error;
+    }
+    insta::assert_snapshot!(told, @r#"
+    error: --nest ".expected_output" matches no value in 300 rows
+      hint: check the spelling of the path, or leave it out if no row has such a value
+    error: --nest ".input.mixed" cannot be a struct: it stays JSON text (row 2: number and string)
+      hint: leave the path out; `overmind-export schema` prints the type of each value, and its reason
+    error: --nest ".input.messages" cannot be a struct: it is a list (row 1); its elements are .input.messages[]
+      hint: leave the path out; `overmind-export schema` prints the type of each value, and its reason
+    error: --nest ".input.messages[].role" cannot be a struct: its type is string (row 2)
+      hint: leave the path out; `overmind-export schema` prints the type of each value, and its reason
+    "#);
+    let few = ["-q", "-o", "rows.parquet", "--nest", ".input.messages[]", "--max-columns", "9"];
+    let few = refused(&world.export(&[&few[..], &NESTED].concat()), 65);
+    let why = r#"--nest ".input.messages[]" cannot be a struct: it stays JSON text (more columns than --max-columns)"#;
+    assert!(few.contains(why), "{few}");
+    assert!(few.contains("hint: raise --max-columns"), "{few}");
+    assert_eq!(world.entries(), ["all.jsonl"]);
+}
+
+#[test]
 fn paths_that_match_nothing_end_a_conversion() {
     let world = world(conversations(60));
     export(&world, &["-o", "rows.jsonl"]);

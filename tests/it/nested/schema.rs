@@ -195,7 +195,7 @@ fn values_that_do_not_fit_can_be_rescued() {
     let line = "  values that do not fit the schema are in the column _rescued: ";
     assert!(told.stderr.contains(line), "{}", told.stderr);
     for (options, why) in [
-        (&["-o", "x.parquet", "--rescue"][..], "and --rescue are for nested columns"),
+        (&["-o", "x.parquet", "--rescue"][..], "--rescue is for nested columns"),
         (
             &["-o", "x.parquet", "--json-columns", "nested", "--column", "_Rescued=.id"],
             "nested exports keep values that do not fit in it: give another name",
@@ -291,13 +291,47 @@ fn mistakes_in_a_schema_are_refused() {
     assert_eq!(ran.code, Some(2), "{ran:?}");
     told += &ran.stderr;
     insta::assert_snapshot!(told, @r#"
-    error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct
-    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a "type", a string
+    error: "strng" is not a valid type in a schema: .input.n can have the type string, int, float, bool, json, list or struct (in s.json)
+    error: "{\"kind\":\"int\",\"name\":\"input\"}" is not a valid part of a schema: .input needs a "type", a string (in s.json)
     error: "inptu" is not a valid column in a schema: the columns are id, order, input, expected_output, persona, tags, additional_properties
     error: "int" is not a valid type in a schema: the column id has the type string
-    error: "timestamp" is not a valid type in a schema: the column order has the type int
-    error: "columns" is not a valid schema: it is not JSON (an error at byte 1): give the output of `overmind-export schema`
+    error: "timestamp" is not a valid type in a schema: the column order has the type int (in s.json)
+    error: "s.json" is not a valid schema: it is not JSON (an error at byte 1): give the output of `overmind-export schema`
     error: "rows.parquet" is not a valid schema: it is an export: give the output of `overmind-export schema` for it
     "#);
     assert!(!world.path("x.parquet").exists());
+}
+
+#[test]
+fn rows_that_readers_would_refuse_end_the_run() {
+    let world = world(Vec::new());
+    let text = |length: usize| format!("\"{}\"", "x".repeat(length));
+    let row = |id: u64, input: &str, tags: &str| {
+        format!(r#"{{"id":"{}","order":{id},"input":{input},"tags":{tags}}}"#, rows::id(id)) + "\n"
+    };
+    let half = text(33 << 20);
+    // Each escape of two bytes is read back with six.
+    let grown = format!("\"{}\"", "\\b".repeat(12 << 20));
+    fs::write(world.path("half.jsonl"), row(1, "1", "1") + &row(2, &half, &half)).unwrap();
+    fs::write(world.path("grown.jsonl"), row(1, &grown, "1")).unwrap();
+    for (name, kind) in [("int", "int"), ("string", "string")] {
+        let columns = format!(
+            r#"{{"columns":[{{"name":"input","type":"{kind}"}},{{"name":"tags","type":"int"}}]}}"#
+        );
+        fs::write(world.path(&format!("{name}.json")), columns).unwrap();
+    }
+    let mut told = String::new();
+    for (source, schema) in [("half.jsonl", "int.json"), ("grown.jsonl", "string.json")] {
+        let convert =
+            ["convert", source, "-q", "-o", "rows.parquet", "--schema", schema, "--rescue"];
+        let ran = run(&world, &convert);
+        assert_eq!(ran.code, Some(65), "{ran:?}");
+        told += &ran.stderr;
+    }
+    insta::assert_snapshot!(told, @"
+    error: row 2 (id 01234567-89ab-4cde-8000-000000000002): _rescued would have 69,206,040 bytes with the value of tags, and readers accept 67,108,864
+      hint: nothing was published: change the type of the column to json in the --schema, or leave --schema out to find types that hold every value
+    error: row 1 (id 01234567-89ab-4cde-8000-000000000001): input would have 75,497,474 bytes in the usual spelling of its numbers and escapes, and readers accept 67,108,864
+      hint: nothing was published: change the type of the column to json in the --schema, or leave --schema out to find types that hold every value
+    ");
 }

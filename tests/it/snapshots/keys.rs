@@ -88,7 +88,7 @@ fn contradicting_keys_are_named_with_their_line() {
       cause: line 7: map = ".input" in [[job]] "nightly": map writes its own lines, so columns has no effect
     exit 78
     error: cannot use the configuration snapshots.toml
-      cause: line 7: nest = [".input.scores"] in [[job]] "nightly": nest, text, max_columns and rescue are for nested columns: give json_columns = "nested"
+      cause: line 7: nest = [".input.scores"] in [[job]] "nightly": nest is for nested columns: give json_columns = "nested"
     exit 78
     error: cannot use the configuration snapshots.toml
       cause: line 8: nest = [".inptu.scores"] in [[job]] "nightly": ".inptu.scores" is not a valid path of nest: the nested columns are input, expected_output, tags, additional_properties
@@ -103,7 +103,7 @@ fn contradicting_keys_are_named_with_their_line() {
       cause: line 7: schema = "missing.json" in [[job]] "nightly": cannot read FOLDER/missing.json: No such file or directory (os error 2)
     exit 78
     error: cannot use the configuration snapshots.toml
-      cause: line 7: schema = "snapshots.toml" in [[job]] "nightly": "[defaults] root = \"snaps\"  [[job]] name = \"nightly\" dataset " is not a valid schema: it is not JSON (an error at byte 2): give the output of `overmind-export schema`
+      cause: line 7: schema = "snapshots.toml" in [[job]] "nightly": "FOLDER/snapshots.toml" is not a valid schema: it is not JSON (an error at byte 2): give the output of `overmind-export schema`
     exit 78
     error: cannot use the configuration snapshots.toml
       cause: line 7: schema = "missing.json" in [[job]] "nightly": cannot read FOLDER/missing.json: No such file or directory (os error 2)

@@ -56,6 +56,28 @@ fn misspelled_field_of_each_option_is_named() {
 }
 
 #[test]
+fn preview_names_misspelled_fields() {
+    let world = world(300);
+    world.export(&["-o", "all.jsonl"]).ok();
+    let mut told = String::new();
+    for source in ["all.jsonl", &crate::support::ID.to_string()] {
+        for more in [
+            &["--where", ".inptu"][..],
+            &["--where", ".persna == null", "-n", "2", "--json"],
+            &["--column", "topic=.tags.topc", "-n", "2"],
+        ] {
+            told += &Ran::of(world.command().args(["preview", source]).args(more)).ok().stderr;
+        }
+    }
+    insta::assert_snapshot!(told, @r"
+      no row has the field .inptu, which --where reads: did you mean .input?
+      no row that was read has the field .persna, which --where reads: did you mean .persona?
+      no row has the field .inptu, which --where reads: did you mean .input?
+      no row that was read has the field .persna, which --where reads: did you mean .persona?
+    ");
+}
+
+#[test]
 fn field_of_some_parts_is_not_missing() {
     let world = world(300);
     // Only the last part has a row with this value.

@@ -130,7 +130,7 @@ fn options_are_refused_before_a_request() {
     for (arguments, why) in [
         (&["--where", ".a b"][..], "the expression should end before this"),
         (&["--columns", "id,topic"], "\"topic\" is not a valid column: the columns are id, order"),
-        (&["--seed", "1"], "--seed has no effect without --sample or --split"),
+        (&["--seed", "1"], "--seed has no effect without --sample\n"),
         (&["--drop", "id", "--columns", "id"], "cannot be used with"),
     ] {
         let ran = preview(&world, arguments);
@@ -199,7 +199,12 @@ fn exports_are_previewed_like_their_dataset() {
     for (arguments, code, why) in [
         (&["--where", ".a b"][..], 2, "the expression should end before this"),
         (&["--where", ".order | error(\"late\")"], 65, "row 1 (id 00000000-"),
-        (&["--mask", ".persna", "-n", "2000"], 65, "matches no value in"),
+        (&["--mask", ".persna", "-n", "2000"], 65, "in 1,000 rows: did you mean .persona?"),
+        (
+            &["--where", "true", "--columns", "ordr"],
+            2,
+            "did you mean order? the columns are id, order",
+        ),
         (&["--explain"], 2, "--explain explains a transformation: give --where"),
         (&["--search", "x"], 2, "filters select a dataset"),
     ] {
