@@ -70,8 +70,8 @@ impl ClusterCommit {
     /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the rows of all ranges are not those of the dataset. Begin again with
     ///   `restart`.
     /// - [`Error::PlanEnded`]: there is no plan, and no export that many workers wrote. If there is such an export, its
-    ///   summary is returned again, with a note: the plan was committed. The export can also be an older one, if the plan
-    ///   was aborted or never begun; the summary has its time. This needs a record at its usual place.
+    ///   summary is returned again, with a note that names its plan. The export can also be an older one, if the plan
+    ///   was aborted or never begun: compare the plan. This needs a record at its usual place.
     /// - [`Error::PlanDamaged`]: the plan was changed. Abort it, and begin again.
     /// - [`Error::Locked`]: another commit is active.
     ///
@@ -110,9 +110,10 @@ impl ClusterCommit {
                 return Ok(self.summary(&manifest, shown, begun.elapsed()));
             }
             CommitStart::Committed(manifest) => {
-                let when = &manifest.finished_at;
+                let (when, plan) = (&manifest.finished_at, manifest.plan.as_deref());
+                let plan = plan.map_or(String::new(), |plan| format!(" of plan {plan}"));
                 self.progress.note(format!(
-                    "it was committed before, at {when}: no plan is there, and this step changed nothing"
+                    "no plan is there: the export{plan} was committed before, at {when}, and this step changed nothing"
                 ));
                 return Ok(self.summary(&manifest, shown, begun.elapsed()));
             }
@@ -178,6 +179,7 @@ impl ClusterCommit {
             parts,
             nested: export.plan.given_types().map(|types| export.plan.recorded_types(types)),
             ranges: records.iter().map(|record| written(record, width)).collect(),
+            plan: Some(plan.id.clone()),
         })?;
         let header = Header {
             plan: export.plan.fingerprint(self.client.base_url()),
@@ -245,7 +247,8 @@ fn look(output: &ClusterOutput) -> Result<CommitStart> {
     }
 }
 
-/// Returns the record of the export at the output, if many workers wrote it: it has several ranges. Its usual place is read.
+/// Returns the record of the export at the output, if many workers wrote it. Its usual place is read. A record of an earlier
+/// version does not have the plan, but several ranges.
 fn committed(output: &ClusterOutput) -> Result<Option<Manifest>> {
     let place = place::written(&output.location()?, None);
     // A file that is not a record says nothing about a commit.
@@ -253,7 +256,7 @@ fn committed(output: &ClusterOutput) -> Result<Option<Manifest>> {
         Error::Damaged { .. } => Ok(None),
         error => Err(error),
     });
-    Ok(manifest?.filter(|manifest| manifest.ranges.len() > 1))
+    Ok(manifest?.filter(|manifest| manifest.plan.is_some() || manifest.ranges.len() > 1))
 }
 
 /// Reads the parts of all ranges, and returns their records in order.

@@ -265,6 +265,7 @@ impl Convert {
             digest: written.rows.digest.to_string(),
             snapshot: None,
             ranges: Vec::new(),
+            plan: None,
             card: None,
             splits: Vec::new(),
             parts: written.parts,

@@ -44,6 +44,7 @@ pub(super) fn empty_export() -> Manifest {
         earlier: Vec::new(),
         converted_from: None,
         ranges: Vec::new(),
+        plan: None,
         card: None,
         splits: Vec::new(),
         parts: Vec::new(),

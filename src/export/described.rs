@@ -26,6 +26,8 @@ pub(crate) struct ReadExport {
     /// The types of nested JSON columns.
     pub(crate) nested: Option<Vec<NestedField>>,
     pub(crate) ranges: Vec<WrittenRange>,
+    /// Id of the plan of many workers.
+    pub(crate) plan: Option<String>,
 }
 
 impl Export {
@@ -59,6 +61,7 @@ impl Export {
             digest: read.rows.digest.to_string(),
             snapshot: self.plan.snapshot.clone(),
             ranges: read.ranges,
+            plan: read.plan,
             card: None,
             splits: written_splits(&read.parts),
             parts: read.parts,

@@ -82,6 +82,7 @@ impl Export {
             parts: finished.parts,
             nested,
             ranges,
+            plan: None,
         })
     }
 

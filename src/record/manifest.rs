@@ -115,6 +115,9 @@ pub struct Manifest {
     pub snapshot: Option<SnapshotOf>,
     /// The ranges of pages, in the order of their rows. Each writer writes one range. Empty for a conversion.
     pub ranges: Vec<WrittenRange>,
+    /// Id of the plan, if many workers wrote the export.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// The dataset card. `None` if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<WrittenCard>,

@@ -3,6 +3,7 @@
 use std::{fs, process::Stdio, time::Duration};
 
 use overmind_export::demo::{Fault, FaultAttempt, Faults};
+use serde_json::Value;
 
 use super::{PLAN, assert_is_of_one_machine, begin, commit, comparable, part, step, world};
 use crate::support::{ID, Ran, World};
@@ -141,7 +142,12 @@ fn second_commit_says_that_it_was_committed() {
     assert!(!first.stderr.contains("rows/s"), "{}", first.stderr);
     let (before, requests) = (comparable(&world, "many").0, world.server.stats().requests);
     let again = commit(&world, "many").ok();
-    assert!(again.stderr.contains("it was committed before, at 20"), "{}", again.stderr);
+    let record: Value = serde_json::from_slice(&world.read("many.manifest.json")).unwrap();
+    let words = format!(
+        "no plan is there: the export of plan {} was committed before, at 20",
+        record["plan"].as_str().unwrap()
+    );
+    assert!(again.stderr.contains(&words), "{}", again.stderr);
     assert!(comparable(&world, "many").0 == before);
     assert_eq!(world.server.stats().requests, requests);
     // An export of a single machine was not committed.
