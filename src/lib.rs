@@ -172,7 +172,9 @@ pub use snapshots::{
     stored_snapshots, unnamed_folders, widen_schema,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
-pub use transform::{ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord};
+pub use transform::{
+    ComputedColumnRecord, OnError, SplitRecord, Transform, TransformRecord, missing_values,
+};
 
 /// Dates, in the version that [`Clock`] uses.
 pub use chrono;

@@ -62,15 +62,27 @@ pub(crate) fn json_mistake(error: &serde_json::Error) -> String {
     }
 }
 
-/// Returns the name that a person probably meant; `None` if all are too different.
-pub(crate) fn similar<'a>(typed: &str, known: &[&'a str]) -> Option<&'a str> {
-    /// The likeness, from 0 to 1, from which on a name is probably the one that was meant.
+/// Returns the known name that a person probably meant; `None` if all are too different.
+pub(crate) fn similar<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    /// A name with a typing error usually has 0.8 or more. Two different keys rarely have 0.7.
     const SIMILAR: f64 = 0.7;
-    let typed = typed.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(&typed, &name.to_lowercase());
-    let known = known.iter().map(|name| (likeness(name), *name));
-    let nearest = known.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let nearest = most_similar(typed, known, |name| name);
     nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)
+}
+
+/// Returns the known name whose `part` is most similar to a mistyped text, with the likeness from 0 to 1.
+pub(crate) fn most_similar<'a>(
+    typed: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    part: impl Fn(&'a str) -> &'a str,
+) -> Option<(f64, &'a str)> {
+    let typed = typed.to_lowercase();
+    let likeness = |name: &'a str| strsim::jaro_winkler(&typed, &part(name).to_lowercase());
+    let known = known.into_iter().map(|name| (likeness(name), name));
+    known.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
 /// Replaces each text in backticks for which `replace` returns another one. The others keep their backticks.

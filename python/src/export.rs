@@ -17,7 +17,7 @@ use crate::{
     errors::raised,
     options::{Options, dataset_id},
     producers::place,
-    summary::{ReadFacts, completeness, transform},
+    summary::{ReadFacts, completeness, transform, warned},
     wait::run,
     worker::{block_on, block_on_until},
 };
@@ -58,9 +58,14 @@ pub(crate) fn export<'py>(
     let client = options.client()?;
     let job = Export::new(client.clone(), plan);
     let watch = options.watch_with(Some(client), job.progress())?;
-    let summary =
-        run(py, "overmind-export", &watch, move |stop| block_on(job.run_until(stop.requested())))?;
-    arguments(py, &summary)
+    let (summary, missing) = run(py, "overmind-export", &watch, move |stop| {
+        let summary = block_on(job.run_until(stop.requested()))?;
+        let missing = warned(&summary.missing, summary.rows);
+        Ok((summary, missing))
+    })?;
+    let dict = arguments(py, &summary)?;
+    dict.set_item("missing", missing)?;
+    Ok(dict)
 }
 
 /// Returns the arguments of the class `Summary`.
@@ -118,9 +123,13 @@ pub(crate) fn convert<'py>(
     let plan = detached(py, || ConvertPlan::new(wanted)).map_err(|error| raised(py, &error))?;
     let job = Convert::new(plan);
     let watch = options.watch_with(None, job.progress())?;
-    let summary =
-        run(py, "overmind-convert", &watch, move |stop| block_on(job.run_until(stop.requested())))?;
+    let (summary, missing) = run(py, "overmind-convert", &watch, move |stop| {
+        let summary = block_on(job.run_until(stop.requested()))?;
+        let missing = warned(&summary.missing, summary.rows);
+        Ok((summary, missing))
+    })?;
     let dict = PyDict::new(py);
+    dict.set_item("missing", missing)?;
     dict.set_item("dataset", summary.dataset.map(|id| id.to_string()))?;
     dict.set_item("output", &summary.output)?;
     dict.set_item("rows", summary.rows)?;

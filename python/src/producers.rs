@@ -24,7 +24,7 @@ use crate::{
     errors::raised,
     options::{Options, dataset_id},
     stream::{Message, Stream, StreamState, locked},
-    summary::ReadFacts,
+    summary::{ReadFacts, warned},
     wait::receive,
     worker::{Stop, Stopper, block_on_until, spawn},
 };
@@ -136,6 +136,7 @@ pub(crate) fn stream_dataset<'py>(
             transform: plan.record().cloned(),
             duplicate_rows: Some(done.duplicate_rows),
             replaced_rows: Some(done.replaced_rows),
+            missing: Some(warned(&done.missing, totals.rows)),
             count,
             completeness: Some(if is_whole { Completeness::Proven } else { Completeness::Partial }),
             digest: Some(totals.digest.to_string()),
@@ -255,6 +256,7 @@ fn send_transformed(
         transform: batches.record().cloned(),
         duplicate_rows: Some(read.duplicate_rows),
         replaced_rows: Some(read.replaced_rows.clone()),
+        missing: Some(warned(&read.missing, totals.rows)),
         // `batches` is an iterator, too, which counts its items.
         count: TransformedBatches::count(&batches),
         completeness: batches.dataset().map(|_| batches.completeness()),

@@ -79,7 +79,7 @@ impl Options<'_> {
             nest: self.texts("nest", "a path or a list of paths")?,
             text: self.texts("text", "a path or a list of paths")?,
             max_columns: self.at_least("max_columns", 1)?,
-            types: self.schema()?,
+            schema: self.schema()?,
             rescue: self.flag("rescue")?.unwrap_or(false),
             ..NestingOptions::default()
         };

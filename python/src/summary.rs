@@ -1,6 +1,6 @@
 //! The facts about a finished read or export, as a dictionary for the class `Summary`.
 
-use overmind_export::{Completeness, StatedFacts, TransformRecord, serde_json};
+use overmind_export::{Completeness, StatedFacts, TransformRecord, missing_values, serde_json};
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyDict};
 
 /// What is known about the rows that were read.
@@ -17,6 +17,8 @@ pub(crate) struct ReadFacts {
     pub(crate) duplicate_rows: Option<u64>,
     /// Number of rows in which each path of the transformation has replaced a value.
     pub(crate) replaced_rows: Option<Vec<u64>>,
+    /// Sentences about what no row gave to the expressions.
+    pub(crate) missing: Option<Vec<String>>,
     /// Number of rows of the dataset.
     pub(crate) count: Option<u64>,
     pub(crate) completeness: Option<Completeness>,
@@ -53,6 +55,7 @@ impl ReadFacts {
         dict.set_item("transform", transform(py, self.transform.as_ref())?)?;
         dict.set_item("duplicate_rows", self.duplicate_rows)?;
         dict.set_item("replaced_rows", &self.replaced_rows)?;
+        dict.set_item("missing", &self.missing)?;
         dict.set_item("count", self.count)?;
         dict.set_item("completeness", self.completeness.map_or("unknown", completeness))?;
         dict.set_item("digest", &self.digest)?;
@@ -63,6 +66,17 @@ impl ReadFacts {
         dict.set_item("seconds", self.seconds)?;
         Ok(dict)
     }
+}
+
+/// Logs a warning for each field that no row has, and for each expression that is null on every row. Returns them.
+///
+/// Call it on the thread of the work: `logging` takes the GIL.
+pub(crate) fn warned(missing: &[String], rows: u64) -> Vec<String> {
+    let sentences = missing_values(missing, rows);
+    for sentence in &sentences {
+        tracing::warn!(target: "overmind_export::transform", "{sentence}");
+    }
+    sentences
 }
 
 /// Returns a transformation as the dictionary of its JSON.

@@ -237,3 +237,28 @@ def test_explain_refuses_what_it_cannot_explain(tmp_path: Path, demo: oe.Demo, c
             explain(wher="true")
         with pytest.raises(oe.Error, match="where"):
             explain(where=".order ==")
+
+
+def test_misspelled_fields_are_warned_of(
+    tmp_path: Path, demo: oe.Demo, client: oe.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    field = "no row has the field .tag, which `where` reads: did you mean .tags?"
+    result = "`column` n is null on every row: a misspelled field is null, too"
+    calls = [
+        lambda: client.read(demo.dataset, where='.tag[0]? == "x"').summary,
+        lambda: client.export(demo.dataset, tmp_path / "none.parquet", where='.tag[0]? == "x"'),
+    ]
+    for call in calls:
+        caplog.clear()
+        summary = call()
+        assert (summary.rows, summary.missing) == (0, [field])
+        assert [(it.name, it.levelname, it.getMessage()) for it in caplog.records] == [
+            ("overmind_export.transform", "WARNING", field)
+        ]
+    client.export(demo.dataset, tmp_path / "rows.parquet")
+    for summary in (
+        oe.convert(tmp_path / "rows.parquet", tmp_path / "n.parquet", column={"n": ".input.mesages"}),
+        oe.open(tmp_path / "rows.parquet").read(column={"n": ".input.mesages"}).summary,
+    ):
+        assert summary.missing == [result]
+    assert client.read(demo.dataset, where=".order < 3").summary.missing == []

@@ -47,8 +47,8 @@ impl NestingArguments {
             }
         }
         let Self { nest, text, max_columns, schema, rescue, .. } = self;
-        let types = schema.map(|path| schema_file::read(&path)).transpose()?;
-        Ok((of_all, NestingOptions { columns, nest, text, types, max_columns, rescue }))
+        let schema = schema.map(|path| schema_file::read(&path)).transpose()?;
+        Ok((of_all, NestingOptions { columns, nest, text, schema, max_columns, rescue }))
     }
 }
 

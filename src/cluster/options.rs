@@ -61,7 +61,7 @@ impl PlannedOptions {
             parquet_encoding: options.parquet_encoding,
             json_columns: options.json_columns,
             column_forms: options.nesting.columns.clone(),
-            schema: options.nesting.types.clone(),
+            schema: options.nesting.schema.clone(),
             rescue: options.nesting.rescue,
             csv_bom: options.csv_bom,
             csv_safe: options.csv_safe,
@@ -92,7 +92,7 @@ impl PlannedOptions {
         let compression = planned.compression.as_deref().map(str::parse::<Compression>);
         let nesting = NestingOptions {
             columns: planned.column_forms,
-            types: planned.schema,
+            schema: planned.schema,
             rescue: planned.rescue,
             ..NestingOptions::default()
         };

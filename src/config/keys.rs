@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Keep, Schedule, Unchanged,
     nesting::NestingKeys,
-    section::{ConfigItem, ConfigResult, Section, most_similar},
+    section::{ConfigItem, ConfigResult, Section},
     transform::TransformKeys,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     config::values,
     location::{StorageOptions, mistake},
     sink::{Compression, Format, JsonColumns, ParquetEncoding},
+    text::most_similar,
 };
 
 /// The keys of a `[[job]]` or of `[defaults]`. Missing keys are `None`.

@@ -26,7 +26,6 @@ pub use self::job::{DatasetName, Job, Keep, Schedule, Selection, Unchanged};
 pub(crate) use self::keyed::with_keys;
 pub(crate) use self::section::nearest;
 #[cfg(feature = "cli")]
-pub(crate) use self::section::similar;
 use self::{
     keys::{Keys, Select},
     section::{ConfigItem, ConfigMistake, Section},

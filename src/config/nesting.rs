@@ -65,7 +65,7 @@ impl NestingKeys {
             nest: self.nest.clone().unwrap_or_default(),
             text: self.text.clone().unwrap_or_default(),
             max_columns: self.max_columns,
-            types: schema.transpose()?,
+            schema: schema.transpose()?,
             ..NestingOptions::default()
         })
     }

@@ -8,7 +8,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{location::mistake, net::urls::quotable};
+use crate::{
+    location::mistake,
+    net::urls::quotable,
+    text::{most_similar, similar},
+};
 
 /// An error in the file, with its line.
 #[derive(Debug, thiserror::Error)]
@@ -356,29 +360,6 @@ impl<'t> ConfigItem<'t> {
 /// Returns the known name that is most similar to a mistyped one, or `""` if there are no known names.
 pub(crate) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
     most_similar(typed, known, |name| name).map_or("", |(_, name)| name)
-}
-
-/// Returns the known name that a person probably meant; `None` if all are too different.
-pub(crate) fn similar<'a>(
-    typed: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    /// A name with a typing error usually has 0.8 or more. Two different keys rarely have 0.7.
-    const SIMILAR: f64 = 0.7;
-    let nearest = most_similar(typed, known, |name| name);
-    nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)
-}
-
-/// Returns the known name whose `part` is most similar to a mistyped text, with the likeness from 0 to 1.
-pub(super) fn most_similar<'a>(
-    typed: &str,
-    known: impl IntoIterator<Item = &'a str>,
-    part: impl Fn(&'a str) -> &'a str,
-) -> Option<(f64, &'a str)> {
-    let typed = typed.to_lowercase();
-    let likeness = |name: &'a str| strsim::jaro_winkler(&typed, &part(name).to_lowercase());
-    let known = known.into_iter().map(|name| (likeness(name), name));
-    known.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
 /// Returns the first typographic quotation mark of a line that is not part of a text. TOML does not know these marks.

@@ -53,7 +53,7 @@ pub(crate) fn output_columns_of(
             let known: Vec<_> = all.iter().map(|it| it.column.name()).collect();
             // A field of the API that the rows do not have as a column cannot be masked either.
             let hint = if name.parse::<Column>().is_ok() { "" } else { hint };
-            let meant = similar(name.trim(), &known);
+            let meant = similar(name.trim(), known.iter().copied());
             let meant = meant.map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
             let why = format!("{meant}the columns are {}{hint}", known.join(", "));
             Error::invalid("column", name, why)

@@ -33,7 +33,7 @@ pub struct NestingOptions {
     /// The types of the JSON columns, such as those of an earlier export in [`Manifest::nested`](crate::Manifest::nested);
     /// default those that hold all values of the export. Columns that it does not name hold JSON text. A value of
     /// another type ends the export, unless `rescue` is set.
-    pub types: Option<Vec<NestedField>>,
+    pub schema: Option<Vec<NestedField>>,
     /// Maximum number of columns without columns in them; default 1,000. The objects with the most members stay JSON
     /// text if there are more.
     pub max_columns: Option<usize>,
@@ -95,9 +95,9 @@ pub(crate) fn chosen_form(
         }
         forms.push((name, *form));
     }
-    if let Some(types) = &asked.types {
-        let (types_only, rescue) = (asked.types.clone(), asked.rescue);
-        let others = NestingOptions { types: types_only, rescue, ..NestingOptions::default() };
+    if let Some(types) = &asked.schema {
+        let (schema, rescue) = (asked.schema.clone(), asked.rescue);
+        let others = NestingOptions { schema, rescue, ..NestingOptions::default() };
         if *asked != others || form_of_all.is_some_and(|form| form != JsonColumns::Nested) {
             return Err(Error::Usage(
                 "`schema` gives the types of all JSON columns: leave out `nest`, `text`, `max_columns` and other \

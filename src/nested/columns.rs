@@ -156,10 +156,9 @@ impl InferredColumns {
         let Unmatched { option, path } =
             self.unmatched.iter().find(is_open).filter(|_| self.rows > 0)?;
         let column = self.columns.iter().find(|(name, _)| name == path.column());
-        let names = self.names().collect::<Vec<_>>();
         let meant = match column {
             Some((_, column)) => meant(path, &column.root),
-            None => similar(path.column(), &names).map(|name| path.with_name(0, name)),
+            None => similar(path.column(), self.names()).map(|name| path.with_name(0, name)),
         };
         let meant = meant.map(|path| path.to_string());
         Some(Error::UnmatchedNode { option, path: path.to_string(), rows: self.rows, meant })
@@ -194,8 +193,8 @@ fn meant(path: &NestPath, column: &InferredNode) -> Option<NestPath> {
         match node.members.iter().find(|member| *member.name == **name) {
             Some(member) => node = &member.node,
             None => {
-                let known: Vec<&str> = node.members.iter().map(|it| &*it.name).collect();
-                return Some(path.with_name(place, similar(name, &known)?));
+                let known = node.members.iter().map(|it| &*it.name);
+                return Some(path.with_name(place, similar(name, known)?));
             }
         }
     }

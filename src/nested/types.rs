@@ -79,8 +79,8 @@ impl NestedField {
     ///
     /// let topic = NestedField::new("topic", NestedType::String);
     /// let tags = NestedField::new("tags", NestedType::Struct { fields: vec![topic] });
-    /// let nesting = NestingOptions { types: Some(vec![tags]), ..NestingOptions::default() };
-    /// assert_eq!(nesting.types.unwrap()[0].name, "tags");
+    /// let nesting = NestingOptions { schema: Some(vec![tags]), ..NestingOptions::default() };
+    /// assert_eq!(nesting.schema.unwrap()[0].name, "tags");
     /// ```
     pub fn new(name: impl Into<String>, kind: NestedType) -> Self {
         Self { name: name.into(), kind }

@@ -44,8 +44,8 @@ pub(super) fn plan(
         ..defaults
     };
     if let Some(pinned) = pinned {
-        let types = Some(types_of_columns(pinned, &ExportPlan::new(options.clone())?));
-        options.nesting = NestingOptions { types, rescue: true, ..NestingOptions::default() };
+        let schema = Some(types_of_columns(pinned, &ExportPlan::new(options.clone())?));
+        options.nesting = NestingOptions { schema, rescue: true, ..NestingOptions::default() };
     }
     let mut plan = ExportPlan::new(options)?;
     (plan.record, plan.staging) = (Some(series.record(stamp)), Some(series.staging()));

@@ -292,7 +292,7 @@ fn widen_all(
 
 /// Returns the types to widen: those of the job's file with a schema, or else the pinned ones.
 fn asked_types(job: &Job, pinned: &[NestedField]) -> Vec<NestedField> {
-    let given = |name: &str| job.nesting.types.iter().flatten().find(|field| field.name == name);
+    let given = |name: &str| job.nesting.schema.iter().flatten().find(|field| field.name == name);
     pinned.iter().map(|field| given(&field.name).unwrap_or(field).clone()).collect()
 }
 

@@ -29,6 +29,7 @@ mod grammar;
 mod held;
 mod json;
 mod json_text;
+mod missing;
 mod mistakes;
 mod natives;
 mod number;
@@ -54,7 +55,7 @@ mod updates;
 mod value;
 
 #[cfg(feature = "cli")]
-pub(crate) use self::row_value::FIELDS;
+pub(crate) use self::missing::missing_values_of;
 pub(crate) use self::{
     column_edits::ColumnEdit,
     dedupe::{HashKey, NOT_COMPARED},
@@ -72,6 +73,7 @@ pub(crate) use self::{
 };
 pub use self::{
     computed::ComputedColumnRecord,
+    missing::missing_values,
     options::{OnError, Transform},
     recorded::TransformRecord,
     splits::SplitRecord,

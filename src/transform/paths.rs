@@ -117,7 +117,7 @@ impl ValuePath {
         }
         // The id and the order are never replaced.
         let replaced = FIELDS.into_iter().filter(|name| !matches!(*name, "id" | "order"));
-        let field = similar(&self.field, &replaced.collect::<Vec<_>>())?;
+        let field = similar(&self.field, replaced)?;
         Some(Self { field: field.to_owned(), steps: self.steps.clone() })
     }
 }

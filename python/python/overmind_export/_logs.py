@@ -10,7 +10,7 @@ import sys
 
 _NAME = "overmind_export"
 #: The children that an application may set a level for.
-_CHILDREN = ("client", "destination", "export", "location", "paginator", "snapshots")
+_CHILDREN = ("client", "destination", "export", "location", "paginator", "snapshots", "transform")
 _WARNING = 30
 _OFF = 255
 

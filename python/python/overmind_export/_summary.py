@@ -37,6 +37,9 @@ class Summary:
     replaced_rows : list of int or None
         Rows in which each path of ``mask`` and then of ``pseudonymise`` has replaced a value, in the order of the paths
         in ``transform``.
+    missing : list of str or None
+        Warnings: a field of an expression that no row has, probably misspelled, or an expression that is null on every
+        row. They are logged, too.
     splits : list of dict or None
         Of an export with ``split``: the splits, each with its ``name``, ``rows`` and ``digest``.
     source_digest : str or None
@@ -70,6 +73,7 @@ class Summary:
     replaced_rows: list[int] | None = None
     splits: list[dict[str, Any]] | None = None
     source_digest: str | None = None
+    missing: list[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes as a dictionary."""
