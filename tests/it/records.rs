@@ -237,6 +237,6 @@ fn record_of_a_single_file_can_be_elsewhere() {
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     exit 65
-    error: foreign.json: it is not a manifest: invalid length 0, expected struct Manifest with 30 elements at line 1 column 2
+    error: foreign.json: it is not a manifest: invalid length 0, expected struct Manifest with 31 elements at line 1 column 2
     ");
 }
