@@ -157,7 +157,7 @@ pub use record::{
     WrittenCard, WrittenRange, WrittenSplit, digest,
 };
 #[cfg(all(feature = "report", feature = "snapshots"))]
-pub use report::{JobNights, SnapshotChange, SnapshotData, snapshot_jobs};
+pub use report::{JobNights, SnapshotChange, SnapshotData, UnreadSnapshot, snapshot_jobs};
 #[cfg(feature = "report")]
 pub use report::{Report, ReportFile, ReportOptions};
 pub use sink::{
@@ -165,11 +165,11 @@ pub use sink::{
 };
 #[cfg(feature = "snapshots")]
 pub use snapshots::{
-    CheckedDataset, CheckedJob, Event, Failure, JobResult, ListedSnapshot, Observer, PruneResult,
-    RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status, Stop, StoredSnapshot,
-    UnnamedFolder, WidenedSchema, check_job, job_history, latest_snapshots, list_snapshots,
-    newest_snapshots, plan_retention, prune_job, run_jobs, stored_history, stored_jobs,
-    stored_snapshots, unnamed_folders, widen_schema,
+    CheckedDataset, CheckedJob, DamagedSnapshot, Event, Failure, JobResult, ListedSnapshot,
+    Observer, PruneResult, RetentionAction, RetentionDecision, RunOptions, SnapshotResult, Status,
+    Stop, StoredSnapshot, UnnamedFolder, WidenedSchema, check_job, damaged_snapshots, job_history,
+    latest_snapshots, list_snapshots, newest_snapshots, plan_retention, prune_job, run_jobs,
+    stored_damage, stored_history, stored_jobs, stored_snapshots, unnamed_folders, widen_schema,
 };
 pub use throttle::{Concurrency, InFlight, InvalidConcurrency, InvalidRate, Rate};
 pub use transform::{

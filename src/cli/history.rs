@@ -6,7 +6,7 @@ use crate::{
     Error, JobResult, Result, SnapshotResult, Status,
     chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc},
     error::human,
-    job_history,
+    snapshots::{RunHistory, unreadable_text},
     text::{counted, grouped},
 };
 use clap::Args;
@@ -16,6 +16,7 @@ use super::{
     flags::with_flags,
     global::Global,
     lines::{self, Lines},
+    progress::Screen,
     storage::Storage,
     table::{Fit, TableColumn, minute, render},
 };
@@ -65,7 +66,7 @@ struct TimeSpan {
 }
 
 impl HistoryArgs {
-    pub(super) fn run(&self, global: &Global) -> Result<()> {
+    pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since.begin >= until.end
         {
@@ -75,7 +76,11 @@ impl HistoryArgs {
         let storage = self.storage.options_with(global, Some(&config))?;
         let mut runs = Vec::new();
         for job in super::snapshot::jobs_of(&config, &self.jobs)? {
-            runs.extend(job_history(&job, &storage)?.into_iter().filter(|run| self.wants(run)));
+            let history = RunHistory::of_job(&job, &storage)?;
+            if let Some(text) = unreadable_text(history.unreadable) {
+                screen.say(Lines::one(format_args!("{}: {text}", job.name)));
+            }
+            runs.extend(history.runs.into_iter().filter(|run| self.wants(run)));
         }
         runs.sort_by_key(started);
         if self.json {

@@ -1,9 +1,9 @@
 //! `latest`: prints the path of the newest snapshot of a job. It sends no request to the API.
 
-use crate::{Error, Result, latest_snapshots};
+use crate::{Error, Result, damaged_snapshots, latest_snapshots};
 use clap::Args;
 
-use super::{global::Global, lines::Lines, storage::Storage};
+use super::{global::Global, lines::Lines, progress::Screen, snapshots::damage, storage::Storage};
 
 /// Print the path of a job's newest snapshot
 #[derive(Debug, Args)]
@@ -21,12 +21,15 @@ pub(super) struct LatestArgs {
 }
 
 impl LatestArgs {
-    pub(super) fn run(self, global: &Global) -> Result<()> {
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let config = global.required_config()?;
         let storage = self.storage.options_with(global, Some(&config))?;
         let names = [self.job];
         for job in super::snapshot::jobs_of(&config, &names)? {
             let paths = latest_snapshots(&job, &storage)?;
+            for damaged in damaged_snapshots(&job, &storage)? {
+                screen.say(Lines::one(damage(&job.name, &damaged)));
+            }
             if paths.is_empty() {
                 return Err(Error::NoSnapshot { job: job.name });
             }

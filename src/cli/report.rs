@@ -161,6 +161,7 @@ impl ReportArgs {
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;
         let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
+        let mut unread = Vec::new();
         let (report, what) = match jobs {
             Some((root, jobs)) => {
                 if self.record.is_some() {
@@ -172,6 +173,8 @@ impl ReportArgs {
                 let options = self.options(storage, stop)?;
                 for nights in &mut nights {
                     nights.read_data(most, storage, &options)?;
+                    let failures = nights.unread.iter();
+                    unread.extend(failures.map(|it| (nights.job.clone(), it.error.clone())));
                 }
                 let page = Report::of_nights(&export.name(), &nights, SystemClock.now());
                 (page, counted(jobs.len() as u64, "job"))
@@ -191,7 +194,21 @@ impl ReportArgs {
             let said = format_args!("{what} · {size} · {}", output.display());
             screen.say(Lines::one(said));
         }
-        if opens { open(&output) } else { Ok(()) }
+        // The page goes out whole, and then the exit code says that nights are missing on it.
+        unread.iter().for_each(|(job, failure)| screen.print_failure(job, failure));
+        if opens {
+            open(&output)?;
+        }
+        match unread.len() as u64 {
+            0 => Ok(()),
+            count => {
+                let count = counted(count, "snapshot");
+                let why = format!(
+                    "{count} could not be read, and the page shows the others: restore the files, or move the snapshot away"
+                );
+                Err(Error::Damaged { path: export.to_path(), why })
+            }
+        }
     }
 
     fn options(self, storage: &StorageOptions, stop: Arc<AtomicBool>) -> Result<ReportOptions> {

@@ -2,8 +2,10 @@
 //! request to the API.
 
 use crate::{
-    Clock, Job, ListedSnapshot, Result, StorageOptions, SystemClock, UnnamedFolder, list_snapshots,
+    Clock, DamagedSnapshot, Job, ListedSnapshot, Result, StorageOptions, SystemClock,
+    UnnamedFolder, list_snapshots,
     schedule::{JobHealth, job_health},
+    snapshots::unreadable_text,
     text::{counted, grouped},
     unnamed_folders,
 };
@@ -41,7 +43,7 @@ pub(super) struct SnapshotsArgs {
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Print whether each job is healthy instead, and exit with 1 if the last run of a job failed, or if
-    /// a job is stale
+    /// a job is stale or its newest snapshot is damaged
     #[arg(long)]
     check: bool,
     /// Print one JSON object per line instead of text
@@ -119,10 +121,20 @@ fn state(health: &JobHealth) -> Vec<String> {
         Some(time) if health.stale => {
             lines.push(format!("{job}: stale: no success since {time} UTC, and two runs were due"));
         }
-        Some(time) if !health.failed => lines.push(format!("{job}: ok, last success {time} UTC")),
+        Some(time) if !health.is_bad() => lines.push(format!("{job}: ok, last success {time} UTC")),
         Some(_) => {}
     }
+    lines.extend(health.damaged.iter().map(|it| damage(job, it)));
+    lines.extend(unreadable_text(health.unreadable_lines).map(|text| format!("{job}: {text}")));
     lines
+}
+
+/// Returns the line about a damaged snapshot that is newer than the newest complete one.
+pub(super) fn damage(job: &str, snapshot: &DamagedSnapshot) -> String {
+    let DamagedSnapshot { location, why, .. } = snapshot;
+    format!(
+        "{job}: a snapshot newer than the complete ones is damaged: {location} {why}: restore its manifest, or move it away"
+    )
 }
 
 /// Returns the line about the last failure of a job, if there was one.

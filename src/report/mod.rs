@@ -43,7 +43,7 @@ use self::{
 #[cfg(feature = "snapshots")]
 pub use self::{
     drift::{SnapshotChange, SnapshotData},
-    nights::{JobNights, snapshot_jobs},
+    nights::{JobNights, UnreadSnapshot, snapshot_jobs},
 };
 use crate::{
     diff::DiffBy,

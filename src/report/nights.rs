@@ -7,9 +7,10 @@ use crate::{
     clock::{Clock as _, SystemClock},
     error::{Error, Result},
     location::{Location, StorageOptions},
-    record::place::HIDDEN,
+    record::{place::HIDDEN, stamp::Stamp},
     snapshots::{
-        JobResult, RetentionDecision, StoredSnapshot, stored_history, stored_jobs, stored_snapshots,
+        DamagedSnapshot, Failure, JobResult, RetentionDecision, RunHistory, StoredSnapshot,
+        stored_damage, stored_jobs, stored_snapshots,
     },
 };
 
@@ -36,6 +37,10 @@ pub struct JobNights {
     pub runs: Vec<JobResult>,
     /// Its complete snapshots, oldest first.
     pub snapshots: Vec<StoredSnapshot>,
+    /// The snapshots newer than the newest complete one whose manifest is damaged or missing, newest first.
+    pub damaged: Vec<DamagedSnapshot>,
+    /// Number of lines of its history that cannot be read.
+    pub unreadable_lines: u64,
     /// What retention decides about its snapshots, with reasons; empty if the job's configuration is not known.
     pub retention: Vec<RetentionDecision>,
     /// The scheduled times since the last run at which no run began, oldest first; `None` if the schedule is not known.
@@ -44,10 +49,31 @@ pub struct JobNights {
     pub next: Vec<DateTime<Utc>>,
     /// What the last snapshots hold, oldest first; empty if their rows were not read.
     pub data: Vec<SnapshotData>,
+    /// The snapshots whose rows could not be read, oldest first.
+    pub unread: Vec<UnreadSnapshot>,
     /// Why the runs could not be read, for a page that shows other jobs, too.
     pub problem: Option<String>,
     /// What changed between the last two snapshots, if their rows were read.
     pub(super) last_change: Option<ChangesSeen>,
+}
+
+/// A snapshot whose rows are damaged.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct UnreadSnapshot {
+    /// Start of the run that began the snapshot.
+    pub stamp: Stamp,
+    /// Why its rows could not be read.
+    pub error: Failure,
+}
+
+/// Returns whether an error is about the files of one snapshot, and not about the options or the machine.
+fn is_damage(error: &Error) -> bool {
+    let is_mistake = matches!(
+        error,
+        Error::UnmatchedPath { .. } | Error::UnmatchedNode { .. } | Error::ValueTooLarge { .. }
+    );
+    error.exit_code() == 65 && !is_mistake
 }
 
 impl JobNights {
@@ -57,10 +83,13 @@ impl JobNights {
             job: job.into(),
             runs,
             snapshots: Vec::new(),
+            damaged: Vec::new(),
+            unreadable_lines: 0,
             retention: Vec::new(),
             missed: None,
             next: Vec::new(),
             data: Vec::new(),
+            unread: Vec::new(),
             problem: None,
             last_change: None,
         }
@@ -71,16 +100,20 @@ impl JobNights {
     /// # Errors
     /// [`Error::Io`] or [`Error::Store`] when a folder or the history cannot be read.
     pub fn read(root: &Location, job: &str) -> Result<Self> {
-        let mut nights = Self::new(job, stored_history(root, job)?);
+        let history = RunHistory::stored(root, job)?;
+        let mut nights = Self::new(job, history.runs);
+        nights.unreadable_lines = history.unreadable;
+        nights.damaged = stored_damage(root, job)?;
         nights.snapshots = stored_snapshots(root, job)?;
         Ok(nights)
     }
 
     /// Reads the rows of the last `most` snapshots, and compares each with the one before. Of a job with several datasets,
-    /// only snapshots of the dataset of the newest one count. Blocks.
+    /// only snapshots of the dataset of the newest one count. A damaged snapshot does not stop the others: it is in
+    /// `unread`, and the next one is compared with the last one that could be read. Blocks.
     ///
     /// # Errors
-    /// Those of [`SnapshotData::read`].
+    /// Those of [`SnapshotData::read`] that are not about the files of one snapshot.
     pub fn read_data(
         &mut self,
         most: usize,
@@ -92,22 +125,31 @@ impl JobNights {
         let own: Vec<&StoredSnapshot> = own.collect();
         let newest = own.last().map(|it| it.stamp);
         let mut before = None;
-        (self.data, self.last_change) = (Vec::new(), None);
+        (self.data, self.last_change, self.unread) = (Vec::new(), None, Vec::new());
         for snapshot in own.into_iter().rev().take(most).rev() {
             let place = Location::of(&snapshot.location, storage)?;
             let taken = (snapshot.stamp.time(), &place);
-            let data = match &before {
+            let read = match &before {
                 Some(before) if Some(snapshot.stamp) == newest => {
                     let rows = options.rows.min(CHANGED_ROWS);
                     let options = ReportOptions { rows, ..options.clone() };
-                    let (data, changes) = SnapshotData::read_with_rows(taken, before, &options)?;
-                    self.last_change = Some(changes);
-                    data
+                    SnapshotData::read_with_rows(taken, before, &options)
+                        .map(|(data, changes)| (data, Some(changes)))
                 }
-                _ => SnapshotData::read(taken, before.as_ref(), options)?,
+                _ => SnapshotData::read(taken, before.as_ref(), options).map(|data| (data, None)),
             };
-            self.data.push(data);
-            before = Some(place);
+            match read {
+                Ok((data, changes)) => {
+                    self.data.push(data);
+                    self.last_change = changes;
+                    before = Some(place);
+                }
+                Err(error) if is_damage(&error) => {
+                    let (stamp, error) = (snapshot.stamp, Failure::new(&error));
+                    self.unread.push(UnreadSnapshot { stamp, error });
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }

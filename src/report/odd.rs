@@ -9,7 +9,7 @@ use super::{
     drift::{self, ShareJump},
     nights::JobNights,
 };
-use crate::snapshots::{JobResult, Status};
+use crate::snapshots::{DamagedSnapshot, Failure, JobResult, Status};
 
 /// A fall of the rows to this part of the rows before is odd: 80 %.
 const FALL: f64 = 0.8;
@@ -33,6 +33,12 @@ const RESERVE: TimeDelta = TimeDelta::minutes(15);
 pub(super) enum OddNight {
     /// Its runs cannot be read.
     Unreadable(String),
+    /// A snapshot newer than the newest complete one has no valid manifest: its path, and what is wrong.
+    Damaged { path: String, why: String },
+    /// The rows of a snapshot cannot be read: its time, and why.
+    Unread { at: DateTime<Utc>, why: Failure },
+    /// Lines of its history cannot be read: their number.
+    UnreadableLines(u64),
     /// The last runs failed: their number, and the start of the first of them.
     Failing { runs: u64, since: String },
     /// No run began at scheduled times: their number and the first of them.
@@ -49,6 +55,7 @@ pub(super) enum OddNight {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum JobState {
     Failing,
+    Damaged,
     Stale,
     Odd,
     New,
@@ -61,6 +68,8 @@ pub(super) fn of_job(job: &JobNights, as_of: DateTime<Utc>) -> (Vec<OddNight>, J
         Some(problem) => Some(OddNight::Unreadable(problem.clone())),
         None => failing(job),
     };
+    let damaged: Vec<OddNight> = damaged(job).collect();
+    let lines = Some(job.unreadable_lines).filter(|lines| *lines > 0);
     let stale = missed(job).or_else(|| quiet(job, as_of));
     let rows = rows(&job.runs);
     let shares = shares(job);
@@ -68,12 +77,16 @@ pub(super) fn of_job(job: &JobNights, as_of: DateTime<Utc>) -> (Vec<OddNight>, J
     let is_recent = |odd: &OddNight| since.is_none_or(|since| odd.newest() >= Some(since));
     let state = match () {
         () if failing.is_some() => JobState::Failing,
+        () if !damaged.is_empty() => JobState::Damaged,
         () if stale.is_some() => JobState::Stale,
+        () if lines.is_some() => JobState::Odd,
         () if rows.iter().chain(&shares).any(is_recent) => JobState::Odd,
         () if job.runs.is_empty() => JobState::New,
         () => JobState::Well,
     };
-    (failing.into_iter().chain(stale).chain(rows).chain(shares).collect(), state)
+    let lines = lines.map(OddNight::UnreadableLines);
+    let first = failing.into_iter().chain(damaged).chain(stale).chain(lines);
+    (first.chain(rows).chain(shares).collect(), state)
 }
 
 impl OddNight {
@@ -85,6 +98,16 @@ impl OddNight {
             _ => None,
         }
     }
+}
+
+fn damaged(job: &JobNights) -> impl Iterator<Item = OddNight> {
+    let odd = |it: &DamagedSnapshot| OddNight::Damaged {
+        path: format!("{}/{}", job.job, it.path),
+        why: it.why.clone(),
+    };
+    let unread = job.unread.iter();
+    let unread = unread.map(|it| OddNight::Unread { at: it.stamp.time(), why: it.error.clone() });
+    job.damaged.iter().map(odd).chain(unread)
 }
 
 fn failing(job: &JobNights) -> Option<OddNight> {

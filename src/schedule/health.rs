@@ -9,7 +9,7 @@ use crate::{
     config::Job,
     error::Result,
     location::StorageOptions,
-    snapshots::{Failure, JobResult, Status, job_history},
+    snapshots::{DamagedSnapshot, Failure, JobResult, RunHistory, Status, damaged_snapshots},
 };
 
 /// The state of a job at one time.
@@ -29,6 +29,10 @@ pub struct JobHealth {
     /// The time by which two more runs after the last success should have ended, RFC 3339, UTC. `None` for a job
     /// without a schedule or without a success.
     pub stale_from: Option<String>,
+    /// The snapshots newer than the newest complete one whose manifest is damaged or missing, newest first.
+    pub damaged: Vec<DamagedSnapshot>,
+    /// Number of lines of the history that cannot be read. The runs in them do not count.
+    pub unreadable_lines: u64,
 }
 
 /// A run that failed.
@@ -42,9 +46,10 @@ pub struct FailedRun {
 }
 
 impl JobHealth {
-    /// Returns whether the job needs attention: its last run failed, or it is stale.
+    /// Returns whether the job needs attention: its last run failed, it is stale, or its newest snapshot is
+    /// damaged.
     pub fn is_bad(&self) -> bool {
-        self.failed || self.stale
+        self.failed || self.stale || !self.damaged.is_empty()
     }
 
     fn of(job: &Job, runs: &[JobResult], now: DateTime<Utc>) -> Self {
@@ -64,6 +69,8 @@ impl JobHealth {
                 error: run.failure().cloned(),
             }),
             stale_from: stale_from.map(text),
+            damaged: Vec::new(),
+            unreadable_lines: 0,
         }
     }
 }
@@ -73,7 +80,10 @@ impl JobHealth {
 /// # Errors
 /// The same as for [`job_history`](crate::job_history).
 pub fn job_health(job: &Job, storage: &StorageOptions, now: DateTime<Utc>) -> Result<JobHealth> {
-    Ok(JobHealth::of(job, &job_history(job, storage)?, now))
+    let history = RunHistory::of_job(job, storage)?;
+    let damaged = damaged_snapshots(job, storage)?;
+    let health = JobHealth::of(job, &history.runs, now);
+    Ok(JobHealth { damaged, unreadable_lines: history.unreadable, ..health })
 }
 
 /// Returns the time at which the job becomes stale unless it succeeds again: when the second run after its last

@@ -12,7 +12,7 @@ use crate::{
     location::Location,
     record::place::HIDDEN,
     report::{JobNights, Report},
-    snapshots::{job_history, plan_retention, stored_snapshots},
+    snapshots::{RunHistory, plan_retention, stored_damage, stored_snapshots},
     tasks::blocking,
 };
 
@@ -87,10 +87,13 @@ fn page_of(jobs: &[PageJob]) -> Arc<str> {
 /// request.
 fn read(planned: &Planned) -> Result<JobNights> {
     let (job, storage) = (planned.job(), planned.storage());
-    let mut nights = JobNights::new(&job.name, job_history(job, storage)?);
+    let history = RunHistory::of_job(job, storage)?;
+    let mut nights = JobNights::new(&job.name, history.runs);
+    nights.unreadable_lines = history.unreadable;
     if let Ok(root) = Location::of(&job.root, storage)
         && root.as_local().is_some_and(|root| root.join(HIDDEN).is_dir())
     {
+        nights.damaged = stored_damage(&root, &job.name)?;
         nights.snapshots = stored_snapshots(&root, &job.name)?;
         nights.retention = plan_retention(job, storage)?;
     }

@@ -18,6 +18,8 @@ use crate::{
     error::{Error, Result},
     files::{FileStatus, open_here},
     location::{Location, StorageOptions},
+    record::place::HIDDEN,
+    text::counted,
 };
 
 pub(super) const HISTORY: &str = "history.jsonl";
@@ -103,7 +105,8 @@ fn end_of_lines(file: &mut File) -> io::Result<u64> {
 
 /// Returns the results of a job's runs from its history, oldest first. Blocks.
 ///
-/// Of a history longer than 64 MiB (more than 100,000 runs of one dataset), only the last 64 MiB are read.
+/// Skips lines that are not valid. Of a history longer than 64 MiB (more than 100,000 runs of one dataset), only the
+/// last 64 MiB are read.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the root of the job is not a valid location. [`Error::Io`] if the history cannot be read.
@@ -112,15 +115,58 @@ pub fn job_history(job: &Job, storage: &StorageOptions) -> Result<Vec<JobResult>
     read(&job.hidden(storage)?)
 }
 
+/// The results in a history, oldest first.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RunHistory {
+    pub(crate) runs: Vec<JobResult>,
+    /// Number of complete lines that are not results of runs.
+    pub(crate) unreadable: u64,
+}
+
+impl RunHistory {
+    /// Reads the history of a job.
+    pub(crate) fn of_job(job: &Job, storage: &StorageOptions) -> Result<Self> {
+        Self::read(&job.hidden(storage)?)
+    }
+
+    /// Reads the history of a job below a root.
+    pub(crate) fn stored(root: &Location, job: &str) -> Result<Self> {
+        Self::read(&root.child(HIDDEN).child(job))
+    }
+
+    /// Reads a folder's history. An incomplete last line does not count as unreadable: a run may be writing it.
+    fn read(folder: &Location) -> Result<Self> {
+        let bytes = complete_lines(folder)?;
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let (mut runs, mut unreadable) = (Vec::new(), 0);
+        for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(run) => runs.push(run),
+                Err(_) => unreadable += 1,
+            }
+        }
+        Ok(Self { runs, unreadable })
+    }
+}
+
+/// Returns a text about the unreadable lines of a history; `None` if all lines were read.
+pub(crate) fn unreadable_text(unreadable: u64) -> Option<String> {
+    (unreadable > 0).then(|| format!("{} of {HISTORY} cannot be read", counted(unreadable, "line")))
+}
+
 /// Returns the results in a folder's history, oldest first. Skips lines that are not valid.
 pub(crate) fn read(folder: &Location) -> Result<Vec<JobResult>> {
+    RunHistory::read(folder).map(|history| history.runs)
+}
+
+fn complete_lines(folder: &Location) -> Result<Vec<u8>> {
     let history = folder.child(HISTORY);
-    let bytes = match history.as_local() {
+    let mut bytes = match history.as_local() {
         Some(path) => tail(path, LARGEST).map_err(Error::io("read", path))?,
         None => history.read()?.unwrap_or_default(),
     };
-    let lines = bytes[..whole(&bytes)].split(|byte| *byte == b'\n');
-    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
+    bytes.truncate(whole(&bytes));
+    Ok(bytes)
 }
 
 /// Returns the last complete lines of a file, at most `limit` bytes. A missing file has no lines.

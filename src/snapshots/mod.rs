@@ -17,6 +17,7 @@
 //! This module does not know terminals, cron or the text of the configuration file.
 
 mod check;
+mod damaged;
 mod erase;
 mod history;
 mod latest;
@@ -39,8 +40,10 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 
+pub(crate) use self::history::{RunHistory, unreadable_text};
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
+    damaged::{DamagedSnapshot, damaged_snapshots, stored_damage},
     history::job_history,
     latest::latest_snapshots,
     list::{ListedSnapshot, UnnamedFolder, list_snapshots, plan_retention, unnamed_folders},

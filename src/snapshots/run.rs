@@ -405,7 +405,7 @@ impl Before {
         }
         let complete = entries.into_iter().rev().find_map(|entry| match entry.state {
             SeriesState::Complete(manifest) => Some((entry.stamp, manifest)),
-            SeriesState::Incomplete | SeriesState::Foreign(_) => None,
+            _ => None,
         });
         if let Some((stamp, manifest)) = &complete {
             // A run can be killed after it published the snapshot and before it updated `latest.json`.

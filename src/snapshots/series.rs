@@ -57,6 +57,8 @@ pub(crate) enum SeriesState {
     Complete(Box<Manifest>),
     /// A snapshot whose export or deletion has begun and has not ended.
     Incomplete,
+    /// A snapshot whose manifest cannot be read. Contains the reason as a predicate.
+    Damaged(String),
     /// Not a snapshot of this job. Contains the reason as a predicate, such as `is not a folder`.
     Foreign(String),
 }
@@ -198,7 +200,7 @@ impl Series {
         let manifest = match Manifest::parse(&found.bytes, &found.place) {
             Ok(manifest) => manifest,
             Err(Error::Damaged { why, .. }) => {
-                return Ok(SeriesState::Foreign(format!("has a damaged manifest: {why}")));
+                return Ok(SeriesState::Damaged(format!("has a damaged manifest: {why}")));
             }
             Err(error) => return Err(error),
         };
@@ -240,6 +242,14 @@ impl Series {
         let mut stamps: Vec<Stamp> = names.iter().filter_map(|name| staged(name, first)).collect();
         stamps.sort();
         Ok(stamps)
+    }
+
+    /// Returns whether a snapshot is being published or deleted, or a killed run has begun to do so.
+    pub(super) fn is_changing(&self, stamp: Stamp) -> Result<bool> {
+        let marked = |name: &String| {
+            name.strip_suffix(owner::REMOVED).and_then(Stamp::of_folder) == Some(stamp)
+        };
+        Ok(self.staged()?.contains(&stamp) || self.hidden.names()?.iter().any(marked))
     }
 
     /// Deletes the staged files of an interrupted run.

@@ -85,6 +85,7 @@ fn latest_prints_the_newest_complete_snapshot() {
     FOLDER/snaps/nightly/snapshot=20261124T020000Z
     exit 0
     FOLDER/snaps/nightly/snapshot=20261123T020000Z
+    nightly: a snapshot newer than the complete ones is damaged: FOLDER/snaps/nightly/snapshot=20261124T020000Z has no manifest: restore its manifest, or move it away
     exit 2
     error: "nihgtly" is not a valid job: FOLDER/snapshots.toml has no such job; try "nightly"
     "#);

@@ -3,6 +3,7 @@
 mod changed;
 #[cfg(unix)]
 mod configuration;
+mod damaged;
 mod history;
 mod interrupted;
 mod keys;

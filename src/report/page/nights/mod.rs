@@ -70,7 +70,7 @@ fn verdicts(seen: &[SeenJob<'_>]) -> Markup {
     let of = |state: JobState| seen.iter().filter(move |it| it.state == state);
     let names =
         |state: JobState| of(state).map(|it| line(&it.job.job)).collect::<Vec<_>>().join(", ");
-    let bad = [JobState::Failing, JobState::Stale, JobState::Odd, JobState::New];
+    let bad = [JobState::Failing, JobState::Damaged, JobState::Stale, JobState::Odd, JobState::New];
     let is_good = seen.iter().all(|it| it.state == JobState::Well);
     html! {
         @if is_good && !seen.is_empty() {
@@ -100,7 +100,7 @@ fn worst(seen: &[SeenJob<'_>]) -> Markup {
 }
 
 fn is_worth_a_look(seen: &SeenJob<'_>) -> bool {
-    matches!(seen.state, JobState::Failing | JobState::Stale | JobState::Odd)
+    !matches!(seen.state, JobState::New | JobState::Well)
 }
 
 fn section(place: usize, seen: &SeenJob<'_>, as_of: DateTime<Utc>) -> Markup {

@@ -12,6 +12,7 @@ use crate::{
         odd::{JobState, OddNight},
         page::text::{Outside, time},
     },
+    snapshots::unreadable_text,
     text::{counted, grouped, plural},
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub(super) const fn state_word(state: JobState) -> &'static str {
     match state {
         JobState::Failing => "Failing",
+        JobState::Damaged => "Damaged",
         JobState::Stale => "Stale",
         JobState::Odd => "Worth a look",
         JobState::New => "No run yet",
@@ -32,6 +34,19 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
         OddNight::Unreadable(problem) => {
             html! { strong { "Its runs cannot be read: " } (Outside(problem)) }
         }
+        OddNight::Damaged { path, why } => html! {
+            strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
+        },
+        OddNight::Unread { at, why } => {
+            let causes = why.causes.iter().map(|cause| format!(": {cause}"));
+            let why = why.message.clone() + &causes.collect::<String>();
+            html! {
+                strong { "The snapshot of " (time(&clock::text(*at))) " cannot be read: " } (Outside(&why)) "."
+            }
+        }
+        OddNight::UnreadableLines(lines) => html! {
+            strong { (unreadable_text(*lines).unwrap_or_default()) } ". The runs in them are not on this page."
+        },
         OddNight::Failing { runs: 1, since } => {
             html! { strong { "The last run failed" } ": " (time(since)) "." }
         }
