@@ -50,6 +50,7 @@ def objects(folder: Path, demo: oe.Demo) -> dict[str, Any]:
         "Dataset": client.datasets()[0],
         "Diff": diff,
         "Difference": diff.differences[0],
+        "Explanation": client.explain(demo.dataset, where="false", rows=1)[0],
         "Export": oe.open(folder / "out", storage_options=SETTINGS),
         "JobResult": result,
         "Rows": rows,

@@ -23,12 +23,11 @@ use std::{
 };
 
 use super::{
-    Header, Interrupted, KeptPart, OutputRequest, PartFile, Resumable, fs as disk,
+    Header, Interrupted, KeptPart, OutputRequest, PLAN, PartFile, Resumable, fs as disk,
     journal::{Contents, Journal},
     moves::GatheredPart,
     ownership::{self, FileOwner},
     parent, path_links,
-    plan_folder::PLAN,
     preflight::{self, PreflightKind},
     range_record::is_planned,
     record_file::RecordFile,

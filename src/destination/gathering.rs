@@ -7,14 +7,14 @@
 use std::io;
 
 use super::{
-    Header,
+    Header, MOVES, PLAN, RANGES,
     directory::Directory,
     fs as disk,
     journal::{Contents, Journal},
     moves::{self, GatheredPart},
     plan_folder::{
-        MOVES, PLAN, RANGES, attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan,
-        read_records, wrong_part,
+        attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan, read_records,
+        wrong_part,
     },
     preflight,
     publication::step,

@@ -462,6 +462,12 @@ fn not_a_file() -> Error {
 /// Name of the folder below a prefix for the control objects of a run that was given `record`, and of the one in the
 /// root of a bucket. They are not part of the export.
 pub(crate) const CONTROL: &str = "_overmind";
+/// The file with the plan.
+const PLAN: &str = "plan.json";
+/// The folder with the records and the parts of the workers.
+const RANGES: &str = "ranges";
+/// The file with the moves of a commit that has begun to publish.
+const MOVES: &str = "commit.json";
 
 /// Returns the name of the folder for the control objects of a run to an object or a prefix with this name. The folder
 /// is next to the prefix, or below the staging of a job.

@@ -12,13 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    journal::Journal,
-    opened,
-    part::Closed,
-    plan_folder::{MOVES, RANGES, commit_has_begun},
-    publication::step,
-    sealed,
-    staged::cleared,
+    MOVES, RANGES, journal::Journal, opened, part::Closed, plan_folder::commit_has_begun,
+    publication::step, sealed, staged::cleared,
 };
 use crate::{
     error::{Error, Result},

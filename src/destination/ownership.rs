@@ -4,7 +4,7 @@
 
 use std::{ffi::OsStr, fs::File, io, path::Path};
 
-use super::plan_folder::RANGES;
+use super::RANGES;
 use crate::{
     error::{Error, Result},
     files::{FileKind, FileStatus, Folder, read_bounded},

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    KeptPart, PartFile, fs as disk, moves,
+    KeptPart, MOVES, PLAN, PartFile, RANGES, fs as disk, moves,
     ownership::{self, HAS_OTHER_NAMES},
     part::{Closed, PartChecksum},
     path_links, preflight,
@@ -35,12 +35,6 @@ use crate::{
     text::grouped,
 };
 
-/// The file with the plan.
-pub(super) const PLAN: &str = "plan.json";
-/// The folder with the records and the parts of the workers.
-pub(super) const RANGES: &str = "ranges";
-/// The file with the moves of a commit that has begun to publish.
-pub(super) const MOVES: &str = "commit.json";
 /// Largest plan or record that is read, in bytes: 128 MiB.
 const LARGEST: u64 = 128 << 20;
 

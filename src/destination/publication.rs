@@ -13,12 +13,13 @@
 use std::{ffi::OsStr, io, path::PathBuf};
 
 use super::{
+    PLAN,
     directory::{Directory, NO_RECORD, ONLY_OURS, exists},
     fs as disk,
     journal::{Announced, Announcement, Journal},
     ownership, parent,
     part::{PartChecksum, examine},
-    plan_folder::{PLAN, end_plan},
+    plan_folder::end_plan,
     preflight,
     record_file::{RECORD, RecordFile, RecordState},
     staged::StagedDirectory,

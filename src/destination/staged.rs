@@ -10,11 +10,10 @@ use std::{
 };
 
 use super::{
-    Header, KeptPart, PartFile, fs as disk,
+    Header, KeptPart, MOVES, PartFile, fs as disk,
     journal::Journal,
     ownership::{self, FileOwner},
     part::{Closed, PartChecksum},
-    plan_folder::MOVES,
 };
 use crate::{
     error::{Error, Result},

@@ -5,11 +5,11 @@
 //! to the target.
 
 use super::{
+    PLAN,
     directory::Directory,
     journal::Announcement,
     ownership::{self, is_control},
     part::PartChecksum,
-    plan_folder::PLAN,
     publication::{REPLACED, is_whole},
     record_file::RecordState,
     staged::StagedDirectory,

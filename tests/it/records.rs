@@ -219,9 +219,9 @@ fn record_of_a_single_file_can_be_elsewhere() {
          0
     1 of 600 rows
     exit 65
-    a.jsonl: a.jsonl: bytes 608,849, recorded 12,906
-    a.jsonl: a.jsonl: rows 600, recorded 10
-    a.jsonl: a.jsonl: digest xxh3-128-poly:74afebb307f921702297b03acc977be7, recorded xxh3-128-poly:702482df2acdf9a20a3985521e02bab3
+    a.jsonl: bytes 608,849, recorded 12,906
+    a.jsonl: rows 600, recorded 10
+    a.jsonl: digest xxh3-128-poly:74afebb307f921702297b03acc977be7, recorded xxh3-128-poly:702482df2acdf9a20a3985521e02bab3
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     exit 65
@@ -237,6 +237,6 @@ fn record_of_a_single_file_can_be_elsewhere() {
     error: 1 of 1 export is damaged
       hint: the lines above name the damage: export again
     exit 65
-    error: foreign.json: it is not a manifest: invalid length 0, expected struct Manifest with 30 elements at line 1 column 2
+    error: foreign.json: it is not a manifest: invalid length 0, expected struct Manifest with 31 elements at line 1 column 2
     ");
 }

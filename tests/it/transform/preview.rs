@@ -64,9 +64,10 @@ fn pages_after_the_shown_rows_do_not_matter() {
     let requests: u32 = world.server.stats().attempts.values().sum();
     assert!(requests < 20, "{requests} requests of 200");
     // A transformation that keeps every row reads no more than the shown ones.
-    preview(&world, &["--column", "a=.id", "--mask", ".persona", "-n", "2"]).ok();
-    let more: u32 = world.server.stats().attempts.values().sum();
-    assert_eq!(more - requests, 1);
+    // The server can still count prefetched pages of the ended preview, so this one has its own.
+    let other = self::world(20_000);
+    preview(&other, &["--column", "a=.id", "--mask", ".persona", "-n", "2"]).ok();
+    assert_eq!(other.server.stats().attempts.values().sum::<u32>(), 1);
 }
 
 #[test]
