@@ -228,7 +228,11 @@ fn report(summary: &DiffSummary) -> Lines {
     let mut line = |line: String| lines.push(line);
     line(format!("{} → {}, by {by}", before.path.display(), after.path.display()));
     if summary.is_equal() {
-        line(format!("equal: {}", counted(summary.unchanged, "row")));
+        let rows = counted(summary.unchanged, "row");
+        line(match summary.columns.is_empty() {
+            true => format!("equal in {by}: {rows}"),
+            false => format!("equal: {rows}"),
+        });
     } else {
         line(format!(
             "{} added · {} removed · {} changed · {} unchanged",
@@ -243,6 +247,11 @@ fn report(summary: &DiffSummary) -> Lines {
         columns.map(|(column, count)| format!("{column} in {}", grouped(*count))).collect();
     if !columns.is_empty() {
         line(format!("changed: {}", columns.join(", ")));
+    }
+    if summary.columns.is_empty() {
+        line(format!(
+            "note: only {by} was compared: the two exports have no other column in common"
+        ));
     }
     for side in [before, after] {
         notes(side, *by).into_iter().for_each(&mut line);

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, schedule::Timetable,
-    snapshot_jobs, tasks::Worker, text::counted,
+    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file,
+    schedule::Timetable, snapshot_jobs, tasks::Worker, text::counted,
 };
 
 /// Time that a report has to end after a signal.
@@ -157,6 +157,10 @@ impl ReportArgs {
                     )));
                 }
             }
+        }
+        // The source comes first: a misspelled one must not be answered with advice to overwrite a page.
+        for place in before.iter().chain([&export]).filter(|it| it.as_local().is_some()) {
+            is_single_file(place)?;
         }
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;

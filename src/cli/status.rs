@@ -59,9 +59,14 @@ impl StatusArgs {
 
 fn head(status: &ClusterStatus) -> Lines {
     let finished = grouped(status.finished);
-    let ranges = counted(status.states.len() as u64, "range");
+    let ranges = counted(status.with_pages, "range");
+    let without = status.states.len() as u64 - status.with_pages;
+    let without = match without {
+        0 => String::new(),
+        without => format!(" · {} without pages", counted(without, "range")),
+    };
     Lines::one(format_args!(
-        "{finished} of {ranges} finished · {} · plan {}",
+        "{finished} of {ranges} finished{without} · {} · plan {}",
         counted(status.plan.count, "row"),
         status.plan.plan
     ))

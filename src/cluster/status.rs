@@ -23,8 +23,10 @@ pub struct ClusterStatus {
     pub begun_at: String,
     /// Whether a commit has begun to publish: it is active, or it was interrupted, and the next commit continues it.
     pub commit_begun: bool,
-    /// Number of ranges that are finished or have no pages.
+    /// Number of finished ranges.
     pub finished: u64,
+    /// Number of ranges that have pages. All others have no work, and do not count as finished.
+    pub with_pages: u64,
     /// The state of each range, in order.
     pub states: Vec<RangeStatus>,
 }
@@ -93,10 +95,10 @@ pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
         }
     };
     let states: Vec<_> = shown.ranges().iter().map(state).collect();
-    let is_finished = |it: &&RangeStatus| matches!(it.state, RangeState::Done | RangeState::Empty);
-    let finished = states.iter().filter(is_finished).count() as u64;
+    let finished = states.iter().filter(|it| it.state == RangeState::Done).count() as u64;
+    let with_pages = states.iter().filter(|it| it.state != RangeState::Empty).count() as u64;
     let begun_at = plan.begun_at.clone();
-    Ok(ClusterStatus { plan: shown, begun_at, commit_begun, finished, states })
+    Ok(ClusterStatus { plan: shown, begun_at, commit_begun, finished, with_pages, states })
 }
 
 /// What [`abort`] has removed.

@@ -42,6 +42,8 @@ pub(super) struct ConvertSource {
     pub(super) format: Format,
     /// All columns that are read, in the source's order.
     pub(super) columns: Arc<[OutputColumn]>,
+    /// The names of the columns that no export has and that are not read.
+    pub(super) foreign: Vec<String>,
     /// Number of rows, if it is stated.
     pub(super) rows: Option<u64>,
     pub(super) origin: RowOrigin,
@@ -178,6 +180,7 @@ impl ConvertSource {
             files: files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect(),
             format: manifest.format,
             columns: manifest.columns.as_slice().into(),
+            foreign: Vec::new(),
             rows: Some(manifest.rows),
             origin: RowOrigin::from(&manifest),
         }
@@ -191,8 +194,12 @@ impl ConvertSource {
         let mut reader = readback::open(place, options)?;
         reader.require_columns(place)?;
         if let Some(why) = reader.foreign_name(&is_unused) {
+            let why = format!(
+                "{why}: leave it out with `drop`, or name the columns to write with `columns`"
+            );
             return Err(damaged(place, why));
         }
+        let foreign = reader.foreign_names().to_vec();
         let columns = columns(&mut reader)?;
         let of_file = Encoding::of_path(Path::new(&place.name())).map(Encoding::format);
         let is_known = |column: &OutputColumn| {
@@ -216,6 +223,7 @@ impl ConvertSource {
             place: place.clone(),
             format: of_file.unwrap_or(Format::JsonLines),
             columns: columns.into(),
+            foreign,
             rows: recorded.as_ref().map(|recorded| recorded.rows).or(reader.rows),
             origin: facts.map(RowOrigin::from).unwrap_or_default(),
             files: vec![ExportFile::Single(place.clone(), recorded)],

@@ -109,7 +109,10 @@ fn chosen_columns(
         // Values of the same name in the source are not those of the API, if the source has computed them.
         BatchColumn { column, source: ColumnSource::Batch(index) }
     });
-    output_columns_of(all.collect(), names, drop, shaper)
+    // With `columns`, `drop` has no effect, and the check of both says so.
+    let is_read = |name: &&String| names.is_some() || !source.foreign.contains(name);
+    let drop: Vec<String> = drop.iter().filter(is_read).cloned().collect();
+    output_columns_of(all.collect(), names, &drop, shaper)
 }
 
 /// Returns why an expression cannot read the field of this name; `None` if it can.

@@ -276,10 +276,21 @@ pub struct Diff {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result<Diff> {
+    diff_without(before, after, options, &[])
+}
+
+/// Compares two exports like [`diff`]. Each may have columns of the names in `drop` that no export has.
+pub(crate) fn diff_without(
+    before: &Location,
+    after: &Location,
+    options: DiffOptions,
+    drop: &[String],
+) -> Result<Diff> {
     let max_value_bytes = options.max_value_bytes;
     let open = |place, record: Option<Location>| {
         let stop = options.stop.clone();
-        Side::open(place, ReadOptions { max_value_bytes, record, stop, ..ReadOptions::default() })
+        let reading = ReadOptions { max_value_bytes, record, stop, ..ReadOptions::default() };
+        Side::open(place, reading, drop)
     };
     let (before, after) = (open(before, options.record_a)?, open(after, options.record_b)?);
     let compared = compared(&before, &after, options.by)?;

@@ -29,13 +29,15 @@ pub(super) struct Side {
     columns: Option<Vec<Column>>,
     /// The names of the computed columns. They are not compared.
     computed: Arc<[String]>,
+    /// The names of columns that no export has and that are left out, if the files have them.
+    drop: Arc<[String]>,
     rows: Option<u64>,
     options: ReadOptions,
 }
 
 impl Side {
     /// Opens an export and reads its metadata, but not its rows.
-    pub(super) fn open(place: &Location, options: ReadOptions) -> Result<Self> {
+    pub(super) fn open(place: &Location, options: ReadOptions, drop: &[String]) -> Result<Self> {
         let is_directory = match place.as_local() {
             Some(_) => !readback::is_single_file(place)?,
             None => place.is_directory()?,
@@ -48,7 +50,10 @@ impl Side {
                 source: "no object and no prefix with this name exists".into(),
             });
         }
-        if is_directory { Self::directory(place, options) } else { Self::file(place, options) }
+        match is_directory {
+            true => Self::directory(place, options),
+            false => Self::file(place, options, drop),
+        }
     }
 
     fn directory(place: &Location, options: ReadOptions) -> Result<Self> {
@@ -56,12 +61,12 @@ impl Side {
         Ok(Self::recorded(place, recorded, options))
     }
 
-    fn file(place: &Location, options: ReadOptions) -> Result<Self> {
+    fn file(place: &Location, options: ReadOptions, drop: &[String]) -> Result<Self> {
         if let Some(recorded) = RecordedFiles::find_of_file(place, options.record.as_ref())? {
             return Ok(Self::recorded(place, recorded, options));
         }
         let mut reader = readback::open(place, &options)?;
-        reader.require_export(place)?;
+        reader.require_export_but(place, drop)?;
         let recorded = reader.facts.as_ref().map(RecordedRows::from);
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
@@ -70,19 +75,21 @@ impl Side {
         };
         let computed: Arc<[String]> =
             reader.computed.iter().map(|column| column.name().to_owned()).collect();
+        let skipped: Vec<_> = computed.iter().chain(drop).cloned().collect();
         let columns = match reader.schema {
             Some(schema) => {
                 let batch = RecordBatch::new_empty(schema);
-                Some(Rows::new(&batch, place, &computed)?.columns().collect())
+                Some(Rows::new(&batch, place, &skipped)?.columns().collect())
             }
             // In JSON Lines only the lines name the columns. Without a line, the columns are unknown.
             None => match reader.batches.first_lines() {
-                Some(batch) => Some(Rows::new(&batch?, place, &computed)?.columns().collect()),
+                Some(batch) => Some(Rows::new(&batch?, place, &skipped)?.columns().collect()),
                 None => None,
             },
         };
         let files = vec![ExportFile::Single(place.clone(), recorded)];
-        Ok(Self { place: place.clone(), files, columns, computed, rows, options })
+        let (place, drop) = (place.clone(), drop.into());
+        Ok(Self { place, files, columns, computed, drop, rows, options })
     }
 
     fn recorded(place: &Location, recorded: RecordedFiles, options: ReadOptions) -> Self {
@@ -93,7 +100,8 @@ impl Side {
         let computed = others.map(|column| column.name().to_owned()).collect();
         let (columns, rows) = (Some(of_api.collect()), Some(rows));
         let files = files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect();
-        Self { place: place.clone(), files, columns, computed, rows, options }
+        let (place, drop) = (place.clone(), Arc::default());
+        Self { place, files, columns, computed, drop, rows, options }
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -129,12 +137,13 @@ impl Side {
         for file in &self.files {
             let (mut rows, mut whole) = (0, Digest::default());
             let (place, recorded, reader) = file.open(&self.options)?;
-            reader.require_export(place)?;
-            let (expected, computed) = (self.columns.clone(), self.computed.clone());
+            reader.require_export_but(place, &self.drop)?;
+            let skipped = self.computed.iter().chain(self.drop.iter()).cloned();
+            let (expected, skipped) = (self.columns.clone(), skipped.collect::<Arc<[String]>>());
             let (is_recorded, file, map) = (recorded.is_some(), place.clone(), map.clone());
             let results = reader.batches.mapped(&self.options, move |batch| {
-                let (file, computed) = (file.clone(), computed.clone());
-                let scanned = ScannedBatch { batch, file, computed, is_recorded };
+                let (file, skipped) = (file.clone(), skipped.clone());
+                let scanned = ScannedBatch { batch, file, skipped, is_recorded };
                 let these = scanned.rows()?;
                 if expected.iter().flatten().any(|column| these.is_without(*column)) {
                     let why = "its rows do not all have the same columns";
@@ -171,14 +180,15 @@ impl Side {
 pub(super) struct ScannedBatch {
     pub(super) batch: RecordBatch,
     file: Location,
-    computed: Arc<[String]>,
+    /// The names of the columns that are not compared.
+    skipped: Arc<[String]>,
     /// Whether a digest of the rows is recorded. It is compared when all of them were read.
     is_recorded: bool,
 }
 
 impl ScannedBatch {
     pub(super) fn rows(&self) -> Result<Rows<'_>> {
-        let rows = Rows::new(&self.batch, &self.file, &self.computed)?;
+        let rows = Rows::new(&self.batch, &self.file, &self.skipped)?;
         Ok(rows.compact(self.is_recorded))
     }
 }

@@ -250,7 +250,13 @@ pub(crate) struct Foreign {
 impl Reader {
     /// Refuses every column that no export has: unknown names and wrong types.
     pub(crate) fn require_export(&self, path: &Location) -> Result<()> {
-        let why = self.foreign.types.clone().or_else(|| self.foreign_name(|_| false));
+        self.require_export_but(path, &[])
+    }
+
+    /// Like [`require_export`](Self::require_export), but allows unknown columns of these names.
+    pub(crate) fn require_export_but(&self, path: &Location, unused: &[String]) -> Result<()> {
+        let is_unused = |name: &str| unused.iter().any(|it| it == name);
+        let why = self.foreign.types.clone().or_else(|| self.foreign_name(is_unused));
         match why {
             Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
             None => Ok(()),
@@ -261,6 +267,11 @@ impl Reader {
     pub(crate) fn foreign_name(&self, is_unused: impl Fn(&str) -> bool) -> Option<String> {
         let other = self.foreign.names.iter().find(|name| !is_unused(name))?;
         Some(unknown_column(other))
+    }
+
+    /// Returns the names of the columns that no export has. They are not decoded.
+    pub(crate) fn foreign_names(&self) -> &[String] {
+        &self.foreign.names
     }
 
     /// Refuses export columns of a wrong type, and files without any export column. Columns with unknown names are
@@ -274,7 +285,7 @@ impl Reader {
     }
 }
 
-fn unknown_column(name: &str) -> String {
+pub(crate) fn unknown_column(name: &str) -> String {
     format!("it has a column {name:?}, which no export has")
 }
 

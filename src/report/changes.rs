@@ -10,7 +10,7 @@ use super::{
 use crate::{
     batch::Column,
     client::Row,
-    diff::{DiffOptions, DiffSummary, Difference, DifferenceKind, DifferenceRow, diff},
+    diff::{DiffOptions, DiffSummary, Difference, DifferenceKind, DifferenceRow, diff_without},
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
@@ -59,7 +59,7 @@ impl ChangesSeen {
             record_b: options.read.record.clone(),
             ..DiffOptions::default()
         };
-        let found = diff(before, after, comparing)?;
+        let found = diff_without(before, after, comparing, &options.drop)?;
         let (summary, mut rows) = (found.summary().clone(), Vec::new());
         // A third of the rows for each kind.
         let each = options.rows.div_ceil(3) as u64;

@@ -210,6 +210,7 @@ impl SnapshotData {
             options: reading,
             size: SampleSize { all: 0, seed: 0 },
             drop: options.drop.clone(),
+            foreign: Vec::new(),
             mask,
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };

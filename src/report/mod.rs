@@ -49,7 +49,7 @@ use crate::{
     diff::DiffBy,
     error::{Error, Result},
     location::Location,
-    readback::ReadOptions,
+    readback::{ReadOptions, unknown_column},
     transform::{Shaper, Transform},
 };
 
@@ -190,10 +190,19 @@ impl Report {
         if let Some(mask) = &mask {
             require_masked(mask, &source.facts, &options.drop)?;
         }
+        let mut foreign = source.facts.foreign.clone();
+        if let Some(before) = before {
+            require_known(export, &foreign, &options.drop)?;
+            let reading = ReadOptions { record: None, ..reading.clone() };
+            let others = ReportSource::open(before, &reading)?.facts.foreign;
+            require_known(before, &others, &options.drop)?;
+            foreign.extend(others);
+        }
         let plan = ReadPlan {
             options: reading,
             size: SampleSize { all: options.rows, seed: options.seed },
             drop: options.drop.clone(),
+            foreign,
             mask: mask.clone(),
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
@@ -230,6 +239,17 @@ impl Report {
     /// Returns the page as one HTML document.
     pub fn as_html(&self) -> &str {
         &self.html
+    }
+}
+
+/// Refuses a column that no export has, unless it is dropped: a comparison does not leave out columns silently.
+fn require_known(place: &Location, foreign: &[String], drop: &[String]) -> Result<()> {
+    match foreign.iter().find(|name| !drop.contains(name)) {
+        Some(name) => {
+            let why = format!("{}: leave it out with `drop`", unknown_column(name));
+            Err(Error::Damaged { path: place.to_path(), why })
+        }
+        None => Ok(()),
     }
 }
 

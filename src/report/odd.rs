@@ -11,10 +11,11 @@ use super::{
 };
 use crate::snapshots::{DamagedSnapshot, Failure, JobResult, Status};
 
-/// A fall of the rows to this part of the rows before is odd: 80 %.
-const FALL: f64 = 0.8;
-/// A rise of the rows to this multiple of the rows before is odd.
-const RISE: f64 = 2.0;
+/// A fall of the rows to this part of the rows before, or to fewer, is odd: four of five. Whole numbers keep an exact
+/// fifth exact.
+const FALL: (u128, u128) = (4, 5);
+/// A rise of the rows to this multiple of the rows before, or to more, is odd.
+const RISE: u128 = 2;
 /// Rows that fewer rows than this more or less do not make odd.
 const FEW_ROWS: u64 = 10;
 /// What is odd counts for the state of a job if it is from the last week before the last run: 7 days.
@@ -156,8 +157,9 @@ fn rows(runs: &[JobResult]) -> Vec<OddNight> {
             let dataset = (run.snapshots.len() > 1).then_some(snapshot.dataset);
             let Some(before) = last.insert(dataset, snapshot.rows) else { continue };
             let after = snapshot.rows;
-            let is_fall = (after as f64) < before as f64 * FALL;
-            let is_rise = after as f64 > before as f64 * RISE;
+            let (old, new) = (u128::from(before), u128::from(after));
+            let is_fall = new * FALL.1 <= old * FALL.0;
+            let is_rise = new >= old * RISE;
             if (is_fall || is_rise) && before.abs_diff(after) >= FEW_ROWS {
                 let at = run.started_at.clone();
                 found.push(OddNight::Rows { dataset, before, after, at });
@@ -223,6 +225,22 @@ mod tests {
         assert_eq!(of(runs, "2026-09-03T03:00:00Z"), (Vec::new(), JobState::Well));
         let runs = vec![run(1, "stored", 2), run(2, "stored", 9), run(3, "stored", 1)];
         assert_eq!(of(runs, "2026-09-03T03:00:00Z"), (Vec::new(), JobState::Well));
+    }
+
+    #[test]
+    fn exact_fifth_and_exact_double_are_odd() {
+        for (before, after, is_odd) in [
+            (100, 200, true),
+            (100, 199, false),
+            (100, 80, true),
+            (100, 81, false),
+            (35, 28, true),
+            (0, 10, true),
+        ] {
+            let runs = vec![run(1, "stored", before), run(2, "stored", after)];
+            let (odd, _) = of(runs, "2026-09-02T03:00:00Z");
+            assert_eq!(odd.len(), usize::from(is_odd), "{before} to {after}");
+        }
     }
 
     #[test]

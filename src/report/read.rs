@@ -48,6 +48,8 @@ pub(super) struct ReadPlan {
     pub(super) options: ReadOptions,
     pub(super) size: SampleSize,
     pub(super) drop: Vec<String>,
+    /// The names of the columns that no export has, in the files of the report. They can be dropped, too.
+    pub(super) foreign: Vec<String>,
     pub(super) mask: Option<Arc<Shaper>>,
     pub(super) temp_dir: PathBuf,
 }
@@ -150,9 +152,10 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         (None, Some((_, batch))) => columns_of(batch),
         _ => source.usual_columns(),
     };
-    if let Some(name) =
-        plan.drop.iter().find(|it| columns.iter().all(|column| column.name() != **it))
-    {
+    let has = |name: &String| {
+        columns.iter().any(|column| column.name() == name) || plan.foreign.contains(name)
+    };
+    if let Some(name) = plan.drop.iter().find(|name| !has(name)) {
         return Err(Error::Usage(format!("the export has no column {name}")));
     }
     let columns =

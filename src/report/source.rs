@@ -64,6 +64,8 @@ pub(super) struct ExportFacts {
     pub(super) files: u64,
     /// The first files, in the order of their rows.
     pub(super) parts: Vec<FileFacts>,
+    /// The names of the columns that no export has. The report leaves them out.
+    pub(super) foreign: Vec<String>,
     /// The record as JSON text.
     pub(super) record: Option<String>,
 }
@@ -112,6 +114,7 @@ impl ReportSource {
             Some(facts) => ExportFacts::of_file(facts)?,
             None => ExportFacts::default(),
         };
+        stated.foreign = reader.foreign_names().to_vec();
         let encoding = Encoding::of_path(std::path::Path::new(&place.name()));
         stated.format = encoding.map(|it| it.format().to_string());
         (stated.files, stated.bytes) = (1, place.open()?.len());
@@ -169,6 +172,7 @@ impl ExportFacts {
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             files: manifest.parts.len() as u64,
             parts: parts.collect(),
+            foreign: Vec::new(),
             record: Some(record),
         })
     }

@@ -132,6 +132,10 @@ fn size_of_parts_is_cut_within_a_range() {
     let states = status["states"].as_array().unwrap();
     let empty = states.iter().filter(|state| state["state"] == "empty").count();
     assert_eq!((states.len(), empty), (16, 6));
+    assert_eq!((&status["finished"], &status["with_pages"]), (&0.into(), &10.into()));
+    let status = step(&world, &["status", "-o", "many"]).ok();
+    let head = "0 of 10 ranges finished · 6 ranges without pages · 1,000 rows";
+    assert!(status.stdout.starts_with(head), "{}", status.stdout);
     for range in 1..=16 {
         let ran = part(&world, "many", &format!("{range}/16")).ok();
         let is_empty = states[range - 1]["state"] == "empty";

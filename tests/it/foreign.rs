@@ -112,6 +112,65 @@ fn foreign_schemas_get_a_clear_answer() {
     ");
 }
 
+/// Three rows with a column of ids, one of inputs, and one that no export has.
+fn scored(path: &Path) {
+    let ids = (1..=3).map(|number| format!("00000000-0000-4000-8000-00000000000{number}"));
+    let ids: ArrayRef = Arc::new(StringArray::from(ids.collect::<Vec<_>>()));
+    let columns = [("id", ids), ("input", column(9)), ("score", column(5))];
+    write(path, &RecordBatch::try_from_iter(columns).unwrap(), None);
+}
+
+#[test]
+fn unknown_columns_of_a_file_can_be_dropped() {
+    let world = World::generated(Options::default(), 3);
+    let folder = world.folder.path();
+    scored(&world.path("a.parquet"));
+    scored(&world.path("b.parquet"));
+    let ran = run(folder, &["convert", "a.parquet", "-o", "-", "-q", "--drop", "score"]).ok();
+    assert_eq!(ran.stdout.lines().count(), 3, "{ran:?}");
+    assert!(!ran.stdout.contains("score"), "{ran:?}");
+    let told = |arguments: &[&str]| run(folder, arguments).told(&world);
+    insta::assert_snapshot!(told(&["convert", "a.parquet", "-o", "x.parquet"]), @r#"
+    exit 65
+    error: a.parquet: it has a column "score", which no export has: leave it out with --drop, or name the columns to write with --columns
+    "#);
+    let both = ["convert", "a.parquet", "-o", "x.parquet", "--columns", "id", "--drop", "score"];
+    assert_eq!(run(folder, &both).code, Some(2));
+    let page = run(folder, &["report", "a.parquet", "-o", "-"]).ok().stdout;
+    let note = "Columns that no export has, which this report leaves out: <code>score</code>";
+    assert!(page.contains(note), "{page}");
+    let page = run(folder, &["report", "a.parquet", "-o", "-", "--drop", "score"]).ok().stdout;
+    assert!(page.contains("Left out of this report: <code>score</code>"), "{page}");
+    insta::assert_snapshot!(told(&["report", "a.parquet", "b.parquet", "-o", "-"]), @r#"
+    exit 65
+    error: b.parquet: it has a column "score", which no export has: leave it out with --drop
+    "#);
+    let both = ["report", "a.parquet", "b.parquet", "-o", "-", "--drop", "score"];
+    assert!(run(folder, &both).ok().stdout.contains("The rows are equal in the columns"));
+    // Only one of the two exports has the column.
+    for both in [["a.parquet", "own.parquet"], ["own.parquet", "a.parquet"]] {
+        world.export(&["-o", "own.parquet", "--overwrite"]).ok();
+        let ran = run(folder, &["report", both[0], both[1], "-o", "-", "--drop", "score"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
+fn comparison_of_ids_alone_says_so() {
+    let world = World::generated(Options::default(), 3);
+    let folder = world.folder.path();
+    world.export(&["-o", "a.parquet", "--columns", "id,input"]).ok();
+    world.export(&["-o", "b.parquet", "--columns", "id,tags"]).ok();
+    let ran = run(folder, &["diff", "a.parquet", "b.parquet"]).ok();
+    assert!(ran.stdout.contains("equal in id: 3 rows\n"), "{ran:?}");
+    assert!(ran.stdout.contains("note: only id was compared: "), "{ran:?}");
+    let page = run(folder, &["report", "a.parquet", "b.parquet", "-o", "-"]).ok().stdout;
+    assert!(page.contains("<strong>Only id was compared</strong>"), "{page}");
+    let ran = run(folder, &["diff", "a.parquet", "a.parquet"]).ok();
+    assert!(ran.stdout.contains("equal: 3 rows\n"), "{ran:?}");
+    assert!(!ran.stdout.contains("was compared"), "{ran:?}");
+}
+
 #[test]
 fn unrelated_files_are_not_called_damaged() {
     let world = World::generated(Options::default(), 3);

@@ -350,6 +350,11 @@ fn page_is_published_in_one_step() {
     error: rows.report.html: exists already
       hint: give --overwrite to replace it, or another path
     ");
+    // The source comes first.
+    let ran = run(&world, &["rows.parqet", "-o", "rows.report.html"]);
+    assert!(ran.stderr.contains("cannot read rows.parqet"), "{ran:?}");
+    let ran = run(&world, &["rows.parqet", "parts", "-o", "rows.report.html"]);
+    assert!(ran.stderr.contains("cannot read rows.parqet"), "{ran:?}");
     fs::write(world.path("rows.report.html"), "old").unwrap();
     run(&world, &["-q", "rows.parquet", "--overwrite"]).ok();
     assert_eq!(world.read("rows.report.html"), page(&world, &["rows.parquet"]).as_bytes());

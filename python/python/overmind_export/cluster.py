@@ -176,7 +176,9 @@ class Status:
         return [it.range - 1 for it in self.states if it.state in ("missing", "unusable")]
 
     def __repr__(self) -> str:
-        return f"<Status: {self.finished} of {plural(len(self.states), 'range')} finished>"
+        # A range without pages has no work, and does not count.
+        with_pages = sum(it.state != "empty" for it in self.states)
+        return f"<Status: {self.finished} of {plural(with_pages, 'range')} finished>"
 
 
 def _plan(found: dict[str, Any]) -> Plan:

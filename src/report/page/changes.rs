@@ -89,6 +89,9 @@ fn body(changes: &ChangesSeen) -> Markup {
             (fact("Changed", summary.changed, before, "before"))
             (fact("Unchanged", summary.unchanged, before, "before"))
         }
+        @if summary.columns.is_empty() {
+            p.note { strong { "Only " (summary.by) " was compared" } ": the two exports have no other column in common, so unchanged says only that both have the row." }
+        }
         (columns(changes))
         @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
         @for row in open { (changed_row(row)) }

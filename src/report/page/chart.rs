@@ -77,7 +77,8 @@ pub(super) fn share_bar(part: u64, whole: u64) -> Markup {
 
 /// A bar of a chart over runs.
 pub(super) struct Night {
-    pub(super) value: f64,
+    /// `None` leaves a gap.
+    pub(super) value: Option<f64>,
     /// The status of the run.
     pub(super) class: &'static str,
     pub(super) text: String,
@@ -90,13 +91,13 @@ pub(super) fn night_bars(nights: &[Night], label: &str, most: f64) -> Markup {
     html! {
         svg.histogram role="img" aria-label=(format!("{label} of {}", counted(nights.len() as u64, "run")))
             viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
-            @for (place, night) in nights.iter().enumerate() {
-                @let height = if most > 0.0 { night.value / most * HEIGHT } else { 0.0 };
+            @for (place, night, value) in nights.iter().enumerate().filter_map(|(place, it)| Some((place, it, it.value?))) {
+                @let height = if most > 0.0 { value / most * HEIGHT } else { 0.0 };
                 // A run that failed has a mark, even without a value.
-                @let least = if night.value > 0.0 || night.class == "failed" { 0.75 } else { 0.0 };
+                @let least = if value > 0.0 || night.class == "failed" { 0.75 } else { 0.0 };
                 @let height = height.max(least);
                 rect class=(night.class) x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
-                    height=(format!("{height:.2}")) data-value=(night.value) { title { (night.text) } }
+                    height=(format!("{height:.2}")) data-value=(value) { title { (night.text) } }
             }
         }
     }

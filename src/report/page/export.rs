@@ -159,6 +159,10 @@ fn report_options(report: &ExportReport) -> Markup {
         @if !report.mask.is_empty() {
             p.note { "Masked in this report: " @for path in &report.mask { code { (Outside(path)) } " " } }
         }
+        @let foreign: Vec<_> = report.facts.foreign.iter().filter(|it| !report.drop.contains(it)).collect();
+        @if !foreign.is_empty() {
+            p.note { "Columns that no export has, which this report leaves out: " @for name in &foreign { code { (Outside(name)) } " " } }
+        }
         @if !report.drop.is_empty() {
             p.note { "Left out of this report: " @for name in &report.drop { code { (Outside(name)) } " " } }
         }

@@ -113,7 +113,8 @@ fn only_shared_columns_are_compared() {
     insta::assert_snapshot!(exports.told(&["ids.jsonl", "new.jsonl"]), @"
     exit 0
     ids.jsonl → new.jsonl, by id
-    equal: 1 row
+    equal in id: 1 row
+    note: only id was compared: the two exports have no other column in common
     not compared: input, tags (only in new.jsonl)
     ");
     exports.write("no-ids.jsonl", &[r#"{"order":1}"#]);

@@ -11,7 +11,7 @@ use crate::{
         nights::JobNights,
         page::chart::{Night, calendar, night_bars},
     },
-    snapshots::JobResult,
+    snapshots::{JobResult, Status},
     text::{counted, grouped, line},
 };
 
@@ -110,7 +110,8 @@ pub(super) fn calendar_of(job: &JobNights, as_of: DateTime<Utc>) -> Markup {
 /// Charts with a bar for each run.
 pub(super) fn runs(job: &JobNights) -> Markup {
     let runs = &job.runs[job.runs.len().saturating_sub(MOST_BARS)..];
-    let nights = |value: &dyn Fn(&JobResult) -> f64, says: &dyn Fn(&JobResult) -> String| {
+    let nights = |value: &dyn Fn(&JobResult) -> Option<f64>,
+                  says: &dyn Fn(&JobResult) -> String| {
         let night = |run: &JobResult| {
             let (class, word) = status_of(run);
             let text = format!("{}: {}, {word}", line(&run.started_at), says(run));
@@ -118,11 +119,14 @@ pub(super) fn runs(job: &JobNights) -> Markup {
         };
         runs.iter().map(night).collect::<Vec<_>>()
     };
-    let rows = nights(&|run| rows_of(run) as f64, &|run| counted(rows_of(run), "row"));
-    let stored = nights(&|run| run.bytes as f64, &|run| counted(run.bytes, "byte"));
-    let seconds = nights(&|run| run.seconds, &|run| format!("{:.1} s", run.seconds));
-    let requests = nights(&|run| run.requests as f64, &|run| counted(run.requests, "request"));
-    let retries = nights(&|run| run.retries as f64, &|run| match run.retries {
+    // A failed run says nothing about the rows of the data: 0 would be a wrong number.
+    let rows = |run: &JobResult| (run.status != Status::Failed).then(|| rows_of(run) as f64);
+    let rows = nights(&rows, &|run| counted(rows_of(run), "row"));
+    let stored = nights(&|run| Some(run.bytes as f64), &|run| counted(run.bytes, "byte"));
+    let seconds = nights(&|run| Some(run.seconds), &|run| format!("{:.1} s", run.seconds));
+    let requests =
+        nights(&|run| Some(run.requests as f64), &|run| counted(run.requests, "request"));
+    let retries = nights(&|run| Some(run.retries as f64), &|run| match run.retries {
         1 => "1 retry".to_owned(),
         retries => format!("{} retries", grouped(retries)),
     });
@@ -142,9 +146,9 @@ pub(super) fn runs(job: &JobNights) -> Markup {
         }
         div.halves {
             @for (name, text, nights) in &all {
-                @let most = nights.iter().map(|it| it.value).fold(0.0, f64::max);
+                @let most = nights.iter().filter_map(|it| it.value).fold(0.0, f64::max);
                 figure class="many" {
-                    figcaption { (name) ", at most " (text(most)) "; in the last run " (text(nights.last().map_or(0.0, |it| it.value))) }
+                    figcaption { (name) ", at most " (text(most)) @if let Some(value) = nights.last().and_then(|it| it.value) { "; in the last run " (text(value)) } @else { "; the last run failed" } }
                     (night_bars(nights, name, most))
                     (moments(runs.len(), &form.run(first), &form.run(last)))
                 }

@@ -41,10 +41,10 @@ pub(super) fn section(place: usize, job: &JobNights) -> Markup {
         let night = |it: &SnapshotData| {
             let rows = count(value, it);
             let text = format!("{}: {}", form.text(it.taken_at), counted(rows, "row"));
-            Night { value: rows as f64, class: "", text }
+            Night { value: Some(rows as f64), class: "", text }
         };
         let nights: Vec<Night> = job.data.iter().map(night).collect();
-        let most = nights.iter().map(|it| it.value).fold(0.0, f64::max);
+        let most = nights.iter().filter_map(|it| it.value).fold(0.0, f64::max);
         html! {
             figure.many {
                 figcaption { (name) ", at most " (whole(most)) }
