@@ -12,8 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MOVES, RANGES, journal::Journal, opened, part::Closed, plan_folder::commit_has_begun,
-    publication::step, sealed, staged::cleared,
+    MOVES, RANGES, journal::Journal, opened, part::Closed, publication::step, sealed,
+    staged::cleared,
 };
 use crate::{
     error::{Error, Result},
@@ -78,10 +78,15 @@ fn rename(root: &Folder, from: &str, to: &Folder, new: &str) -> io::Result<()> {
     root.open_below(&format!("{RANGES}/{folder}"))?.rename(name, to, new)
 }
 
+/// Whether a commit has begun to move parts in this staging folder.
+pub(super) fn has_begun(root: &Folder) -> io::Result<bool> {
+    Ok(root.find(MOVES)?.is_some())
+}
+
 /// Moves the parts of a killed commit back to the folders of their workers.
 pub(super) fn undo(root: &Folder) -> Result<()> {
     let failed = |error| Error::io("move back the parts in", root.path())(error);
-    if !commit_has_begun(root).map_err(failed)? {
+    if !has_begun(root).map_err(failed)? {
         return Ok(());
     }
     // Without the journal, the folder with the parts does not count as announced.

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    KeptPart, MOVES, PLAN, PartFile, RANGES, fs as disk, moves,
+    KeptPart, PLAN, PartFile, RANGES, fs as disk, moves,
     ownership::{self, HAS_OTHER_NAMES},
     part::{Closed, PartChecksum},
     path_links, preflight,
@@ -101,7 +101,7 @@ impl PlanFolder {
             }
             Err(error) => return Err(failed(error)),
         };
-        found.is_committing = commit_has_begun(&self.root).map_err(failed)?;
+        found.is_committing = moves::has_begun(&self.root).map_err(failed)?;
         if found.is_committing {
             self.find_moved(&mut found, layout).map_err(failed)?;
         }
@@ -182,11 +182,6 @@ impl PlanFolder {
     fn explain(&self, error: Error) -> Error {
         if self.is_current() { error } else { Error::PlanEnded { path: self.given.clone() } }
     }
-}
-
-/// Whether a commit has begun to move parts in this staging folder.
-pub(super) fn commit_has_begun(root: &Folder) -> io::Result<bool> {
-    Ok(root.find(MOVES)?.is_some())
 }
 
 /// Reads the plan in a staging folder; `None` if there is none.

@@ -234,7 +234,7 @@ mod tests {
             (100, 199, false),
             (100, 80, true),
             (100, 81, false),
-            (35, 28, true),
+            (350, 280, true),
             (0, 10, true),
         ] {
             let runs = vec![run(1, "stored", before), run(2, "stored", after)];
