@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use super::{
     ReportOptions,
     changes::ChangesSeen,
+    not_delivered,
     profile::{Profile, ValueProfile, figures::CommonValues},
     read::{ReadPlan, read},
     sample::SampleSize,
@@ -48,6 +49,8 @@ pub struct SnapshotData {
     pub change: Option<SnapshotChange>,
     /// Number of rows with each value, by what it is a value of: `persona`, `label`, and `types of` a JSON column.
     pub(super) counts: BTreeMap<DriftGroup, BTreeMap<String, u64>>,
+    /// Number of rows in which each path of the mask has replaced a value.
+    replaced: Vec<u64>,
 }
 
 /// How many rows of a snapshot differ from the one before.
@@ -216,7 +219,25 @@ impl SnapshotData {
         };
         let seen = read(&source, &plan)?;
         let counts = counts(&seen.profile, options.rows > 0);
-        Ok(Self { taken_at, rows: seen.profile.rows, change: None, counts })
+        let (rows, replaced) = (seen.profile.rows, seen.profile.replaced);
+        Ok(Self { taken_at, rows, change: None, counts, replaced })
+    }
+
+    /// Refuses a path of the mask that leads to no value in any of these snapshots: it is probably misspelled, so the
+    /// values that it should hide would be shown.
+    ///
+    /// # Errors
+    /// [`Error::UnmatchedPath`] for the first such path.
+    pub(super) fn require_replaced(data: &[Self], options: &ReportOptions) -> Result<()> {
+        let (Some(mask), Some((first, others))) = (Self::mask(options)?, data.split_first()) else {
+            return Ok(());
+        };
+        let mut replaced = first.replaced.clone();
+        for snapshot in others {
+            replaced.iter_mut().zip(&snapshot.replaced).for_each(|(all, more)| *all += more);
+        }
+        let rows = data.iter().map(|snapshot| snapshot.rows).sum();
+        mask.check_replaced(rows, &replaced).map_err(not_delivered)
     }
 }
 
@@ -281,7 +302,7 @@ mod tests {
             let counts = counts.iter().map(|(value, count)| ((*value).to_owned(), *count));
             let counts = BTreeMap::from([(DriftGroup::Label, counts.collect())]);
             let taken_at = DateTime::UNIX_EPOCH;
-            SnapshotData { taken_at, rows: 100, change: None, counts }
+            SnapshotData { taken_at, rows: 100, change: None, counts, replaced: Vec::new() }
         };
         nights.iter().map(night).collect()
     }

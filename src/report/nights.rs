@@ -113,7 +113,8 @@ impl JobNights {
     /// `unread`, and the next one is compared with the last one that could be read. Blocks.
     ///
     /// # Errors
-    /// Those of [`SnapshotData::read`] that are not about the files of one snapshot.
+    /// Those of [`SnapshotData::read`] that are not about the files of one snapshot. [`Error::UnmatchedPath`] for a path of
+    /// the mask that leads to no value in any of the snapshots.
     pub fn read_data(
         &mut self,
         most: usize,
@@ -151,7 +152,7 @@ impl JobNights {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        SnapshotData::require_replaced(&self.data, options)
     }
 
     /// Returns the last run that was neither interrupted nor locked out: those say nothing about the job.

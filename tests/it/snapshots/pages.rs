@@ -116,6 +116,18 @@ fn report_of_a_snapshot_is_that_of_an_export() {
     ");
 }
 
+#[test]
+fn mask_of_nights_that_matches_nothing_is_refused() {
+    let nightly = Nightly::one(40, "");
+    nightly.at("2026-09-01T02:00:00Z");
+    nightly.at("2026-09-02T02:00:00Z");
+    let ran = nightly.run(&["report", "snaps", "-q", "-o", "-", "--mask", ".persna"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(65), ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains(".persna") && ran.stderr.contains(".persona"), "{}", ran.stderr);
+    assert!(!page(&nightly, &["snaps", "--mask", ".persona"]).contains("frustrated_customer"));
+    assert!(page(&nightly, &["snaps"]).contains("frustrated_customer"));
+}
+
 /// The rows fall by 90 % in a run that succeeds.
 #[test]
 fn page_says_first_what_is_odd() {
