@@ -1,10 +1,9 @@
 //! Explanations: whether a transformation keeps a row, and why not.
 
-use overmind_export::{Error, RowExplanation, StreamOptions, explain_export, explain_rows};
+use overmind_export::{RowExplanation, StreamOptions, explain_export, explain_rows};
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{
-    errors::raised,
     options::{Options, dataset_id},
     producers::place,
     wait::run,
@@ -31,10 +30,6 @@ pub(crate) fn explain_dataset<'py>(
     let options = Options::of_call(options);
     let id = dataset_id(py, "dataset", dataset)?;
     let plan = options.transform_plan()?;
-    if plan.record().is_none() {
-        let why = "there is no transformation to explain: give `where`".to_owned();
-        return Err(raised(py, &Error::Usage(why)));
-    }
     let rows = options.at_least("rows", 1)?.unwrap_or(ROWS);
     let bounds = StreamOptions { limit: Some(rows as u64), ..StreamOptions::default() };
     let (query, client) = (options.query()?, options.client()?);
