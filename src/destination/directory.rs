@@ -278,17 +278,22 @@ impl Directory {
         }
         let maker = self.maker.ok_or_else(disk::not_open)?;
         let name = disk::staging_name(&self.name);
-        match self.home.make_private(&name) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(disk::cannot_create(&self.given, error));
-            }
-            _ => {}
-        }
+        let is_new = match self.home.make_private(&name) {
+            Ok(_) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(disk::cannot_create(&self.given, error)),
+        };
         let staged = StagedDirectory::take_for(&self.home, &name, maker, &self.given, purpose)?;
         // It is missing if another run has just ended and removed it.
         let staged = staged.ok_or_else(|| Error::Locked { path: self.given.clone() })?;
-        if self.restore(&staged)? {
-            self.check_target()?;
+        self.restore(&staged)?;
+        // Check again: another run may have published between the first check and the lock.
+        if let Err(error) = self.check_target() {
+            if is_new {
+                // Best effort: the next run takes over a folder that stays.
+                drop(staged.remove(&self.home));
+            }
+            return Err(error);
         }
         Ok(staged)
     }

@@ -177,12 +177,17 @@ impl SingleFile {
         if !disk::is_same_file(&file, parent, &name) {
             return Err(disk::lock_lost(given));
         }
-        let manifest = self.sidecar.then(|| {
-            let name = disk::staging_name(&self.manifest_name());
-            ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
-            parent.create_anew(&name).map_err(|error| disk::cannot_create(given, error))
+        // Check again: another run may have published between the first check and the lock.
+        let checked = self.check_targets(&parent.path().join(&self.name));
+        let manifest = checked.and_then(|()| {
+            let create = || {
+                let name = disk::staging_name(&self.manifest_name());
+                ownership::check_staging(parent, &name, FileKind::File, maker, given)?;
+                parent.create_anew(&name).map_err(|error| disk::cannot_create(given, error))
+            };
+            self.sidecar.then(create).transpose()
         });
-        let manifest = match manifest.transpose() {
+        let manifest = match manifest {
             Ok(manifest) => manifest,
             Err(error) => {
                 drop(parent.remove(&name));

@@ -118,3 +118,26 @@ fn a_failing_sync_leaves_no_old_export_behind() {
         assert_eq!(folder.path().join(".rows.partial").exists(), !is_published);
     }
 }
+
+#[test]
+fn a_target_published_before_the_lock_is_refused_at_once() {
+    let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
+    for sidecar in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("rows.jsonl");
+        let mut late = SingleFile::probe(&target, false, sidecar, false).unwrap();
+        publish_file(&target, b"first", None).unwrap();
+        let refused = late.open().unwrap_err();
+        assert!(matches!(refused, Error::Output { .. }), "{refused}");
+        assert_eq!(fs::read(&target).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("rows");
+    let mut late = Directory::probe(&target, &request(&target, false), false).unwrap();
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("part-00000.jsonl"), "first").unwrap();
+    let refused = late.open(&header).unwrap_err();
+    assert!(matches!(refused, Error::Output { .. }), "{refused}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
