@@ -42,7 +42,7 @@ pub(super) struct PreviewArgs {
     /// Number of rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
-    /// Print for the first rows that are read whether an export would keep them, and why not
+    /// Print for the first rows that are read whether an export would keep them, and why not, and their --split
     #[arg(long, conflicts_with_all = ["columns", "drop"])]
     explain: bool,
     /// Print one JSON object per line, with whole values, instead of a table
@@ -81,7 +81,11 @@ pub(super) fn source(text: OsString) -> Result<PreviewSource, String> {
 
 impl PreviewArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
-        self.transform.check_without_splits()?;
+        if self.transform.splits() && !self.explain {
+            let why =
+                "--split decides only in which folder a row is written: give --explain to see it";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let query = Query::from(self.filters.clone());
         let dataset = match &self.what {
             PreviewSource::Dataset(dataset) => *dataset,

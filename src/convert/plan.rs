@@ -1,20 +1,18 @@
 //! The plan of a conversion: what to read, which rows and columns to write, and how. It is checked as a whole.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use super::{
-    apart::require_apart,
-    source::ConvertSource,
-    source_plan::{SourcePlan, compile},
-};
+use super::{apart::require_apart, source::ConvertSource, source_plan::SourcePlan};
 use crate::{
     batch::OutputColumn,
+    destination::OutputRequest,
     error::Result,
     export::{
         NestingOptions,
         nesting_options::{TypeChoice, chosen_form},
         output_form::require_lines,
         output_plan::{OutputChoice, OutputPlan},
+        splits::{layout_of, require_directory, splits_of},
     },
     location::{Location, StorageOptions, Target},
     nested::NestedField,
@@ -24,7 +22,7 @@ use crate::{
         manifest::{FORMAT_VERSION, PartRows},
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
-    transform::{Transform, TransformRecord},
+    transform::{Shaper, Transform, TransformRecord},
 };
 
 /// The options of a conversion. [`ConvertPlan::new`] decides everything else.
@@ -73,7 +71,7 @@ pub struct ConvertOptions {
     /// computed columns of the source.
     pub transform: Transform,
     /// Number of rows in each part of a directory, except the last; default 250,000. A part also ends after 512 MiB of
-    /// values.
+    /// values. With splits, the parts of all splits end when one of them has this number of rows.
     pub rows_per_file: Option<u64>,
     /// Whether to replace an existing output; default no. A directory is replaced only if it is an export.
     pub overwrite: bool,
@@ -173,7 +171,8 @@ impl ConvertPlan {
     /// [`Error::ChangedCells`](crate::Error::ChangedCells) when it is CSV with protected cells.
     pub fn new(options: ConvertOptions) -> Result<Self> {
         let mut output = options.choice().plan()?;
-        let shaper = compile(&options.transform)?;
+        let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
+        require_directory((shaper.as_deref(), false), &output.target)?;
         let place = Location::of(&options.source, &options.storage)?;
         let record = options.source_record.as_ref();
         let record = record.map(|record| Location::of(record, &options.storage)).transpose()?;
@@ -220,16 +219,30 @@ impl ConvertPlan {
         self.transform_record().is_some_and(|transform| transform.replaced_paths() > 0)
     }
 
-    /// Whether the rows of the output are those of the source, with all columns in their order.
+    /// Whether the rows of the output are those of the source, with all columns in their order. With splits, they are in
+    /// another order.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.rows.shaper.is_none() && self.columns().eq(self.rows.source.columns.iter())
+        self.transform_record().is_none_or(TransformRecord::only_splits)
+            && self.columns().eq(self.rows.source.columns.iter())
     }
 
-    /// Returns the facts for the metadata of a file with these rows.
+    /// Returns the names and the fractions of the splits, in their order; none without a split.
+    pub(super) fn splits(&self) -> Vec<(String, f64)> {
+        splits_of(self.rows.shaper.as_deref())
+    }
+
+    /// Returns the options for the destination.
+    pub(super) fn wanted(&self) -> OutputRequest {
+        let layout = layout_of(self.rows.shaper.as_deref(), false);
+        OutputRequest { layout, ..self.output.wanted() }
+    }
+
+    /// Returns the facts for the metadata of a file with these rows of the output, or of one of its splits.
     pub(super) fn facts(
         &self,
         first_row: u64,
         part: &PartRows,
+        split: Option<&str>,
         nested: Option<Vec<NestedField>>,
     ) -> Facts {
         let origin = &self.rows.source.origin;
@@ -243,7 +256,7 @@ impl ConvertPlan {
             first_row,
             rows_read: part.read,
             rows: part.written,
-            split: None,
+            split: split.map(str::to_owned),
             transform: self.transform_record().cloned(),
             earlier: origin.earlier.clone(),
             digest: part.digest.to_string(),
