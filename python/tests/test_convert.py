@@ -59,6 +59,9 @@ def test_conversion_splits_as_an_export_does(tmp_path: Path, demo: oe.Demo, clie
     assert summary.splits == exported.splits and summary.splits is not None
     assert (summary.rows, summary.digest) == (ROWS, exported.digest)
     assert oe.verify(tmp_path / "out").ok
+    card = oe.convert(source, tmp_path / "card", split=split, seed=3, dataset_card=True)
+    assert card.splits == exported.splits and (tmp_path / "card/README.md").exists()
+    assert oe.verify(tmp_path / "card/data/test").ok
     assert oe.open(tmp_path / "out" / "test").read().num_rows == summary.splits[1]["rows"]
     with pytest.raises(oe.UsageError, match="`split` needs a directory"):
         oe.convert(source, tmp_path / "one.parquet", split=split)

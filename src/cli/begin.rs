@@ -31,10 +31,6 @@ pub(super) struct BeginArgs {
     ranges: u32,
     #[command(flatten)]
     output: OutputArguments,
-    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
-    /// the directory
-    #[arg(long, help_heading = "Output")]
-    dataset_card: bool,
     #[command(flatten)]
     nesting: NestingArguments,
     /// Rows to request per page; the API allows at most 100
@@ -94,7 +90,6 @@ impl From<BeginArgs> for ExportOptions {
             columns,
             drop,
             page_size: typed.page_size,
-            dataset_card: typed.dataset_card,
             ..typed.output.of_dataset(typed.dataset)
         }
     }

@@ -109,6 +109,7 @@ impl From<ConvertArgs> for ConvertOptions {
         options.manifest = output.manifest;
         options.record = output.record;
         options.success_file = output.success_file;
+        options.dataset_card = output.dataset_card;
         options.encode_threads = output.encode_threads;
         options.max_value_bytes = typed.value_limit.max_value_bytes;
         options.temp_dir = output.temp_dir;

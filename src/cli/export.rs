@@ -39,10 +39,6 @@ pub(super) struct ExportArgs {
     dataset: Uuid,
     #[command(flatten)]
     output: OutputArguments,
-    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
-    /// the directory
-    #[arg(long, help_heading = "Output")]
-    dataset_card: bool,
     #[command(flatten)]
     nesting: NestingArguments,
     /// Rows to request per page; the API allows at most 100
@@ -122,7 +118,6 @@ impl From<ExportArgs> for ExportOptions {
             page_size: typed.page_size,
             pages: typed.pages,
             limit: typed.limit,
-            dataset_card: typed.dataset_card,
             max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
             prefetch_bytes: typed.prefetch_bytes,
             ..typed.output.of_dataset(typed.dataset)

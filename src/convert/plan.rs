@@ -2,15 +2,19 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{apart::require_apart, source::ConvertSource, source_plan::SourcePlan};
+use super::{
+    apart::{require_apart, require_outside},
+    source::ConvertSource,
+    source_plan::SourcePlan,
+};
 use crate::{
     batch::OutputColumn,
     destination::OutputRequest,
     error::Result,
     export::{
         NestingOptions,
-        nesting_options::{TypeChoice, chosen_form},
-        output_form::require_lines,
+        nesting_options::TypeChoice,
+        output_form::OutputForm,
         output_plan::{OutputChoice, OutputPlan},
         splits::{layout_of, require_directory, splits_of},
     },
@@ -20,6 +24,7 @@ use crate::{
     record::{
         facts::Facts,
         manifest::{FORMAT_VERSION, PartRows},
+        place,
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
     transform::{Shaper, Transform, TransformRecord},
@@ -84,6 +89,9 @@ pub struct ConvertOptions {
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no.
     pub success_file: bool,
+    /// Whether to write a dataset card, `README.md`, into a directory, for people and for Hugging Face; default no. The
+    /// parts are in its folder `data` then.
+    pub dataset_card: bool,
     /// Number of threads for encoding and for the transformation; default one for each core, but at most 16. Any number
     /// gives the same bytes.
     pub encode_threads: Option<usize>,
@@ -119,6 +127,7 @@ impl ConvertOptions {
             manifest: false,
             record: None,
             success_file: false,
+            dataset_card: false,
             encode_threads: None,
             max_value_bytes: ReadOptions::MAX_VALUE_BYTES,
             temp_dir: None,
@@ -152,6 +161,8 @@ impl ConvertOptions {
 pub struct ConvertPlan {
     pub(super) output: OutputPlan,
     pub(super) restart: bool,
+    /// Whether the output has a dataset card.
+    pub(super) has_card: bool,
     pub(super) rows: SourcePlan,
     /// How the types of nested JSON columns are chosen; `None` if no column is nested.
     pub(super) nesting: Option<TypeChoice>,
@@ -172,7 +183,7 @@ impl ConvertPlan {
     pub fn new(options: ConvertOptions) -> Result<Self> {
         let mut output = options.choice().plan()?;
         let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
-        require_directory((shaper.as_deref(), false), &output.target)?;
+        require_directory((shaper.as_deref(), options.dataset_card), &output.target)?;
         let place = Location::of(&options.source, &options.storage)?;
         let record = options.source_record.as_ref();
         let record = record.map(|record| Location::of(record, &options.storage)).transpose()?;
@@ -184,14 +195,25 @@ impl ConvertPlan {
         };
         let named = (options.columns.as_deref(), options.drop.as_slice());
         let rows = SourcePlan::open(&place, read, named, shaper)?;
-        let form = (options.json_columns, &options.nesting);
-        let (encoding, nesting) = chosen_form(form, output.encoding, &rows.columns)?;
-        if rows.source.has_lines() || rows.shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
-            require_lines(encoding, true)?;
+        if rows.source.origin.is_of_folder
+            && let Some(whole) = place::find_above(&rows.source.place)?
+        {
+            require_outside(&place, &whole, &output)?;
         }
+        let form = OutputForm {
+            shaper: rows.shaper.as_deref(),
+            columns: &rows.columns,
+            has_lines: rows.source.has_lines(),
+            has_card: options.dataset_card,
+            json_columns: options.json_columns,
+            nesting: &options.nesting,
+            is_named: true,
+        };
+        let (encoding, nesting) = form.check(output.encoding)?;
         output.encoding = encoding;
         let rescues = nesting.is_some() && options.nesting.rescue;
-        Ok(Self { output, restart: options.restart, rows, nesting, rescues })
+        let (restart, has_card) = (options.restart, options.dataset_card);
+        Ok(Self { output, restart, has_card, rows, nesting, rescues })
     }
 
     /// Returns the output of the conversion.
@@ -233,7 +255,7 @@ impl ConvertPlan {
 
     /// Returns the options for the destination.
     pub(super) fn wanted(&self) -> OutputRequest {
-        let layout = layout_of(self.rows.shaper.as_deref(), false);
+        let layout = layout_of(self.rows.shaper.as_deref(), self.has_card);
         OutputRequest { layout, ..self.output.wanted() }
     }
 

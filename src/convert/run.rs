@@ -28,6 +28,7 @@ use crate::{
     error::{Error, Result},
     export::{
         Progress, blocking,
+        described::described_card,
         nesting_options::TypeChoice,
         now,
         slot::DestinationSlot,
@@ -212,8 +213,12 @@ impl Convert {
                 return Err(Error::Damaged { path: self.plan.rows.source.place.to_path(), why });
             }
         }
-        let manifest = self.manifest(header.started_at, read, written);
-        Ok((Manifest { nested: types, ..manifest }, read))
+        let mut manifest = self.manifest(header.started_at, read, written);
+        manifest.nested = types;
+        if self.plan.has_card {
+            manifest.card = Some(described_card(&manifest)?);
+        }
+        Ok((manifest, read))
     }
 
     /// Reads all rows, to find the types of their nested columns.

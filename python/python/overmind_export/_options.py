@@ -198,6 +198,8 @@ class OutputOptions(TypedDict, total=False):
     manifest: bool | None
     record: Path | None
     success_file: bool | None
+    dataset_card: bool | None
+    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
     encode_threads: int | None
     temp_dir: Path | None
     storage_options: Mapping[str, str] | None
@@ -208,8 +210,6 @@ class OutputOptions(TypedDict, total=False):
 class FileOptions(RowOptions, OutputOptions, SplitOptions, total=False):
     """How to write an export."""
 
-    dataset_card: bool | None
-    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
     max_passes: int | None
 
 

@@ -110,13 +110,13 @@ fn killed_conversion_begins_again() {
 
 #[test]
 fn killed_conversion_with_splits_begins_again() {
-    let world = super::world(transform::rows(3000));
+    let world = super::world(transform::rows(12_000));
     export(&world, &["-o", "source.parquet"]);
     let splits = [&["--split", "a=0.5,b=0.5"][..], &["--split", "a=0.5,c=0.5"], &[]];
     for (killed, next) in splits.into_iter().zip(splits.into_iter().cycle().skip(1)) {
         // The first rows are written at once, and the last ones never.
-        let slow = format!("if .order < 2500 then true else {SLOW} end");
-        let parts = ["-o", "out/", "--where", &slow, "--rows-per-file", "10"];
+        let slow = format!("if .order < 11000 then true else {SLOW} end");
+        let parts = ["-o", "out/", "--where", &slow, "--rows-per-file", "100"];
         let mut child = start(&world, &[&parts[..], killed].concat());
         let folder = if killed.is_empty() { "data" } else { "data/a" };
         let staged = world.path(".out.partial").join(folder);
@@ -126,7 +126,7 @@ fn killed_conversion_with_splits_begins_again() {
         let again = ["source.parquet", "-o", "out/", "--overwrite"];
         convert(&world, &[&again[..], next].concat());
         assert!(!is_staged(&world, "out/"));
-        assert!(verified(&world, "out/").contains("ok, 3,000 rows"));
+        assert!(verified(&world, "out/").contains("ok, 12,000 rows"));
     }
 }
 

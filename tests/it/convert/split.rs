@@ -63,7 +63,7 @@ fn splits_have_the_bytes_of_an_export() {
             ] {
                 assert_eq!(exported[field], converted[field], "{field} {source} {number}");
             }
-            assert_eq!(content(&world.path("out")), content(&world.path(&direct)), "{source}");
+            assert!(tree(&world.path("out")) == tree(&world.path(&direct)), "{source} {number}");
             assert_eq!(record(&world, "out")["splits"], exported["splits"]);
             assert!(verified(&world, "out").contains("ok, "), "{source}");
         }
@@ -136,7 +136,10 @@ fn splits_are_read_back_and_split_again() {
     assert!(verified(&world, "halves").contains("ok, 600 rows"));
     // The hashes that chose a split choose no other one of its rows.
     let same = [&["out/train", "-o", "dev/"], &SPLIT[..]].concat();
-    insta::assert_snapshot!(run(&world, &same).told(&world), @"");
+    insta::assert_snapshot!(run(&world, &same).told(&world), @"
+    exit 2
+    error: the source has the rows of the split train, which --seed 0 chose: with this seed, --split would put almost all of them into one folder: give another --seed
+    ");
     let file = [&["train.csv", "-o", "dev/"], &SPLIT[..]].concat();
     assert_eq!(run(&world, &file).code, Some(2));
     convert(&world, &[&file[..], &["--split-by", ".id", "--dry-run"]].concat());
@@ -144,6 +147,36 @@ fn splits_are_read_back_and_split_again() {
     assert_eq!(record(&world, "dev")["rows"], train);
     assert_eq!(record(&world, "dev")["earlier"][0]["split"], "train");
     verified(&world, "dev/a");
+}
+
+#[test]
+fn export_of_the_source_stays_as_it_is() {
+    let world = world(transform::rows(200));
+    export(&world, &[&["-o", "data/", "--dataset-card"], &SPLIT[..]].concat());
+    let before = (content(&world.path("data")), world.entries());
+    let mut told = String::new();
+    for arguments in [
+        &["data/data/train", "-o", "data/data/dev/"][..],
+        &["data/data/train/", "-o", "data/train.csv"],
+        &["data/data", "-o", "data/other/"],
+        &["data/data/train", "-o", "new/", "--record", "data.manifest.json"],
+        &["data/data/test/", "-o", "data"],
+    ] {
+        told += &run(&world, &[arguments, &["--overwrite"]].concat()).told(&world);
+    }
+    insta::assert_snapshot!(told, @"
+    exit 2
+    error: the output data/data/dev/ lies inside the export FOLDER/data, of which the source data/data/train is a part: give another place
+    exit 2
+    error: the output data/train.csv lies inside the export FOLDER/data, of which the source data/data/train/ is a part: give another place
+    exit 2
+    error: the output data/other/ lies inside the export FOLDER/data, of which the source data/data is a part: give another place
+    exit 2
+    error: the output would replace data.manifest.json, the record of the export FOLDER/data, of which the source data/data/train is a part: give another place
+    exit 2
+    error: the output data would replace the source data/data/test/: give another output, and remove the source afterwards
+    ");
+    assert!((content(&world.path("data")), world.entries()) == before);
 }
 
 #[test]
@@ -205,7 +238,31 @@ fn outputs_that_cannot_have_splits_are_refused() {
     {
         told += &run(&world, &[&["source.parquet", "-o", "out/"], arguments].concat()).told(&world);
     }
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    exit 2
+    error: --split needs a directory with a folder for each split, but out.parquet is not one: give a path that ends in a slash
+    exit 2
+    error: --split needs a directory with a folder for each split, but standard output is not one: give a path that ends in a slash
+    exit 2
+    error: --split chooses rows by their inputs, and the source has no column input
+    exit 2
+    error: --split-by ".persona" cannot be evaluated: the source has no column persona
+    exit 2
+    error: --split chooses rows by their inputs, and nested columns do not keep how JSON was spelled (1e5 or 100000.0) or which members were null, so other rows would be chosen than from the text: give --split-by an expression of texts, such as .id
+    exit 65
+    error: row 1 (id 00000000-0000-4000-8000-000000000000): --split-by ".id, .order" failed: it has several outputs: collect them with [...]
+      hint: change the expression: (.persona // "") for a value that can be null, .tags.topic? where .tags is not always an object; or give --on-error skip to leave such rows out, --on-error null to give all of them the same key
+    exit 2
+    error: invalid value 'a=0.5,b=0.6' for '--split <NAME=FRACTION,...>': the fractions sum to 1.1, not to 1
+
+    For more information, try '--help'.
+    exit 2
+    error: --split-by has no effect without --split or --sample
+    exit 2
+    error: invalid value 'a=0.5,A=0.5' for '--split <NAME=FRACTION,...>': another split has this name
+
+    For more information, try '--help'.
+    "#);
     assert_eq!(world.entries(), ["few.parquet", "nested.parquet", "source.parquet"]);
     convert(&world, &[&["nested.parquet", "-o", "out/", "--split-by", ".id"], &half[..]].concat());
     assert!(verified(&world, "out").contains("ok, 50 rows"));
@@ -216,13 +273,17 @@ fn dry_run_and_explanation_name_the_splits() {
     let world = world(transform::rows(100));
     export(&world, &["-o", "source.parquet"]);
     let plan = [&["source.parquet", "-o", "out/", "--dry-run"], &SPLIT[..]].concat();
-    insta::assert_snapshot!(run(&world, &plan).ok().told(&world), @"");
+    insta::assert_snapshot!(run(&world, &plan).ok().told(&world), @"
+    exit 0
+    would read 100 rows of source.parquet to out/
+      splits: train 0.8, test 0.2
+    ");
     assert_eq!(world.entries(), ["source.parquet"]);
     let explain = |more: &[&str]| {
         let explain = ["preview", "source.parquet", "--explain"];
         Ran::of(world.command().args([&explain, &SPLIT[..], more].concat()))
     };
-    let some = ["--where", ".order != 1", "--dedupe", ".tags.topic", "-n", "5"];
+    let some = ["--where", ".order != 1", "--dedupe", ".order % 6", "-n", "8", "--seed", "4"];
     insta::assert_snapshot!(explain(&some).ok().stdout, @"");
     // The explanation is what the conversion does.
     convert(&world, &[&["source.parquet", "-o", "out/", "--format", "jsonl"], &SPLIT[..]].concat());
@@ -305,7 +366,11 @@ fn nested_splits_have_the_same_types() {
     .unwrap();
     let given = ["--json-columns", "nested", "--schema", "schema.json", "--overwrite"];
     let misfit = run(&world, &[&["source.jsonl", "-o", "out/"], &SPLIT[..], &given].concat());
-    insta::assert_snapshot!(misfit.told(&world), @"");
+    insta::assert_snapshot!(misfit.told(&world), @r#"
+    exit 65
+    error: row with id 00000000-0000-4000-8000-000000000000: .tags.topic is "billing", but the --schema has int there
+      hint: nothing was published: leave out --schema to find types that hold every value, change the type to json, or give --rescue to keep such values in a column of their own
+    "#);
     let rescued = [&["source.jsonl", "-o", "out/", "--rescue"], &SPLIT[..], &given].concat();
     assert_eq!(convert(&world, &rescued)["rescued_rows"], 1500);
     verified(&world, "out");
