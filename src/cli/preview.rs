@@ -33,8 +33,13 @@ use super::{
     values,
 };
 
+/// The help of `split`, which decides about no row here.
+const SPLIT: &str =
+    "With --explain: print the split of each row that is kept, such as train=0.9,test=0.1";
+
 /// Print the first rows of a dataset or of an export
 #[derive(Debug, Args)]
+#[command(mut_arg("split", |it| it.help(SPLIT)))]
 pub(super) struct PreviewArgs {
     /// Id of a dataset, or path or URL of an export
     #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source))]
@@ -42,7 +47,7 @@ pub(super) struct PreviewArgs {
     /// Number of rows
     #[arg(short = 'n', long, value_name = "N", default_value_t = 5, value_parser = values::positive::<u32>)]
     rows: u32,
-    /// Print for the first rows that are read whether an export would keep them, and why not, and their --split
+    /// Print for the first rows that are read whether an export would keep them, and why not
     #[arg(long, conflicts_with_all = ["columns", "drop"])]
     explain: bool,
     /// Print one JSON object per line, with whole values, instead of a table

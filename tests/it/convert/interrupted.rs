@@ -116,7 +116,7 @@ fn killed_conversion_with_splits_begins_again() {
     for (killed, next) in splits.into_iter().zip(splits.into_iter().cycle().skip(1)) {
         // The first rows are written at once, and the last ones never.
         let slow = format!("if .order < 11000 then true else {SLOW} end");
-        let parts = ["-o", "out/", "--where", &slow, "--rows-per-file", "100"];
+        let parts = ["-o", "out/", "--where", &slow, "--rows-per-file", "100", "--overwrite"];
         let mut child = start(&world, &[&parts[..], killed].concat());
         let folder = if killed.is_empty() { "data" } else { "data/a" };
         let staged = world.path(".out.partial").join(folder);

@@ -284,7 +284,18 @@ fn dry_run_and_explanation_name_the_splits() {
         Ran::of(world.command().args([&explain, &SPLIT[..], more].concat()))
     };
     let some = ["--where", ".order != 1", "--dedupe", ".order % 6", "-n", "8", "--seed", "4"];
-    insta::assert_snapshot!(explain(&some).ok().stdout, @"");
+    insta::assert_snapshot!(explain(&some).ok().stdout, @r#"
+     ROW  ID        KEPT  SPLIT  WHY
+       1  00000000  yes   train
+       2  00000000  no           --where ".order != 1" does not hold
+       3  00000000  yes   test
+       4  00000000  yes   test
+       5  00000000  yes   test
+       6  00000000  yes   train
+       7  00000000  no           --dedupe ".order % 6" is that of an earlier row
+       8  00000000  yes   train
+    6 kept of the first 8 rows
+    "#);
     // The explanation is what the conversion does.
     convert(&world, &[&["source.parquet", "-o", "out/", "--format", "jsonl"], &SPLIT[..]].concat());
     let test = String::from_utf8(world.read("out/test/part-00000.jsonl")).unwrap();
