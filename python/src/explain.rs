@@ -14,10 +14,11 @@ use crate::{
 const ROWS: usize = 20;
 
 /// The arguments of the class `Explanation`.
-type Arguments = (String, bool, bool, Option<String>);
+type Arguments = (String, bool, bool, Option<String>, Option<String>);
 
 fn arguments(rows: Vec<RowExplanation>) -> Vec<Arguments> {
-    rows.into_iter().map(|it| (it.id.to_string(), it.is_kept, it.is_end, it.reason)).collect()
+    let row = |it: RowExplanation| (it.id.to_string(), it.is_kept, it.is_end, it.reason, it.split);
+    rows.into_iter().map(row).collect()
 }
 
 /// Explains the first rows of a dataset. The option `rows` is their number.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use futures::TryStreamExt;
 use overmind_export::{
-    Batches, Convert, ConvertPlan, Error, Export, ExportPlan, Summary, Target, read_manifest,
-    serde_json,
+    Batches, Convert, ConvertPlan, Error, Export, ExportPlan, Summary, Target, WrittenSplit,
+    read_manifest, serde_json,
 };
 use pyo3::{
     prelude::*,
@@ -79,18 +79,7 @@ pub(crate) fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bou
     dict.set_item("transform", transform(py, summary.transform.as_ref())?)?;
     dict.set_item("duplicate_rows", summary.duplicate_rows)?;
     dict.set_item("replaced_rows", &summary.replaced_rows)?;
-    let splits: Vec<_> = summary
-        .splits
-        .iter()
-        .map(|split| {
-            let dict = PyDict::new(py);
-            dict.set_item("name", &split.name)?;
-            dict.set_item("rows", split.rows)?;
-            dict.set_item("digest", &split.digest)?;
-            Ok::<_, PyErr>(dict)
-        })
-        .collect::<Result<_, _>>()?;
-    dict.set_item("splits", Some(splits).filter(|splits| !splits.is_empty()))?;
+    dict.set_item("splits", splits(py, &summary.splits)?)?;
     dict.set_item("count", summary.count)?;
     dict.set_item("completeness", completeness(summary.completeness))?;
     dict.set_item("digest", &summary.digest)?;
@@ -103,6 +92,22 @@ pub(crate) fn arguments<'py>(py: Python<'py>, summary: &Summary) -> PyResult<Bou
     dict.set_item("received_bytes", summary.received_bytes)?;
     dict.set_item("seconds", summary.seconds)?;
     Ok(dict)
+}
+
+/// Returns the splits as dictionaries; `None` if the rows are not split.
+fn splits<'py>(
+    py: Python<'py>,
+    splits: &[WrittenSplit],
+) -> PyResult<Option<Vec<Bound<'py, PyDict>>>> {
+    let dict = |split: &WrittenSplit| {
+        let dict = PyDict::new(py);
+        dict.set_item("name", &split.name)?;
+        dict.set_item("rows", split.rows)?;
+        dict.set_item("digest", &split.digest)?;
+        Ok(dict)
+    };
+    let dicts = splits.iter().map(dict).collect::<PyResult<Vec<_>>>()?;
+    Ok(Some(dicts).filter(|dicts| !dicts.is_empty()))
 }
 
 /// Converts an export to files. Returns the arguments of the class `Summary`.
@@ -138,6 +143,7 @@ pub(crate) fn convert<'py>(
     dict.set_item("transform", transform(py, summary.transform.as_ref())?)?;
     dict.set_item("duplicate_rows", summary.duplicate_rows)?;
     dict.set_item("replaced_rows", &summary.replaced_rows)?;
+    dict.set_item("splits", splits(py, &summary.splits)?)?;
     dict.set_item("count", summary.count)?;
     let known = summary.dataset.map(|_| completeness(summary.completeness));
     dict.set_item("completeness", known.unwrap_or("unknown"))?;

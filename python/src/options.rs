@@ -298,6 +298,7 @@ impl<'py> Options<'py> {
         options.manifest = self.flag("manifest")?.unwrap_or(false);
         options.record = self.path("record")?;
         options.success_file = self.flag("success_file")?.unwrap_or(false);
+        options.dataset_card = self.flag("dataset_card")?.unwrap_or(false);
         options.encode_threads = self.at_least("encode_threads", 1)?;
         options.max_value_bytes = self.reading()?.max_value_bytes;
         options.temp_dir = self.path("temp_dir")?;

@@ -52,6 +52,23 @@ def test_conversion_has_the_options_of_the_command(tmp_path: Path, source: Path)
     assert oe.convert(source, tmp_path / "m.jsonl", map="{id}", manifest=True).rows == ROWS
 
 
+def test_conversion_splits_as_an_export_does(tmp_path: Path, demo: oe.Demo, client: oe.Client, source: Path) -> None:
+    split = {"train": 0.8, "test": 0.2}
+    exported = client.export(demo.dataset, tmp_path / "exported", split=split, seed=3)
+    summary = oe.convert(source, tmp_path / "out", split=split, seed=3, rows_per_file=100)
+    assert summary.splits == exported.splits and summary.splits is not None
+    assert (summary.rows, summary.digest) == (ROWS, exported.digest)
+    assert oe.verify(tmp_path / "out").ok
+    card = oe.convert(source, tmp_path / "card", split=split, seed=3, dataset_card=True)
+    assert card.splits == exported.splits and (tmp_path / "card/README.md").exists()
+    assert oe.verify(tmp_path / "card/data/test").ok
+    assert oe.open(tmp_path / "out" / "test").read().num_rows == summary.splits[1]["rows"]
+    with pytest.raises(oe.UsageError, match="`split` needs a directory"):
+        oe.convert(source, tmp_path / "one.parquet", split=split)
+    with pytest.raises(TypeError, match="a dictionary of names and fractions"):
+        oe.convert(source, tmp_path / "x", split="train=0.8,test=0.2")  # type: ignore[arg-type]
+
+
 def test_conversion_makes_nested_columns(tmp_path: Path, source: Path) -> None:
     nested = tmp_path / "nested.parquet"
     summary = oe.convert(source, nested, json_columns="nested", text=".tags", manifest=True)

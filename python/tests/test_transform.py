@@ -187,6 +187,11 @@ def test_splits_are_written_and_opened(tmp_path: Path, demo: oe.Demo, client: oe
     ids = [[row["id"] for row in rows.to_arrow().to_pylist()] for rows in (whole, train, test)]
     assert ids[0] == ids[1] + ids[2]
     assert oe.verify(out / "test").ok
+    explained = oe.open(tmp_path / "out").explain(rows=summary.rows, split={"train": 0.8, "test": 0.2}, split_by=".id")
+    assert [row.split for row in explained] == ["train"] * splits["train"] + ["test"] * splits["test"]
+    assert str(explained[0]).endswith(" kept in train")
+    first = client.explain(demo.dataset, split={"train": 0.8, "test": 0.2}, split_by=".id")
+    assert len(first) == 20 and all((row.split == "test") == (row.id in ids[2]) for row in first)
     refused: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"split": {"a": 0.5}}, oe.UsageError, "give from 2 to 16 splits"),
         ({"split": {"a": 0.5, "b": 0.6}}, oe.UsageError, "the fractions sum to 1.1, not to 1"),

@@ -4,20 +4,13 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::{
-    global::Global,
-    lines::Lines,
-    nesting::NestingArguments,
-    output::OutputArguments,
-    query::FilterArguments,
-    storage::Storage,
-    transform::{KEY_OF_SPLITS, SEED_OF_SPLITS, TransformArguments},
-    values,
+    global::Global, lines::Lines, nesting::NestingArguments, output::OutputArguments,
+    query::FilterArguments, storage::Storage, transform::TransformArguments, values,
 };
 use crate::{
-    Error, ExportOptions, Result, Transform,
+    Error, ExportOptions, Result,
     cluster::{self, ClusterPlan, PlannedRange},
     text::counted,
-    transform::SplitsText,
 };
 
 /// Begin an export that many workers write: fix its plan and its ranges of pages
@@ -29,7 +22,6 @@ Examples:
   overmind-export begin ID -o s3://lake/eval/ --ranges 16
   overmind-export part -o s3://lake/eval/ --range 3/16
   overmind-export commit -o s3://lake/eval/")]
-#[command(mut_arg("split_by", |it| it.help(KEY_OF_SPLITS)), mut_arg("seed", |it| it.help(SEED_OF_SPLITS)))]
 pub(super) struct BeginArgs {
     /// Id of the dataset
     #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
@@ -39,19 +31,11 @@ pub(super) struct BeginArgs {
     ranges: u32,
     #[command(flatten)]
     output: OutputArguments,
-    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
-    /// the directory
-    #[arg(long, help_heading = "Output")]
-    dataset_card: bool,
     #[command(flatten)]
     nesting: NestingArguments,
     /// Rows to request per page; the API allows at most 100
     #[arg(long, value_name = "N", value_parser = values::positive::<u32>, default_value_t = 100, help_heading = "Rows")]
     page_size: u32,
-    /// Write a folder of files for each split, such as train=0.9,test=0.1, into a directory; rows with equal inputs
-    /// are in one split
-    #[arg(long, value_name = "NAME=FRACTION,...", value_parser = values::value::<SplitsText>, help_heading = "Rows")]
-    split: Option<SplitsText>,
     #[command(flatten)]
     transform: TransformArguments,
     #[command(flatten)]
@@ -101,12 +85,11 @@ impl From<BeginArgs> for ExportOptions {
     fn from(typed: BeginArgs) -> Self {
         let (columns, drop) = typed.transform.output();
         Self {
-            transform: typed.split.into_iter().fold(typed.transform.into(), Transform::split_text),
+            transform: typed.transform.into(),
             query: typed.filters.into(),
             columns,
             drop,
             page_size: typed.page_size,
-            dataset_card: typed.dataset_card,
             ..typed.output.of_dataset(typed.dataset)
         }
     }

@@ -10,7 +10,9 @@ use crate::{
 use clap::Args;
 
 use super::{
-    export::{failed_rows, missing_rows, planned, replaced_rows, rescued_rows, written_rows},
+    export::{
+        failed_rows, missing_rows, planned, replaced_rows, rescued_rows, split_rows, written_rows,
+    },
     flags::with_flags,
     global::Global,
     lines::Lines,
@@ -30,6 +32,7 @@ Examples:
   overmind-export convert rows.parquet -o rows.csv.gz
   overmind-export convert out/ -o s3://bucket/parts/ --rows-per-file 10000
   overmind-export convert rows.jsonl -o billing.parquet --where '.tags.topic? == \"billing\"'
+  overmind-export convert rows.parquet -o data/ --split train=0.9,test=0.1
   overmind-export convert out/ -o - --columns id,input | head")]
 pub(super) struct ConvertArgs {
     /// A directory of parts or a single file (Parquet, Arrow IPC, JSON Lines or CSV): a path, or a URL such as
@@ -54,7 +57,6 @@ pub(super) struct ConvertArgs {
 impl ConvertArgs {
     pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run) = (self.output.json, self.output.dry_run);
-        self.transform.check_without_splits()?;
         let record = self.output.record.as_deref().map_or(OsStr::new(""), |path| path.as_os_str());
         let places = [self.source.as_os_str(), self.output.output.as_os_str(), record];
         let storage = self.storage.options(global, &places)?;
@@ -107,6 +109,7 @@ impl From<ConvertArgs> for ConvertOptions {
         options.manifest = output.manifest;
         options.record = output.record;
         options.success_file = output.success_file;
+        options.dataset_card = output.dataset_card;
         options.encode_threads = output.encode_threads;
         options.max_value_bytes = typed.value_limit.max_value_bytes;
         options.temp_dir = output.temp_dir;
@@ -133,6 +136,7 @@ fn report(summary: &ConvertSummary) -> Lines {
         grouped((summary.rows_read as f64 / seconds) as u64),
     ))
     .and(format_args!("  {}", summary.output));
+    let lines = split_rows(lines, &summary.splits);
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    Client, DryRun, Export, ExportOptions, ExportPlan, PageRange, Result, Summary, Transform,
-    TransformRecord,
+    Client, DryRun, Export, ExportOptions, ExportPlan, PageRange, Result, Summary, TransformRecord,
+    WrittenSplit,
     error::human,
     text::{counted, grouped},
-    transform::SplitsText,
 };
 use clap::Args;
 use uuid::Uuid;
@@ -22,7 +21,7 @@ use super::{
     progress::Screen,
     query::FilterArguments,
     storage::Storage,
-    transform::{KEY_OF_SPLITS, SEED_OF_SPLITS, TransformArguments},
+    transform::TransformArguments,
     values,
 };
 
@@ -34,17 +33,12 @@ Examples:
   overmind-export export ID -o today/ --rows-per-file 100000
   overmind-export export ID -o s3://bucket/datasets/today/
   overmind-export export ID -o - | jq -r .persona | sort | uniq -c")]
-#[command(mut_arg("split_by", |it| it.help(KEY_OF_SPLITS)), mut_arg("seed", |it| it.help(SEED_OF_SPLITS)))]
 pub(super) struct ExportArgs {
     /// Id of the dataset
     #[arg(value_name = "DATASET_ID", value_parser = values::dataset_id)]
     dataset: Uuid,
     #[command(flatten)]
     output: OutputArguments,
-    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
-    /// the directory
-    #[arg(long, help_heading = "Output")]
-    dataset_card: bool,
     #[command(flatten)]
     nesting: NestingArguments,
     /// Rows to request per page; the API allows at most 100
@@ -65,10 +59,6 @@ pub(super) struct ExportArgs {
     /// How many bytes of pages to prefetch for the encoder
     #[arg(long, value_name = "BYTES", default_value = "8MiB", value_parser = values::bytes, help_heading = "Resources")]
     prefetch_bytes: usize,
-    /// Write a folder of files for each split, such as train=0.9,test=0.1, into a directory; rows with equal inputs
-    /// are in one split
-    #[arg(long, value_name = "NAME=FRACTION,...", value_parser = values::value::<SplitsText>, help_heading = "Rows")]
-    split: Option<SplitsText>,
     #[command(flatten)]
     transform: TransformArguments,
     #[command(flatten)]
@@ -121,14 +111,13 @@ impl From<ExportArgs> for ExportOptions {
     fn from(typed: ExportArgs) -> Self {
         let (columns, drop) = typed.transform.output();
         Self {
-            transform: typed.split.into_iter().fold(typed.transform.into(), Transform::split_text),
+            transform: typed.transform.into(),
             query: typed.filters.into(),
             columns,
             drop,
             page_size: typed.page_size,
             pages: typed.pages,
             limit: typed.limit,
-            dataset_card: typed.dataset_card,
             max_passes: typed.sweeps.map_or(typed.max_passes, |more| more.saturating_add(1)),
             prefetch_bytes: typed.prefetch_bytes,
             ..typed.output.of_dataset(typed.dataset)
@@ -159,12 +148,7 @@ pub(super) fn report(summary: &Summary) -> Lines {
         human(Duration::from_secs_f64(seconds)),
     ))
     .and(format_args!("  {}", summary.output));
-    let splits = summary.splits.iter().map(|it| format!("{} {}", it.name, grouped(it.rows)));
-    let splits: Vec<_> = splits.collect();
-    let lines = match splits.is_empty() {
-        true => lines,
-        false => lines.and(format_args!("  rows of the splits: {}", splits.join(", "))),
-    };
+    let lines = split_rows(lines, &summary.splits);
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
@@ -194,6 +178,16 @@ pub(super) fn written_rows(rows: u64, read: u64, transform: Option<&TransformRec
             format!("{} from {} read,", counted(rows, "line"), counted(read, "row"))
         }
         Some(_) => format!("{} of {} read,", counted(rows, "row"), grouped(read)),
+    }
+}
+
+/// Adds a line about the rows of the splits, if there are any.
+pub(super) fn split_rows(lines: Lines, splits: &[WrittenSplit]) -> Lines {
+    let rows = splits.iter().map(|it| format!("{} {}", it.name, grouped(it.rows)));
+    let rows: Vec<_> = rows.collect();
+    match rows.is_empty() {
+        true => lines,
+        false => lines.and(format_args!("  rows of the splits: {}", rows.join(", "))),
     }
 }
 

@@ -95,12 +95,16 @@ pub(super) fn with_flagged_reasons(mut explained: Vec<RowExplanation>) -> Vec<Ro
 
 /// Returns the table of explanations.
 pub(super) fn explanation_table(rows: &[RowExplanation]) -> Lines {
-    const COLUMNS: [TableColumn<'static>; 4] = [
+    let mut columns = vec![
         TableColumn::new("row", Fit::Number),
         TableColumn::new("id", Fit::Whole),
         TableColumn::new("kept", Fit::Whole),
         TableColumn::new("why", Fit::Wrap),
     ];
+    let has_splits = rows.iter().any(|row| row.split.is_some());
+    if has_splits {
+        columns.insert(3, TableColumn::new("split", Fit::Whole));
+    }
     let kept = rows.iter().filter(|row| row.is_kept).count();
     let cells = rows.iter().enumerate().map(|(index, row)| {
         // Eight characters are enough to recognize a row.
@@ -111,10 +115,12 @@ pub(super) fn explanation_table(rows: &[RowExplanation]) -> Lines {
             (false, false) => "no",
         };
         let reason = row.reason.clone().unwrap_or_default();
-        vec![grouped(index as u64 + 1), id, is_kept.to_owned(), reason]
+        let split = has_splits.then(|| row.split.clone().unwrap_or_default());
+        let before = [grouped(index as u64 + 1), id, is_kept.to_owned()];
+        before.into_iter().chain(split).chain([reason]).collect()
     });
     let read = counted(rows.len() as u64, "row");
-    let table = render(&COLUMNS, cells);
+    let table = render(&columns, cells);
     let table = table.and(format_args!("{} kept of the first {read}", grouped(kept as u64)));
     match rows.iter().position(|row| row.is_end) {
         Some(index) => table.and(format_args!(

@@ -49,6 +49,10 @@ pub(super) struct OutputArguments {
     /// Write an empty file _SUCCESS into a directory; some programs read it as data
     #[arg(long, help_heading = "Output")]
     pub(super) success_file: bool,
+    /// Write a dataset card, README.md, into a directory: its parts are in data/, and Hugging Face's load_dataset reads
+    /// the directory
+    #[arg(long, help_heading = "Output")]
+    pub(super) dataset_card: bool,
     /// Print what would be written; write nothing
     #[arg(long, help_heading = "Output")]
     pub(super) dry_run: bool,
@@ -79,6 +83,7 @@ impl OutputArguments {
             manifest: self.manifest,
             record: self.record,
             success_file: self.success_file,
+            dataset_card: self.dataset_card,
             encode_threads: self.encode_threads,
             temp_dir: self.temp_dir,
             ..ExportOptions::new(dataset, self.output)

@@ -33,8 +33,13 @@ use super::{
     values,
 };
 
+/// The help of `split`, which decides about no row here.
+const SPLIT: &str =
+    "With --explain: print the split of each row that is kept, such as train=0.9,test=0.1";
+
 /// Print the first rows of a dataset or of an export
 #[derive(Debug, Args)]
+#[command(mut_arg("split", |it| it.help(SPLIT)))]
 pub(super) struct PreviewArgs {
     /// Id of a dataset, or path or URL of an export
     #[arg(value_name = "DATASET_ID|PATH", value_parser = clap::builder::OsStringValueParser::new().try_map(source))]
@@ -81,7 +86,11 @@ pub(super) fn source(text: OsString) -> Result<PreviewSource, String> {
 
 impl PreviewArgs {
     pub(super) fn run(&self, global: &Global, screen: &Screen) -> Result<()> {
-        self.transform.check_without_splits()?;
+        if self.transform.splits() && !self.explain {
+            let why =
+                "--split decides only in which folder a row is written: give --explain to see it";
+            return Err(Error::Usage(why.to_owned()));
+        }
         let query = Query::from(self.filters.clone());
         let dataset = match &self.what {
             PreviewSource::Dataset(dataset) => *dataset,

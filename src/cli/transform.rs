@@ -5,14 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::values;
-use crate::{Error, OnError, Result, Transform, TransformPlan, transform::ColumnText};
-
-/// The help of `split_by` for commands with splits.
-pub(super) const KEY_OF_SPLITS: &str = "jq expression for the key of --sample and --split, such as .tags.user: rows with \
-                                        equal keys stay together [default: .input]";
-/// The help of `seed` for commands with splits.
-pub(super) const SEED_OF_SPLITS: &str =
-    "Seed of --sample and --split: another seed chooses other rows [default: 0]";
+use crate::{
+    OnError, Result, Transform, TransformPlan,
+    transform::{ColumnText, SplitsText},
+};
 
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TransformArguments {
@@ -43,10 +39,15 @@ pub(super) struct TransformArguments {
     /// Keep about this fraction of the rows, such as 0.05; rows with equal inputs stay together
     #[arg(long, value_name = "FRACTION", value_parser = values::decimal, help_heading = "Rows")]
     sample: Option<f64>,
-    /// jq expression for the key of --sample, such as .tags.user: rows with equal keys stay together [default: .input]
+    /// Write a folder of files for each split, such as train=0.9,test=0.1, into a directory; rows with equal inputs
+    /// are in one split
+    #[arg(long, value_name = "NAME=FRACTION,...", value_parser = values::value::<SplitsText>, help_heading = "Rows")]
+    split: Option<SplitsText>,
+    /// jq expression for the key of --sample and --split, such as .tags.user: rows with equal keys stay together
+    /// [default: .input]
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Rows")]
     split_by: Option<String>,
-    /// Seed of --sample: another seed chooses other rows [default: 0]
+    /// Seed of --sample and --split: another seed chooses other rows [default: 0]
     #[arg(long, value_name = "N", value_parser = values::whole::<u64>, help_heading = "Rows")]
     seed: Option<u64>,
     /// Keep only the first of the rows for which this jq expression is equal, such as .input
@@ -72,15 +73,9 @@ pub(super) struct TransformArguments {
 }
 
 impl TransformArguments {
-    /// Refuses options that have no effect in a command without splits.
-    pub(super) fn check_without_splits(&self) -> Result<()> {
-        let given = [("seed", self.seed.is_some()), ("split_by", self.split_by.is_some())];
-        match given.iter().find(|(_, is_given)| *is_given && self.sample.is_none()) {
-            None => Ok(()),
-            Some((option, _)) => {
-                Err(Error::Usage(format!("`{option}` has no effect without `sample`")))
-            }
-        }
+    /// Whether the rows are split.
+    pub(super) fn splits(&self) -> bool {
+        self.split.is_some()
     }
 
     /// Returns the names of the columns to write, and of those to leave out.
@@ -117,6 +112,7 @@ impl From<TransformArguments> for Transform {
         let chosen = typed.computed.into_iter().fold(chosen, Self::computed);
         let chosen = typed.map.into_iter().fold(chosen, Self::map);
         let chosen = typed.sample.into_iter().fold(chosen, Self::sample);
+        let chosen = typed.split.into_iter().fold(chosen, Self::split_text);
         let chosen = typed.split_by.into_iter().fold(chosen, Self::split_by);
         let chosen = typed.seed.into_iter().fold(chosen, Self::seed);
         let chosen = typed.dedupe.into_iter().fold(chosen, Self::dedupe);

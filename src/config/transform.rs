@@ -161,7 +161,15 @@ impl TransformKeys {
         let columns = output_columns(self.columns.as_deref(), drop, shaper.as_ref())?;
         let shaper = shaper.as_ref();
         let columns = columns.as_slice();
-        let form = OutputForm { shaper, columns, has_card, json_columns, nesting, is_named: false };
+        let form = OutputForm {
+            shaper,
+            columns,
+            has_lines: false,
+            has_card,
+            json_columns,
+            nesting,
+            is_named: false,
+        };
         form.check(encoding).map(|_| ())
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     export::output_plan::OutputPlan,
     location::{Location, Target},
-    record::place,
+    record::place::{self, FoundRecord},
 };
 
 /// Compares the places of the source with those of the output. `records` are the places where the source's record may
@@ -64,6 +64,39 @@ pub(super) fn require_apart(
         )));
     }
     Ok(())
+}
+
+/// Compares the output with the export of which the source is a folder, such as that of a split.
+///
+/// # Errors
+/// [`Error::Usage`] when the output lies in the directory of that export, which holds only its own files, or when it would
+/// replace its record.
+pub(super) fn require_outside(
+    source: &Location,
+    whole: &FoundRecord,
+    output: &OutputPlan,
+) -> Result<()> {
+    let (Target::File(target) | Target::Directory(target)) = &output.target else { return Ok(()) };
+    let (export, record) = (&whole.export, &whole.place);
+    let refuse = |why: String| {
+        Err(Error::Usage(format!(
+            "{why}, of which the source {source} is a part: give another place"
+        )))
+    };
+    if contains(export, target) {
+        return refuse(format!("the output {target} lies inside the export {export}"));
+    }
+    let written = match output.target {
+        Target::Directory(_) => Some(place::written(target, output.record.as_ref())),
+        _ => output.sidecar.then(|| place::next_to(target)).flatten(),
+    };
+    let places = [Some(target.clone()), written];
+    match places.into_iter().flatten().find(|it| contains(it, record)) {
+        Some(place) => {
+            refuse(format!("the output would replace {place}, the record of the export {export}"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Returns the folder in which a run stages a local directory; `None` for other places, where no source can be.

@@ -1,13 +1,10 @@
 //! Explains what a transformation makes of the first rows of an export. Writes nothing.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{
-    block::BatchBlock,
-    source_plan::{SourcePlan, compile},
-};
+use super::{block::BatchBlock, source_plan::SourcePlan};
 use crate::{
     error::{Error, Result},
     export::{ExplainedRows, RowExplanation},
@@ -15,10 +12,11 @@ use crate::{
     paginator::StreamOptions,
     readback::ReadOptions,
     tasks::cores,
-    transform::{Stage, StageLimits, Transform},
+    transform::{Shaper, Stage, StageLimits, Transform},
 };
 
-/// Explains for each of the first `rows` rows of an export whether a transformation keeps it, and why not.
+/// Explains for each of the first `rows` rows of an export whether a transformation keeps it, and why not; with splits,
+/// also in which split it is.
 ///
 /// A row on which an expression fails is an explanation here, also if it would end a conversion. The explanations of all
 /// these rows are in memory. An export without the column `id` gives nil ids. Blocks.
@@ -44,7 +42,7 @@ pub fn explain_export(
     rows: usize,
 ) -> Result<Vec<RowExplanation>> {
     let nothing = || Error::Usage("there is no transformation to explain: give `where`".to_owned());
-    let shaper = compile(transform)?.ok_or_else(nothing)?;
+    let shaper = Shaper::compile(transform)?.map(Arc::new).ok_or_else(nothing)?;
     let read = ReadOptions { columns: Vec::new(), ..options.clone() };
     let plan = SourcePlan::open(location, read, (None, &[]), Some(shaper.clone()))?;
     let bytes = StreamOptions::default().prefetch_bytes;

@@ -11,12 +11,14 @@
 //!   copies their values into batches whose cuts depend on the rows alone, so the bytes of the output do not depend on
 //!   the source's format or cuts, or on the number of threads. A file of an export that was not transformed gets the
 //!   bytes that an export to this format writes. The parts of a directory end at exactly `rows_per_file` rows, because
-//!   there are no pages, or before when their values have 512 MiB.
+//!   there are no pages, or before when their values have 512 MiB. With splits, a part of each split is open, and all end
+//!   when one of them is full.
 //! - **Expressions see the fields of the API.** Computed columns of the source are columns of the output, too, but not
 //!   fields of a row. An expression that names one of them, or a field that the source does not have, is refused.
 //! - **Nothing is published unless the rows are those of the source.** The rows of each file are compared with the
 //!   recorded number and digest. If nothing is transformed, the digest of the output must also be that of the rows read:
-//!   that of the source, unless it has nested columns, whose JSON text can be spelled otherwise than before. A source
+//!   that of the source, unless it has nested columns, whose JSON text can be spelled otherwise than before. The rows of
+//!   splits are put back into the order of the source for it. A source
 //!   without a record is checked as far as possible, also if it states something of itself: ids are distinct UUIDs, JSON
 //!   columns are JSON. JSON is always checked before values in it are replaced.
 //! - **The record says what is known.** Dataset, query, count and completeness are those of the source. A source that
@@ -33,10 +35,12 @@ mod explained;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod nesting;
+mod order;
 mod outcome;
 mod plan;
 mod reader;
 mod replaced;
+mod resplit;
 mod run;
 mod source;
 mod source_plan;

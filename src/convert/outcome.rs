@@ -17,6 +17,8 @@ pub(super) struct RowOutcome<'a> {
     pub(super) row: usize,
     /// Number of rows of the output: none for a row that is left out, and any number for a row that is mapped to lines.
     pub(super) lines: usize,
+    /// The number of the split of a row that is kept; 0 without splits.
+    pub(super) split: usize,
     /// The index of the first of them among the computed values.
     pub(super) first_line: usize,
     /// It is left out because it equals an earlier row.
@@ -61,9 +63,11 @@ pub(super) fn outcomes<'a>(
         let is_duplicate =
             is_kept && shaped.is_some_and(|it| it.duplicates.get(kept) == Some(&true));
         let edited = shaped.filter(|_| is_kept && !is_duplicate);
+        let split = shaped.filter(|_| is_kept).and_then(|it| it.splits.get(kept).copied());
         let outcome = RowOutcome {
             row,
             lines: if is_duplicate { 0 } else { computed },
+            split: split.unwrap_or_default(),
             first_line,
             is_duplicate,
             has_failed: failed.next_if_eq(&&row).is_some(),

@@ -1,20 +1,22 @@
 //! The plan of a conversion: what to read, which rows and columns to write, and how. It is checked as a whole.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    apart::require_apart,
+    apart::{require_apart, require_outside},
     source::ConvertSource,
-    source_plan::{SourcePlan, compile},
+    source_plan::SourcePlan,
 };
 use crate::{
     batch::OutputColumn,
+    destination::OutputRequest,
     error::Result,
     export::{
         NestingOptions,
-        nesting_options::{TypeChoice, chosen_form},
-        output_form::require_lines,
+        nesting_options::TypeChoice,
+        output_form::OutputForm,
         output_plan::{OutputChoice, OutputPlan},
+        splits::{layout_of, require_directory, splits_of},
     },
     location::{Location, StorageOptions, Target},
     nested::NestedField,
@@ -22,9 +24,10 @@ use crate::{
     record::{
         facts::Facts,
         manifest::{FORMAT_VERSION, PartRows},
+        place,
     },
     sink::{Compression, Encoding, Format, JsonColumns, ParquetEncoding},
-    transform::{Transform, TransformRecord},
+    transform::{Shaper, Transform, TransformRecord},
 };
 
 /// The options of a conversion. [`ConvertPlan::new`] decides everything else.
@@ -73,7 +76,7 @@ pub struct ConvertOptions {
     /// computed columns of the source.
     pub transform: Transform,
     /// Number of rows in each part of a directory, except the last; default 250,000. A part also ends after 512 MiB of
-    /// values.
+    /// values. With splits, the parts of all splits end when one of them has this number of rows.
     pub rows_per_file: Option<u64>,
     /// Whether to replace an existing output; default no. A directory is replaced only if it is an export.
     pub overwrite: bool,
@@ -86,6 +89,9 @@ pub struct ConvertOptions {
     pub record: Option<PathBuf>,
     /// Whether to write an empty file `_SUCCESS` into a directory; default no.
     pub success_file: bool,
+    /// Whether to write a dataset card, `README.md`, into a directory, for people and for Hugging Face; default no. The
+    /// parts are in its folder `data` then.
+    pub dataset_card: bool,
     /// Number of threads for encoding and for the transformation; default one for each core, but at most 16. Any number
     /// gives the same bytes.
     pub encode_threads: Option<usize>,
@@ -121,6 +127,7 @@ impl ConvertOptions {
             manifest: false,
             record: None,
             success_file: false,
+            dataset_card: false,
             encode_threads: None,
             max_value_bytes: ReadOptions::MAX_VALUE_BYTES,
             temp_dir: None,
@@ -154,6 +161,8 @@ impl ConvertOptions {
 pub struct ConvertPlan {
     pub(super) output: OutputPlan,
     pub(super) restart: bool,
+    /// Whether the output has a dataset card.
+    pub(super) has_card: bool,
     pub(super) rows: SourcePlan,
     /// How the types of nested JSON columns are chosen; `None` if no column is nested.
     pub(super) nesting: Option<TypeChoice>,
@@ -173,7 +182,8 @@ impl ConvertPlan {
     /// [`Error::ChangedCells`](crate::Error::ChangedCells) when it is CSV with protected cells.
     pub fn new(options: ConvertOptions) -> Result<Self> {
         let mut output = options.choice().plan()?;
-        let shaper = compile(&options.transform)?;
+        let shaper = Shaper::compile(&options.transform)?.map(Arc::new);
+        require_directory((shaper.as_deref(), options.dataset_card), &output.target)?;
         let place = Location::of(&options.source, &options.storage)?;
         let record = options.source_record.as_ref();
         let record = record.map(|record| Location::of(record, &options.storage)).transpose()?;
@@ -185,14 +195,25 @@ impl ConvertPlan {
         };
         let named = (options.columns.as_deref(), options.drop.as_slice());
         let rows = SourcePlan::open(&place, read, named, shaper)?;
-        let form = (options.json_columns, &options.nesting);
-        let (encoding, nesting) = chosen_form(form, output.encoding, &rows.columns)?;
-        if rows.source.has_lines() || rows.shaper.as_ref().is_some_and(|shaper| shaper.maps()) {
-            require_lines(encoding, true)?;
+        if rows.source.origin.is_of_folder
+            && let Some(whole) = place::find_above(&rows.source.place)?
+        {
+            require_outside(&place, &whole, &output)?;
         }
+        let form = OutputForm {
+            shaper: rows.shaper.as_deref(),
+            columns: &rows.columns,
+            has_lines: rows.source.has_lines(),
+            has_card: options.dataset_card,
+            json_columns: options.json_columns,
+            nesting: &options.nesting,
+            is_named: true,
+        };
+        let (encoding, nesting) = form.check(output.encoding)?;
         output.encoding = encoding;
         let rescues = nesting.is_some() && options.nesting.rescue;
-        Ok(Self { output, restart: options.restart, rows, nesting, rescues })
+        let (restart, has_card) = (options.restart, options.dataset_card);
+        Ok(Self { output, restart, has_card, rows, nesting, rescues })
     }
 
     /// Returns the output of the conversion.
@@ -220,16 +241,30 @@ impl ConvertPlan {
         self.transform_record().is_some_and(|transform| transform.replaced_paths() > 0)
     }
 
-    /// Whether the rows of the output are those of the source, with all columns in their order.
+    /// Whether the rows of the output are those of the source, with all columns in their order. With splits, they are in
+    /// another order.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.rows.shaper.is_none() && self.columns().eq(self.rows.source.columns.iter())
+        self.transform_record().is_none_or(TransformRecord::only_splits)
+            && self.columns().eq(self.rows.source.columns.iter())
     }
 
-    /// Returns the facts for the metadata of a file with these rows.
+    /// Returns the names and the fractions of the splits, in their order; none without a split.
+    pub(super) fn splits(&self) -> Vec<(String, f64)> {
+        splits_of(self.rows.shaper.as_deref())
+    }
+
+    /// Returns the options for the destination.
+    pub(super) fn wanted(&self) -> OutputRequest {
+        let layout = layout_of(self.rows.shaper.as_deref(), self.has_card);
+        OutputRequest { layout, ..self.output.wanted() }
+    }
+
+    /// Returns the facts for the metadata of a file with these rows of the output, or of one of its splits.
     pub(super) fn facts(
         &self,
         first_row: u64,
         part: &PartRows,
+        split: Option<&str>,
         nested: Option<Vec<NestedField>>,
     ) -> Facts {
         let origin = &self.rows.source.origin;
@@ -243,7 +278,7 @@ impl ConvertPlan {
             first_row,
             rows_read: part.read,
             rows: part.written,
-            split: None,
+            split: split.map(str::to_owned),
             transform: self.transform_record().cloned(),
             earlier: origin.earlier.clone(),
             digest: part.digest.to_string(),

@@ -13,12 +13,12 @@ use crate::{
 /// Longest expression in a message, in characters.
 const SHOWN: usize = 60;
 
-/// Checks the replacements of a transformation, and its sample. `columns` are those of the output.
+/// Checks the replacements of a transformation, its sample and its splits. `columns` are those of the output.
 ///
 /// # Errors
 /// [`Error::Usage`] for a path of a field or column that the source does not have, and for a column of the output that was
 /// computed from values that a path replaces. [`Error::Invalid`] for a path into a computed column that cannot hold the
-/// replacement. [`Error::Usage`] for pseudonyms and samples whose result would depend on the spelling of nested JSON.
+/// replacement. [`Error::Usage`] for pseudonyms, samples and splits whose result would depend on the spelling of nested JSON.
 pub(super) fn check(
     shaper: &Shaper,
     source: &ConvertSource,
@@ -95,16 +95,18 @@ fn require_replaced(
     )))
 }
 
-/// Refuses a sample or pseudonyms that would not be those of the same rows with JSON text.
+/// Refuses a sample, splits or pseudonyms that would not be those of the same rows with JSON text.
 fn require_spelling(shaper: &Shaper, source: &ConvertSource) -> Result<()> {
     let kind_of = |name: &str| {
         let found = source.origin.nested.iter().find(|field| field.name == name);
         found.map(|field| &field.kind)
     };
     let why = "nested columns do not keep how JSON was spelled (1e5 or 100000.0) or which members were null";
-    if shaper.samples_inputs() && kind_of("input").is_some_and(|kind| !keeps_spelling(kind, &[])) {
+    if let Some(option) = shaper.chooses_by_input()
+        && kind_of("input").is_some_and(|kind| !keeps_spelling(kind, &[]))
+    {
         return Err(Error::Usage(format!(
-            "`sample` chooses rows by their inputs, and {why}, so other rows would be chosen than from the text: give \
+            "`{option}` chooses rows by their inputs, and {why}, so other rows would be chosen than from the text: give \
              `split_by` an expression of texts, such as .id"
         )));
     }

@@ -28,6 +28,7 @@ use crate::{
     error::{Error, Result},
     export::{
         Progress, blocking,
+        described::described_card,
         nesting_options::TypeChoice,
         now,
         slot::DestinationSlot,
@@ -35,7 +36,10 @@ use crate::{
     },
     location::Target,
     nested::{NestRules, NestedField, recorded_types},
-    record::manifest::{FORMAT_VERSION, Manifest, Tool},
+    record::{
+        manifest::{FORMAT_VERSION, Manifest, Tool},
+        splits::written_splits,
+    },
     sink::{Format, JsonColumns},
     tasks::Worker,
 };
@@ -101,7 +105,7 @@ impl Convert {
     /// The errors of [`run`](Self::run) about the output.
     pub async fn dry_run(&self) -> Result<ConvertDryRun> {
         self.require_no_export().await?;
-        let wanted = self.plan.output.wanted();
+        let wanted = self.plan.wanted();
         blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
         let source = &self.plan.rows.source;
         Ok(ConvertDryRun {
@@ -135,7 +139,7 @@ impl Convert {
         let (begun, started_at) = (Instant::now(), now());
         let mut stop = pin!(stop);
         self.require_no_export().await?;
-        let destination = probe(self.plan.output.wanted(), stop.as_mut()).await;
+        let destination = probe(self.plan.wanted(), stop.as_mut()).await;
         let destination = destination.map_err(|error| self.hinted(error))?;
         let mut slot = DestinationSlot::new(destination);
         let (manifest, read) = match self.stage(&mut slot, started_at, stop.as_mut()).await {
@@ -199,18 +203,22 @@ impl Convert {
         };
         let types = types.map(|types| recorded_types(&types, self.plan.rescues));
         let (read, written) = self.write(slot, types.clone(), stop).await?;
-        let (digest, expected) = (written.rows.digest.to_string(), read.digest.to_string());
-        if self.plan.is_unchanged() && digest != expected {
+        if let Some(digest) = written.unchanged.filter(|digest| *digest != read.digest) {
             let why = format!(
-                "its rows have the digest {expected}, and {digest} when converted: its JSON is not as an export writes it"
+                "its rows have the digest {}, and {digest} when converted: its JSON is not as an export writes it",
+                read.digest
             );
             // The content of a source without a record may have white space between tokens.
             if self.plan.rows.source.origin.is_recorded {
                 return Err(Error::Damaged { path: self.plan.rows.source.place.to_path(), why });
             }
         }
-        let manifest = self.manifest(header.started_at, read, written);
-        Ok((Manifest { nested: types, ..manifest }, read))
+        let mut manifest = self.manifest(header.started_at, read, written);
+        manifest.nested = types;
+        if self.plan.has_card {
+            manifest.card = Some(described_card(&manifest)?);
+        }
+        Ok((manifest, read))
     }
 
     /// Reads all rows, to find the types of their nested columns.
@@ -267,7 +275,7 @@ impl Convert {
             ranges: Vec::new(),
             plan: None,
             card: None,
-            splits: Vec::new(),
+            splits: written_splits(&written.parts),
             parts: written.parts,
             is_of_folder: false,
         }

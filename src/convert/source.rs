@@ -68,6 +68,8 @@ pub(super) struct RowOrigin {
     pub(super) is_recorded: bool,
     /// Whether a record of its own states that, and not only the metadata of the file.
     pub(super) has_record: bool,
+    /// Whether the source is a folder of an export, such as that of a split.
+    pub(super) is_of_folder: bool,
 }
 
 impl RowOrigin {
@@ -97,6 +99,7 @@ impl From<&Manifest> for RowOrigin {
             nested: manifest.nested.clone().unwrap_or_default(),
             is_recorded: true,
             has_record: true,
+            is_of_folder: manifest.is_of_folder,
         }
     }
 }

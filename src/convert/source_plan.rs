@@ -3,14 +3,14 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{checks::RowChecks, reader::SourceReader, replaced, source::ConvertSource};
+use super::{checks::RowChecks, reader::SourceReader, replaced, resplit, source::ConvertSource};
 use crate::{
     batch::{BatchColumn, Column, ColumnSource, OutputColumn},
     error::{Error, Result},
     export::columns::output_columns_of,
     location::Location,
     readback::ReadOptions,
-    transform::{Shaper, Transform},
+    transform::Shaper,
 };
 
 /// A source and what becomes of its rows.
@@ -21,21 +21,6 @@ pub(super) struct SourcePlan {
     pub(super) columns: Vec<BatchColumn>,
     /// The compiled transformation; `None` if it changes nothing.
     pub(super) shaper: Option<Arc<Shaper>>,
-}
-
-/// Compiles a transformation of rows that are read back: they have no splits.
-///
-/// # Errors
-/// Those of [`Shaper::compile`], and [`Error::Usage`] for a split.
-pub(super) fn compile(transform: &Transform) -> Result<Option<Arc<Shaper>>> {
-    let shaper = Shaper::compile(transform)?.map(Arc::new);
-    match shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some()) {
-        false => Ok(shaper),
-        true => {
-            let why = "`split` is for an export of a dataset: a conversion writes all rows into one folder";
-            Err(Error::Usage(why.to_owned()))
-        }
-    }
 }
 
 impl SourcePlan {
@@ -64,6 +49,7 @@ impl SourcePlan {
         let columns = chosen_columns(&source, (names, drop), shaper.as_deref())?;
         if let Some(shaper) = &shaper {
             replaced::check(shaper, &source, &columns)?;
+            resplit::check(shaper, &source)?;
         }
         Ok(Self { source: Arc::new(source), read, columns, shaper })
     }

@@ -4,7 +4,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    record::manifest::{Completeness, Manifest},
+    record::{
+        WrittenSplit,
+        manifest::{Completeness, Manifest},
+    },
     transform::TransformRecord,
 };
 
@@ -24,6 +27,9 @@ pub struct ConvertSummary {
     pub rows_read: u64,
     /// Number of rows written: all rows read, or those that the transformation kept, or the lines of a map.
     pub rows: u64,
+    /// The splits, in their order. Empty if the rows are not split.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub splits: Vec<WrittenSplit>,
     /// Number of rows on which an expression of the transformation failed.
     pub failed_rows: u64,
     /// Number of rows that equal an earlier row, so that `dedupe` has left them out.
@@ -90,6 +96,7 @@ impl ConvertSummary {
             count: manifest.count,
             rows_read: manifest.rows_read,
             rows: manifest.rows,
+            splits: manifest.splits.clone(),
             failed_rows: manifest.failed_rows(),
             duplicate_rows: manifest.duplicate_rows(),
             replaced_rows: manifest.replaced_rows(),

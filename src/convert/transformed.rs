@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     block::{BatchBlock, QUEUED_BLOCKS},
     outcome::outcomes,
-    source_plan::{SourcePlan, compile},
+    source_plan::SourcePlan,
 };
 use crate::{
     batch::{BatchBuilder, BatchSize, OutputColumn},
@@ -30,7 +30,7 @@ use crate::{
     readback::ReadOptions,
     record::manifest::{Completeness, keep_missing},
     tasks::cores,
-    transform::{Shaped, Stage, StageLimits, Transform, TransformRecord},
+    transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
 };
 
 /// How often a waiting caller looks whether it is stopped.
@@ -107,7 +107,8 @@ impl TransformedBatches {
         transform: &Transform,
         drop: &[String],
     ) -> Result<Self> {
-        let shaper = compile(transform)?;
+        let shaper = Shaper::compile(transform)?.map(Arc::new);
+        shaper.as_deref().map_or(Ok(()), Shaper::require_no_splits)?;
         let names = Some(options.columns.as_slice()).filter(|names| !names.is_empty());
         // The checks need the whole rows.
         let read = ReadOptions { columns: Vec::new(), ..options.clone() };

@@ -11,7 +11,13 @@ use std::{
 
 use arrow_array::ArrayRef;
 
-use super::{block::BatchBlock, checks::damaged, outcome::outcomes, plan::ConvertPlan};
+use super::{
+    block::BatchBlock,
+    checks::damaged,
+    order::SourceOrder,
+    outcome::{RowOutcome, outcomes},
+    plan::ConvertPlan,
+};
 use crate::{
     batch::BatchBuilder,
     destination::{Destination, KeptPart},
@@ -27,6 +33,7 @@ use crate::{
     location::Target,
     nested::NestedField,
     paginator::StreamOptions,
+    proof::Digest,
     record::manifest::{Part, PartRows, keep_missing},
     transform::{Shaped, Stage, StageLimits, TransformRecord},
 };
@@ -45,16 +52,21 @@ pub(super) enum ReadMessage {
 pub(super) struct Converted {
     pub(super) rows: PartRows,
     pub(super) parts: Vec<Part>,
+    /// The digest of the rows in the order of the source, if they should be those of the source.
+    pub(super) unchanged: Option<Digest>,
 }
 
 pub(super) struct ConvertWriter {
     plan: ConvertPlan,
-    builder: BatchBuilder,
+    /// One for each split; one without splits.
+    builders: Vec<BatchBuilder>,
     parts: PartsWriter,
     /// Makes nested columns, and their types.
     nested: Option<(NestedEncoder, Vec<NestedField>)>,
-    /// Bytes of values before the open part.
+    /// Bytes of values before the open parts.
     bytes_before: u64,
+    /// The order of the source; `None` without splits, or if rows change.
+    order: Option<SourceOrder>,
     progress: Arc<Progress>,
     is_stopped: Arc<AtomicBool>,
 }
@@ -68,26 +80,33 @@ impl ConvertWriter {
         types: Option<Vec<NestedField>>,
     ) -> Self {
         let output = &plan.output;
-        let builder = BatchBuilder::new(&plan.rows.columns, batch_size(output.encoding.format()));
+        let builder =
+            || BatchBuilder::new(&plan.rows.columns, batch_size(output.encoding.format()));
+        let splits = plan.splits();
         let nested = types.map(|types| {
-            let encoder = NestedEncoder::new(plan.columns(), &types, plan.rescues);
+            let before = splits.is_empty().then_some(0);
+            let encoder = NestedEncoder::new(plan.columns(), &types, plan.rescues).after(before);
             match plan.nesting {
                 Some(TypeChoice::Found(_)) => (encoder.strict(), types),
                 _ => (encoder, types),
             }
         });
         let schema =
-            nested.as_ref().map_or_else(|| builder.schema(), |(encoder, _)| encoder.schema());
+            nested.as_ref().map_or_else(|| builder().schema(), |(encoder, _)| encoder.schema());
         let parts = PartsPlan {
             target: output.target.clone(),
             encoding: output.encoding,
             schema,
             encode_threads: output.encode_threads,
             has_manifest: output.has_manifest(),
-            splits: Vec::new(),
+            splits,
         };
+        let width = parts.width();
+        let builders = (0..width).map(|_| builder()).collect();
+        let is_reordered = width > 1 && plan.is_unchanged();
+        let order = is_reordered.then(|| SourceOrder::of_splits(width));
         let parts = PartsWriter::new(parts, destination, Vec::new(), progress.clone());
-        Self { plan, builder, parts, nested, bytes_before: 0, progress, is_stopped }
+        Self { plan, builders, parts, nested, bytes_before: 0, order, progress, is_stopped }
     }
 
     pub(super) fn into_destination(self) -> Destination {
@@ -160,25 +179,24 @@ impl ConvertWriter {
             // A row that is left out after the last one of a part counts for that part.
             if outcome.lines > 0 && self.is_full() {
                 self.keep_missing(shaped);
-                self.close_part()?;
+                self.close_parts()?;
             }
             if self.parts.open_rows().next().is_none() {
-                self.open_part()?;
+                self.open_parts()?;
             }
-            if let Some(rows) = self.parts.open_rows().next() {
-                rows.read += 1;
-                rows.written += outcome.lines as u64;
-                rows.duplicates += u64::from(outcome.is_duplicate);
-                rows.failed += u64::from(outcome.has_failed);
-                if let Some(edited) = outcome.edited {
-                    edited.count_paths(&mut rows.replaced);
-                }
-            }
+            self.count(&outcome);
             let edited = outcome.edited_row(block);
             for line in 0..outcome.lines {
-                outcome.push(&mut self.builder, block, (computed, line), edited.as_ref())?;
-                if self.builder.is_full() {
-                    self.flush()?;
+                let Some(builder) = self.builders.get_mut(outcome.split) else {
+                    return Err(Error::Internal("a row of an unknown split".to_owned()));
+                };
+                outcome.push(builder, block, (computed, line), edited.as_ref())?;
+                let is_full = builder.is_full();
+                if let Some(order) = &mut self.order {
+                    order.push(outcome.split);
+                }
+                if is_full {
+                    self.flush(outcome.split)?;
                 }
             }
         }
@@ -187,48 +205,81 @@ impl ConvertWriter {
         Ok(())
     }
 
-    /// Notes for the open part what no row of the block gave to the expressions.
-    fn keep_missing(&mut self, shaped: Option<&Shaped<BatchBlock>>) {
-        if let (Some(rows), Some(shaped)) = (self.parts.open_rows().next(), shaped) {
-            keep_missing(&mut rows.missing, &shaped.missing);
+    /// Counts a row for the open parts. It was read for all of them, and is written to one.
+    fn count(&mut self, outcome: &RowOutcome<'_>) {
+        for (split, rows) in self.parts.open_rows().enumerate() {
+            rows.read += 1;
+            // The first part has the rows that are left out.
+            if split == 0 {
+                rows.duplicates += u64::from(outcome.is_duplicate);
+                rows.failed += u64::from(outcome.has_failed);
+            }
+            if split == outcome.split {
+                rows.written += outcome.lines as u64;
+                if let Some(edited) = outcome.edited {
+                    edited.count_paths(&mut rows.replaced);
+                }
+            }
         }
     }
 
-    fn open_part(&mut self) -> Result<()> {
+    /// Notes for the open parts what no row of the block gave to the expressions.
+    fn keep_missing(&mut self, shaped: Option<&Shaped<BatchBlock>>) {
+        for rows in self.parts.open_rows() {
+            if let Some(shaped) = shaped {
+                keep_missing(&mut rows.missing, &shaped.missing);
+            }
+        }
+    }
+
+    fn open_parts(&mut self) -> Result<()> {
         self.parts.open()?;
         let paths = self.plan.transform_record().map_or(0, TransformRecord::replaced_paths);
-        if let Some(rows) = self.parts.open_rows().next() {
+        for rows in self.parts.open_rows() {
             rows.replaced = vec![0; paths];
         }
         Ok(())
     }
 
-    /// Whether the open part takes no further row.
+    /// Whether the open parts take no further row.
     fn is_full(&mut self) -> bool {
-        let bytes = self.builder.pushed_bytes() - self.bytes_before;
-        let Some(rows) = self.parts.open_rows().next() else { return false };
-        let is_full = rows.written >= self.plan.output.rows_per_file || bytes >= BYTES_PER_FILE;
+        let is_too_large = self.pushed_bytes() - self.bytes_before >= BYTES_PER_FILE;
+        let most = self.plan.output.rows_per_file;
+        let mut open = self.parts.open_rows();
+        let is_full = open.any(|rows| is_too_large || rows.written >= most);
         is_full && matches!(self.plan.output.target, Target::Directory(_))
+    }
+
+    fn pushed_bytes(&self) -> u64 {
+        self.builders.iter().map(BatchBuilder::pushed_bytes).sum()
     }
 
     fn finish(&mut self) -> Result<Converted> {
         // A source without rows also gives a file, with the schema.
         if self.parts.open_rows().next().is_none() && self.parts.len() == 0 {
-            self.open_part()?;
+            self.open_parts()?;
         }
-        self.close_part()?;
+        self.close_parts()?;
         if let Some(shaper) = &self.plan.rows.shaper {
             let rows = self.parts.rows();
             shaper.check_replaced(rows.written, &rows.replaced)?;
         }
         let (parts, rows) = self.parts.finished();
-        Ok(Converted { rows, parts })
+        let unchanged = match &self.order {
+            Some(order) => Some(order.digest()),
+            None => self.plan.is_unchanged().then_some(rows.digest),
+        };
+        Ok(Converted { rows, parts, unchanged })
     }
 
-    /// Passes the builder's rows to the sink.
-    fn flush(&mut self) -> Result<()> {
-        let Some(batch) = self.builder.finish()? else { return Ok(()) };
-        let Some((encoder, _)) = &mut self.nested else { return self.parts.write(0, batch) };
+    /// Passes a builder's rows to the sink of its split.
+    fn flush(&mut self, split: usize) -> Result<()> {
+        let Some(builder) = self.builders.get_mut(split) else { return Ok(()) };
+        let Some(batch) = builder.finish()? else { return Ok(()) };
+        if let Some(order) = &mut self.order {
+            order.add(split, &batch)?;
+        }
+        let Some((encoder, _)) = &mut self.nested else { return self.parts.write(split, batch) };
         let mut first = 0;
         while first < batch.num_rows() {
             let encoded = match encoder.encode(&batch, first)? {
@@ -241,21 +292,22 @@ impl ConvertWriter {
                 Err(misfit) => return Err(misfit.explain(&batch)),
             };
             first += encoded.rows();
-            self.parts.write_nested(0, encoded)?;
+            self.parts.write_nested(split, encoded)?;
         }
         Ok(())
     }
 
-    fn close_part(&mut self) -> Result<()> {
-        self.flush()?;
+    fn close_parts(&mut self) -> Result<()> {
+        (0..self.builders.len()).try_for_each(|split| self.flush(split))?;
         let (plan, nested) = (&self.plan, &self.nested);
         let types = || nested.as_ref().map(|(_, types)| types.clone());
-        let closed = self.parts.close(0..=0, |first, rows, _| plan.facts(first, rows, types()))?;
-        let Some(part) = closed.into_iter().next() else { return Ok(()) };
-        self.bytes_before = self.builder.pushed_bytes();
-        // A store can publish only recorded parts.
-        // No run resumes a conversion.
-        self.parts.destination().keep(KeptPart::without_ids(part))
+        let facts =
+            |first, rows: &PartRows, split: Option<&str>| plan.facts(first, rows, split, types());
+        let closed = self.parts.close(0..=0, facts)?;
+        self.bytes_before = self.pushed_bytes();
+        // A store can publish only recorded parts. No run resumes a conversion.
+        let mut parts = closed.into_iter();
+        parts.try_for_each(|part| self.parts.destination().keep(KeptPart::without_ids(part)))
     }
 }
 

@@ -68,11 +68,16 @@ impl Export {
             is_of_folder: false,
         };
         if options.dataset_card {
-            let text = card::text(&manifest);
-            let examined = examine(&mut text.as_bytes());
-            let examined = examined.map_err(|error| Error::Internal(format!("card: {error}")))?;
-            manifest.card = Some(WrittenCard { bytes: examined.bytes, sha256: examined.sha256 });
+            manifest.card = Some(described_card(&manifest)?);
         }
         Ok(manifest)
     }
+}
+
+/// Returns what the record says of its dataset card.
+pub(crate) fn described_card(manifest: &Manifest) -> Result<WrittenCard> {
+    let text = card::text(manifest);
+    let examined = examine(&mut text.as_bytes());
+    let examined = examined.map_err(|error| Error::Internal(format!("card: {error}")))?;
+    Ok(WrittenCard { bytes: examined.bytes, sha256: examined.sha256 })
 }

@@ -28,6 +28,9 @@ pub struct RowExplanation {
     pub is_kept: bool,
     /// Whether an export would end at this row, because an expression fails on it.
     pub is_end: bool,
+    /// The split of a row that is kept. `None` if the rows are not split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Why it is left out, or what failed on a row that is kept. Names of options are in backticks.
     pub reason: Option<String>,
 }
@@ -44,12 +47,12 @@ impl ExplainedRows {
     pub(crate) fn add(&mut self, rows: impl Iterator<Item = (Uuid, Explanation)>) {
         let seen = &mut self.seen;
         self.rows.extend(rows.map(|(id, it)| {
-            let (is_kept, is_end) = (it.is_kept, it.is_end);
-            match it.key {
+            let Explanation { is_kept, is_end, split, reason, key } = it;
+            match key {
                 Some((hash, why)) if is_kept && !seen.insert(hash) => {
-                    RowExplanation { id, is_kept: false, is_end, reason: Some(why) }
+                    RowExplanation { id, is_kept: false, is_end, split: None, reason: Some(why) }
                 }
-                _ => RowExplanation { id, is_kept, is_end, reason: it.reason },
+                _ => RowExplanation { id, is_kept, is_end, split, reason },
             }
         }));
     }
@@ -59,7 +62,8 @@ impl ExplainedRows {
     }
 }
 
-/// Explains for each row of a stream of pages whether a transformation keeps it, and why not.
+/// Explains for each row of a stream of pages whether a transformation keeps it, and why not; with splits, also in which
+/// split it is.
 ///
 /// A row on which an expression fails is an explanation here, also if it would end an export. The explanations of all
 /// rows are in memory, so limit the rows of the stream.

@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct OutputForm<'a> {
     pub(crate) shaper: Option<&'a Shaper>,
     pub(crate) columns: &'a [BatchColumn],
+    /// Whether the rows are lines that a map wrote before.
+    pub(crate) has_lines: bool,
     pub(crate) has_card: bool,
     pub(crate) json_columns: Option<JsonColumns>,
     pub(crate) nesting: &'a NestingOptions,
@@ -30,7 +32,7 @@ impl OutputForm<'_> {
     /// # Errors
     /// [`Error::Invalid`] or [`Error::Usage`] for the first wrong option.
     pub(crate) fn check(&self, encoding: Encoding) -> Result<(Encoding, Option<TypeChoice>)> {
-        let is_mapped = self.shaper.is_some_and(|shaper| shaper.maps());
+        let is_mapped = self.has_lines || self.shaper.is_some_and(|shaper| shaper.maps());
         // The loader of cards takes the types of JSON Lines from the card only if JSON columns are text.
         let of_card = self.has_card && encoding.format() == Format::JsonLines && !is_mapped;
         let of_card = of_card.then_some(JsonColumns::Text);

@@ -208,6 +208,7 @@ impl ExportPlan {
         let form = OutputForm {
             shaper: shaper.as_deref(),
             columns: &columns,
+            has_lines: false,
             has_card: options.dataset_card,
             json_columns: options.json_columns,
             nesting: &options.nesting,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     batch::{BatchBuilder, BatchColumn, BatchSize, Column, OutputColumn},
     client::Page,
-    error::{Error, Result},
+    error::Result,
     paginator::StreamOptions,
     record::manifest::{add_replaced, keep_missing},
     sink::{Sink, Written},
@@ -27,7 +27,8 @@ use crate::{
     transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
 };
 
-/// A checked transformation and the columns of its output, for [`write_transformed`].
+/// A checked transformation and the columns of its output, for [`write_transformed`] and
+/// [`explain_rows`](crate::explain_rows). Only the latter knows splits.
 #[derive(Debug, Clone)]
 pub struct TransformPlan {
     /// `None` if all rows are written as they are.
@@ -49,10 +50,6 @@ impl TransformPlan {
     /// [`Error::ConfigurationFile`](crate::Error::ConfigurationFile) for a key of pseudonyms that cannot be used.
     pub fn new(transform: &Transform, columns: Option<&[String]>, drop: &[String]) -> Result<Self> {
         let shaper = Shaper::compile(transform)?.map(Arc::new);
-        if shaper.as_ref().is_some_and(|shaper| shaper.splits().next().is_some()) {
-            let why = "`split` needs an export to a directory, which has a folder for each split";
-            return Err(Error::Usage(why.to_owned()));
-        }
         let columns = output_columns(columns, drop, shaper.as_deref())?;
         Ok(Self::with(shaper, columns))
     }
@@ -140,8 +137,8 @@ pub struct TransformedRows {
 ///
 /// # Errors
 /// The first error of the stream, of an expression or of the sink, and
-/// [`Error::UnmatchedPath`](crate::Error::UnmatchedPath) after the last row. The sink is then aborted once, unless its
-/// [`finish`](Sink::finish) failed.
+/// [`Error::UnmatchedPath`](crate::Error::UnmatchedPath) after the last row. [`Error::Usage`](crate::Error::Usage) for a
+/// plan with splits, before anything is read. The sink is then aborted once, unless its [`finish`](Sink::finish) failed.
 ///
 /// ```
 /// use overmind_export::{
@@ -168,6 +165,10 @@ pub async fn write_transformed(
     plan: &TransformPlan,
     sink: Box<dyn Sink>,
 ) -> Result<TransformedRows> {
+    if let Err(error) = plan.shaper.as_deref().map_or(Ok(()), Shaper::require_no_splits) {
+        sink.abort();
+        return Err(error);
+    }
     let (sender, receiver) = mpsc::channel(QUEUED_BATCHES);
     let interrupt = InterruptOnDrop::default();
     let mut writer = SinkWriter {

@@ -61,7 +61,20 @@ const PREFIX: &str = "xxh3-128-poly:";
 /// The base of the polynomial: the multiplier of the PCG generators of 128 bits, which mixes well. It is odd, and
 /// 5 modulo 8.
 const K: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
+/// The number with k · INVERSE = 1, modulo 2¹²⁸.
+const INVERSE: u128 = inverse(K);
 const HEX_DIGITS: usize = 32;
+
+/// Returns the inverse of an odd number, modulo 2¹²⁸. Each of Newton's steps doubles the number of right bits.
+const fn inverse(odd: u128) -> u128 {
+    // The square of an odd number is 1 modulo 8, so three bits are right.
+    let (mut inverse, mut bits) = (odd, 3);
+    while bits < 128 {
+        inverse = inverse.wrapping_mul(2_u128.wrapping_sub(odd.wrapping_mul(inverse)));
+        bits *= 2;
+    }
+    inverse
+}
 
 /// The digest of consecutive rows: one row, a part, or a whole export. Equal content has an equal digest in any
 /// format. The default is the digest of no rows.
@@ -87,9 +100,42 @@ impl Digest {
     }
 }
 
+/// The digest of rows that come in another order than their own, such as split by split.
+///
+/// The sum of hᵢ·k⁻ⁱ does not depend on the order in which the terms are added. With k to the power of the last place, it
+/// is the digest of the rows by their places.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PlacedDigest {
+    sum: u128,
+    rows: u64,
+}
+
+impl PlacedDigest {
+    /// Adds rows, each with its place, from 0. The places of one call must rise.
+    pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = (u64, Digest)>) {
+        let (mut last, mut factor) = (0, 1_u128);
+        for (place, row) in rows {
+            factor = factor.wrapping_mul(power_of(INVERSE, place.saturating_sub(last)));
+            last = place;
+            self.sum = self.sum.wrapping_add(row.0.wrapping_mul(factor));
+            self.rows += 1;
+        }
+    }
+
+    /// Returns the digest of the rows by their places, if there is one row for each place from 0 on.
+    pub(crate) fn digest(self) -> Digest {
+        Digest(self.sum.wrapping_mul(power(self.rows.saturating_sub(1))))
+    }
+}
+
 /// Returns k to this power, modulo 2¹²⁸.
-fn power(mut exponent: u64) -> u128 {
-    let (mut result, mut square) = (1_u128, K);
+fn power(exponent: u64) -> u128 {
+    power_of(K, exponent)
+}
+
+/// Returns the base to this power, modulo 2¹²⁸.
+fn power_of(base: u128, mut exponent: u64) -> u128 {
+    let (mut result, mut square) = (1_u128, base);
     while exponent > 0 {
         if exponent & 1 == 1 {
             result = result.wrapping_mul(square);
@@ -280,6 +326,29 @@ mod tests {
         }
 
         #[test]
+        fn order_of_placed_rows_does_not_matter(
+            (rows, split) in rows().prop_flat_map(|rows| {
+                let split = prop::collection::vec(0..3_usize, rows.len());
+                (Just(rows), split)
+            }),
+        ) {
+            let mut hasher = RowHasher::new();
+            let hashes: Vec<_> = rows.iter().map(|row| row_digest(&mut hasher, row)).collect();
+            let placed = |hashes: &[Digest]| {
+                let mut placed = PlacedDigest::default();
+                for wanted in [2, 0, 1] {
+                    let places = (0..).zip(hashes).zip(&split).filter(|(_, split)| **split == wanted);
+                    placed.add(places.map(|((place, hash), _)| (place, *hash)));
+                }
+                placed.digest()
+            };
+            prop_assert_eq!(placed(&hashes), digest_of(&rows));
+            let mut swapped = hashes.clone();
+            swapped.swap(0, 1);
+            prop_assert_eq!(placed(&swapped) == placed(&hashes), rows[0] == rows[1]);
+        }
+
+        #[test]
         fn swapped_rows_change_the_digest(
             rows in rows(), i in any::<prop::sample::Index>(), j in any::<prop::sample::Index>(),
         ) {
@@ -323,6 +392,12 @@ mod tests {
         let digests: std::collections::BTreeSet<_> =
             rows.iter().map(|row| digest_of(std::slice::from_ref(row)).to_string()).collect();
         assert_eq!(digests.len(), rows.len());
+    }
+
+    #[test]
+    fn inverse_of_the_base_is_exact() {
+        assert_eq!(K.wrapping_mul(INVERSE), 1);
+        assert_eq!(PlacedDigest::default().digest(), Digest::default());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 pub use digest::{Digest, ParseDigestError};
-pub(crate) use digest::{RowHasher, push_field};
+pub(crate) use digest::{PlacedDigest, RowHasher, push_field};
 pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
 pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};

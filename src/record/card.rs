@@ -8,6 +8,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{
+    earlier::{EarlierTransform, rows_of_dataset},
     layout::{folder_and_name, is_part_path},
     manifest::{Completeness, Manifest, Part},
 };
@@ -167,19 +168,22 @@ fn size_category(rows: u64) -> String {
 }
 
 fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
-    let listed = manifest.snapshot.as_ref().and_then(|snapshot| snapshot.listed.as_ref());
-    let name = listed.and_then(|listed| listed.name.clone());
-    // An export of a dataset has its id.
-    let dataset = manifest.dataset.unwrap_or_default();
-    let title = name.unwrap_or_else(|| dataset.to_string());
+    let from = manifest.converted_from.as_ref();
+    let snapshot = manifest.snapshot.as_ref().or_else(|| from?.snapshot.as_ref());
+    let name = snapshot.and_then(|snapshot| snapshot.listed.as_ref()?.name.clone());
+    let dataset = manifest.dataset.map(|id| id.to_string());
+    let title = name.or_else(|| dataset.clone()).unwrap_or_else(|| "Dataset".to_owned());
     writeln!(card, "\n# {}\n", escaped(&title))?;
-    let tool = &manifest.tool;
-    writeln!(
-        card,
-        "Exported from the dataset `{dataset}` by {} {}.",
-        escaped(&tool.name),
-        escaped(&tool.version)
-    )?;
+    let tool = format!("{} {}", escaped(&manifest.tool.name), escaped(&manifest.tool.version));
+    match (dataset, from) {
+        (Some(dataset), None) => {
+            writeln!(card, "Exported from the dataset `{dataset}` by {tool}.")?;
+        }
+        (Some(dataset), Some(_)) => {
+            writeln!(card, "Converted from an export of the dataset `{dataset}` by {tool}.")?;
+        }
+        (None, _) => writeln!(card, "Converted by {tool} from rows of an unknown dataset.")?,
+    }
 
     writeln!(card, "\n## Size\n\n| split | rows | files | bytes |\n|---|---:|---:|---:|")?;
     for CardSplit { name, files, rows, bytes, .. } in splits(manifest) {
@@ -189,19 +193,25 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
 
     writeln!(card, "\n## Provenance\n")?;
     writeln!(card, "- Completeness: {}", completeness(manifest))?;
-    let query = manifest.query.as_ref().map(ToString::to_string).unwrap_or_default();
-    let filters = if query.is_empty() { "none".to_owned() } else { code(&query) };
+    let filters = match manifest.query.as_ref().map(ToString::to_string) {
+        None => "unknown".to_owned(),
+        Some(query) if query.is_empty() => "none".to_owned(),
+        Some(query) => code(&query),
+    };
     writeln!(card, "- Filters of the API: {filters}")?;
     writeln!(card, "- Digest of the rows: {}", code(&manifest.digest))?;
     for split in &manifest.splits {
         writeln!(card, "  - {}: {}", escaped(&split.name), code(&split.digest))?;
     }
+    for EarlierTransform { rows_read, rows, split, transform } in &manifest.earlier {
+        let (read, rows) = (grouped(*rows_read), counted(*rows, "row"));
+        let split = split.as_ref().map(|split| format!(", the split {}", escaped(split)));
+        let split = split.unwrap_or_default();
+        let what = format!("Earlier transformation ({rows} of {read}{split})");
+        transformation(card, &what, transform)?;
+    }
     if let Some(transform) = &manifest.transform {
-        // The card may be published, and the check value would let others test keys.
-        let shown = TransformRecord { pseudonym_key: None, ..transform.clone() };
-        let json = serde_json::to_string_pretty(&shown).map_err(|_| std::fmt::Error)?;
-        let fence = "`".repeat(3.max(longest_run(&json) + 1));
-        writeln!(card, "- Transformation of the rows:\n\n{fence}json\n{json}\n{fence}")?;
+        transformation(card, "Transformation of the rows", transform)?;
     }
 
     writeln!(card, "\n## Columns\n\n| column | type |\n|---|---|")?;
@@ -221,9 +231,22 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     Ok(())
 }
 
+/// Writes how rows were chosen and changed.
+fn transformation(card: &mut String, what: &str, transform: &TransformRecord) -> std::fmt::Result {
+    // The card may be published, and the check value would let others test keys.
+    let shown = TransformRecord { pseudonym_key: None, ..transform.clone() };
+    let json = serde_json::to_string_pretty(&shown).map_err(|_| std::fmt::Error)?;
+    let fence = "`".repeat(3.max(longest_run(&json) + 1));
+    writeln!(card, "- {what}:\n\n{fence}json\n{json}\n{fence}")
+}
+
 fn completeness(manifest: &Manifest) -> String {
-    let (read, rows) = (grouped(manifest.rows_read), counted(manifest.rows, "row"));
-    let of = counted(manifest.count.unwrap_or_default(), "row");
+    let read = rows_of_dataset(&manifest.earlier, manifest.rows_read);
+    let (read, rows) = (grouped(read), counted(manifest.rows, "row"));
+    let Some(count) = manifest.count else {
+        return format!("unknown: the source does not say it ({rows} written)");
+    };
+    let of = counted(count, "row");
     let claim = match manifest.completeness {
         Completeness::Proven => "proven: every row of the dataset was read exactly once",
         Completeness::Partial => "partial: only some rows of the dataset were read",

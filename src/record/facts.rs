@@ -183,8 +183,17 @@ impl Facts {
 /// # Errors
 /// [`Error::Internal`] when a column has a type that no export has.
 pub fn digest(batch: &RecordBatch) -> Result<Digest> {
-    let mut hasher = RowHasher::new();
     let mut digest = Digest::default();
+    row_digests(batch, |row| digest.push(row))?;
+    Ok(digest)
+}
+
+/// Passes the digest of each row of a batch to `visit`, in order.
+///
+/// # Errors
+/// Those of [`digest`].
+pub(crate) fn row_digests(batch: &RecordBatch, mut visit: impl FnMut(Digest)) -> Result<()> {
+    let mut hasher = RowHasher::new();
     let columns = batch.columns().iter().map(|array| {
         let unknown = || Error::Internal(format!("a column of type {}", array.data_type()));
         ColumnValues::of(array).ok_or_else(unknown)
@@ -205,9 +214,9 @@ pub fn digest(batch: &RecordBatch) -> Result<Digest> {
                 value => with_bytes(value, |bytes| hasher.field(bytes)),
             }
         }
-        digest.push(hasher.end());
+        visit(hasher.end());
     }
-    Ok(digest)
+    Ok(())
 }
 
 /// Calls `visit` with the bytes of a value that is no list; `None` for null. A list has no lists in it.

@@ -56,6 +56,8 @@ pub(crate) struct FoundRecord {
     pub(crate) bytes: Vec<u8>,
     /// The folder of the export that the target is; empty if it is the whole export.
     folder: String,
+    /// The directory or prefix of the whole export.
+    pub(crate) export: Location,
 }
 
 impl FoundRecord {
@@ -81,14 +83,15 @@ pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option
     };
     for place in places {
         if let Some(bytes) = place.read()? {
-            return Ok(Some(FoundRecord { place, bytes, folder: String::new() }));
+            let (folder, export) = (String::new(), target.clone());
+            return Ok(Some(FoundRecord { place, bytes, folder, export }));
         }
     }
     if asked.is_none() { find_above(target) } else { Ok(None) }
 }
 
 /// Finds the record of the export that has this target as a folder of its parts.
-fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
+pub(crate) fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
     let mut above = named(target);
     if let Some(path) = above.as_local()
         && let Ok(path) = std::path::absolute(path)
@@ -107,7 +110,7 @@ fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
             let Ok(Some(bytes)) = place.read() else { continue };
             let parsed = Manifest::parse(&bytes, &place).ok();
             if parsed.and_then(|manifest| manifest.within(&folder)).is_some() {
-                return Ok(Some(FoundRecord { place, bytes, folder }));
+                return Ok(Some(FoundRecord { place, bytes, folder, export: above }));
             }
         }
     }

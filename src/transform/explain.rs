@@ -19,6 +19,8 @@ pub(crate) struct Explanation {
     pub(crate) is_kept: bool,
     /// An export would end at this row.
     pub(crate) is_end: bool,
+    /// The name of the split of a row that is kept.
+    pub(crate) split: Option<String>,
     /// Why the row is left out, or what failed on a row that is kept.
     pub(crate) reason: Option<String>,
     /// The hash by which the row is compared with earlier ones, and why it is left out if it equals one.
@@ -26,10 +28,10 @@ pub(crate) struct Explanation {
 }
 
 impl Explanation {
-    const KEPT: Self = Self { is_kept: true, is_end: false, reason: None, key: None };
+    const KEPT: Self = Self { is_kept: true, is_end: false, split: None, reason: None, key: None };
 
     fn left_out(reason: String) -> Self {
-        Self { is_kept: false, is_end: false, reason: Some(reason), key: None }
+        Self { is_kept: false, reason: Some(reason), ..Self::KEPT }
     }
 
     fn failed(reason: String, on_error: OnError) -> Self {
@@ -67,7 +69,7 @@ impl Shaper {
             }
         }
         let mut explanation = Explanation::KEPT;
-        if let Some(sample) = &self.sample {
+        if self.chooses() {
             let key = match self.key_of(row, stop, begin) {
                 Err(EvaluationFailure::Row(why)) => {
                     let reason = self.key.expression().map(|it| failed(it, &why));
@@ -80,9 +82,10 @@ impl Shaper {
                 }
                 key => key?,
             };
-            if !sample.keeps(&key) {
+            if !self.is_in_sample(&key) {
                 return Ok(Explanation::left_out("it is not in the sample".to_owned()));
             }
+            explanation.split = self.splits().nth(self.split_of(&key)).map(str::to_owned);
         }
         if let Some(key) = &self.dedupe {
             begin(self.conditions.len());

@@ -15,6 +15,7 @@ mod access;
 mod arithmetic;
 mod budget;
 mod canonical;
+mod choice;
 mod column_edits;
 mod columns;
 mod computed;

@@ -69,6 +69,11 @@ impl TransformRecord {
         is_whole && self.map.is_none() && self.on_error != Some(OnError::Skip)
     }
 
+    /// Whether every row stays as it is, and a split only decides where it is written.
+    pub(crate) fn only_splits(&self) -> bool {
+        self.keeps_every_row() && self.columns.is_empty() && self.replaced_paths() == 0
+    }
+
     /// Returns the number of paths whose values were replaced.
     pub(crate) fn replaced_paths(&self) -> usize {
         self.mask.len() + self.pseudonymise.len()

@@ -1,6 +1,6 @@
 //! A compiled transformation: what becomes of a row, and the record of how it is decided.
 
-use std::{borrow::Cow, sync::atomic::AtomicBool, time::Duration};
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
     column_edits::ColumnEdit,
@@ -42,7 +42,7 @@ pub(crate) struct Shaper {
     pub(super) dedupe: Option<RowKey>,
     pub(super) key: SplitKey,
     pub(super) sample: Option<Sample>,
-    splits: Option<Splits>,
+    pub(super) splits: Option<Splits>,
     pub(super) editor: Option<RowEditor>,
     pub(super) on_error: OnError,
     timeout: Duration,
@@ -209,21 +209,11 @@ impl Shaper {
         self.map.is_some()
     }
 
-    /// Returns the names of the splits, in their order; none without a split.
-    pub(crate) fn splits(&self) -> impl Iterator<Item = &str> {
-        self.splits.iter().flat_map(Splits::names)
-    }
-
-    /// Returns the fractions of the splits, in their order.
-    pub(crate) fn fractions(&self) -> impl Iterator<Item = f64> {
-        self.splits.iter().flat_map(Splits::fractions)
-    }
-
     /// Refuses an expression that names a field which the rows do not have. `why` says it of a name. A field that an
     /// expression reads only with the whole row is null.
     ///
     /// # Errors
-    /// [`Error::Usage`] for the first such expression, and for a sample of rows without inputs.
+    /// [`Error::Usage`] for the first such expression, and for a sample or a split of rows without inputs.
     pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
         let columns = self.columns.iter().map(|column| &column.expression);
         let columns = columns.chain(self.dedupe.iter().map(|key| &key.expression));
@@ -236,9 +226,9 @@ impl Shaper {
                 return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
             }
         }
-        match why("input").filter(|_| self.samples_inputs()) {
-            Some(why) => {
-                Err(Error::Usage(format!("`sample` chooses rows by their inputs, and {why}")))
+        match self.chooses_by_input().and_then(|option| Some((option, why("input")?))) {
+            Some((option, why)) => {
+                Err(Error::Usage(format!("`{option}` chooses rows by their inputs, and {why}")))
             }
             None => Ok(()),
         }
@@ -327,7 +317,7 @@ impl Shaper {
             }
         }
         let mut verdict = Verdict::KEEP;
-        if self.sample.is_some() || self.splits.is_some() {
+        if self.chooses() {
             let key = match self.key_of(row, stop, begin) {
                 Err(EvaluationFailure::Row(_)) if self.on_error == OnError::Skip => {
                     return Ok(Verdict::FAILED);
@@ -341,10 +331,10 @@ impl Shaper {
             if key != "null" {
                 self.expected.add_result(self.key_number(), found);
             }
-            if !self.sample.as_ref().is_none_or(|sample| sample.keeps(&key)) {
+            if !self.is_in_sample(&key) {
                 return Ok(Verdict { is_kept: false, ..verdict });
             }
-            verdict.split = self.splits.as_ref().map_or(0, |splits| splits.of(&key));
+            verdict.split = self.split_of(&key);
         }
         if let Some(key) = &self.dedupe {
             begin(self.conditions.len());
@@ -433,29 +423,6 @@ impl Shaper {
     /// Returns the option of each path whose values are replaced, and the path.
     pub(crate) fn replaced(&self) -> impl Iterator<Item = (&'static str, &ValuePath)> {
         self.editor.iter().flat_map(RowEditor::replaced)
-    }
-
-    /// Whether rows are chosen by a hash of their inputs.
-    pub(crate) fn samples_inputs(&self) -> bool {
-        self.sample.is_some() && self.key.expression().is_none()
-    }
-
-    /// Returns the number of the expression for the key of a row: it comes last.
-    fn key_number(&self) -> usize {
-        self.first_value() + self.columns.len() + usize::from(self.maps())
-    }
-
-    /// Returns the key of a row, which decides about the sample and the split.
-    pub(super) fn key_of<'a>(
-        &self,
-        row: &Row<'a>,
-        stop: &AtomicBool,
-        begin: &dyn Fn(usize),
-    ) -> Result<Cow<'a, str>, EvaluationFailure> {
-        if self.key.expression().is_some() {
-            begin(self.key_number());
-        }
-        self.key.of(row, stop)
     }
 
     /// Returns the error for a failure of the expression with this number, on this row.

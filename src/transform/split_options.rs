@@ -6,8 +6,8 @@ use super::{
 };
 
 impl Transform {
-    /// Splits the rows into files for different uses, such as 0.9 of them for `train` and 0.1 for `test`. The export must
-    /// be a directory: the files of a split are in a folder of its name.
+    /// Splits the rows into files for different uses, such as 0.9 of them for `train` and 0.1 for `test`. The output of the
+    /// export or the conversion must be a directory: the files of a split are in a folder of its name.
     ///
     /// The choice depends only on the [key](Self::split_by) of a row and on the [seed](Self::seed): rows with equal inputs
     /// are in one split, in every version of the dataset. It does not depend on a [sample](Self::sample) with the same

@@ -168,3 +168,61 @@ fn wrong_cards_send_no_request() {
     }
     assert_eq!(world.server.stats().requests, 0);
 }
+
+#[test]
+fn conversion_writes_a_card() {
+    let world = World::generated(Options::default(), 300);
+    let convert = |arguments: &[&str]| {
+        let more = ["--dataset-card", "--overwrite", "-q"];
+        Ran::of(world.command().arg("convert").args(arguments).args(more)).ok()
+    };
+    world.export(&["-o", "rows.parquet", "--where", ".order < 200"]).ok();
+    convert(&[&["rows.parquet", "-o", "out/"], &SPLIT[..]].concat());
+    assert_eq!(entries(&world.path("out")), ["README.md", "data"]);
+    assert_eq!(entries(&world.path("out/data")), ["test", "train"]);
+    let text = card(&world);
+    for expected in [
+        "  - split: \"test\"\n    path: \"data/test/part-*\"\n",
+        "\nConverted from an export of the dataset `",
+        "proven: every row of the dataset was read exactly once (300 of 300 rows read, 200 rows written)",
+        "- Earlier transformation (200 rows of 300):\n\n```json\n",
+        "- Transformation of the rows:\n\n```json\n",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert_eq!(record(&world)["card"]["sha256"], sha256(text.as_bytes()));
+    for path in ["out", "out/data", "out/data/test"] {
+        Ran::of(world.command().args(["verify", path])).ok();
+    }
+    // The whole directory is a source again.
+    convert(&["out/data/test", "-o", "test/", "--format", "jsonl"]);
+    Ran::of(world.command().args(["verify", "test"])).ok();
+    assert!(String::from_utf8(world.read("test/README.md")).unwrap().contains(", the split test)"));
+    // JSON columns of JSON Lines are text, and a file without a record states no dataset.
+    world.export(&["-o", "plain.jsonl"]).ok();
+    convert(&["plain.jsonl", "-o", "out/", "--format", "jsonl"]);
+    assert_eq!(record(&world)["json_columns"], "text");
+    let text = card(&world);
+    for expected in [
+        "\n# Dataset\n",
+        "\nConverted by overmind-export ",
+        "from rows of an unknown dataset.",
+        "- Completeness: unknown: the source does not say it (300 rows written)\n",
+        "- Filters of the API: unknown\n",
+        "  - split: \"train\"\n    path: \"data/part-*\"\n",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let told = |arguments: &[&str]| {
+        let mut command = world.command();
+        Ran::of(command.args(["convert", "rows.parquet", "--dataset-card"]).args(arguments))
+            .told(&world)
+    };
+    let half = ["-o", "a/", "--split", "a-b=0.5,c=0.5"];
+    insta::assert_snapshot!(told(&["-o", "a.csv"]) + &told(&half), @r#"
+    exit 2
+    error: --dataset-card describes a directory of parts, but a.csv is not one: give a path that ends in a slash
+    exit 2
+    error: "a-b" is not a valid split: with --dataset-card, a name has letters, digits and _, and is not all: Hugging Face allows no other
+    "#);
+}

@@ -376,7 +376,7 @@ def explain(dataset: str | UUID | Dataset, **options: Unpack[ExplainCall]) -> li
     dataset : str, uuid.UUID or Dataset
         Id of the dataset. For an export, see :meth:`Export.explain`.
     **options
-        ``rows`` (how many, default 20), and the options of :func:`read` that choose rows and columns.
+        ``rows`` (how many, default 20), the options of :func:`read` that choose rows and columns, and ``split``.
 
     Examples
     --------

@@ -24,15 +24,19 @@ class Explanation:
         Whether an export would end at this row, because an expression fails on it.
     reason : str or None
         Why the row is left out, or what failed on a row that is kept.
+    split : str or None
+        The split of a row that is kept, with ``split``.
     """
 
     id: str
     kept: bool
     ends: bool
     reason: str | None
+    split: str | None = None
 
     def __str__(self) -> str:
         outcome = "kept" if self.kept else "error" if self.ends else "left out"
+        outcome += f" in {self.split}" if self.split else ""
         reason = f": {harmless(self.reason)}" if self.reason else ""
         return f"{self.id} {outcome}{reason}"
 

@@ -45,7 +45,7 @@ def convert(source: Path | HasLocation, output: Path, **options: Unpack[ConvertO
         As for :func:`export`.
     **options
         The flags of ``overmind-export convert`` with underscores, and the options of :func:`read` that choose rows and
-        columns.
+        columns. ``split`` is a dictionary, such as ``{"train": 0.9, "test": 0.1}``.
 
     Examples
     --------

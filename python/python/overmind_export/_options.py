@@ -120,7 +120,7 @@ class TransformOptions(TypedDict, total=False):
     sample: float | None
     """Keeps about this fraction of the rows, such as 0.05, chosen by their input."""
     split_by: str | None
-    """The key of a row, which decides about the sample and the split of :func:`export`. Default: ``".input"``."""
+    """The key of a row, which decides about the sample and the split. Default: ``".input"``."""
     seed: int | None
     """Another seed chooses another sample and another split. Default: 0."""
     dedupe: str | None
@@ -144,6 +144,13 @@ class TransformOptions(TypedDict, total=False):
     """Columns to leave out."""
 
 
+class SplitOptions(TypedDict, total=False):
+    """How to split rows."""
+
+    split: Mapping[str, float] | None
+    """Writes a folder of files for each split, such as ``{"train": 0.9, "test": 0.1}``."""
+
+
 class RowOptions(FilterOptions, TransformOptions, total=False):
     """Which rows to read, and how."""
 
@@ -161,7 +168,7 @@ class RowOptions(FilterOptions, TransformOptions, total=False):
     and once at the end of a call that succeeds."""
 
 
-class ExplainOptions(FilterOptions, TransformOptions, total=False):
+class ExplainOptions(FilterOptions, TransformOptions, SplitOptions, total=False):
     """What to explain."""
 
     rows: int | None
@@ -191,6 +198,8 @@ class OutputOptions(TypedDict, total=False):
     manifest: bool | None
     record: Path | None
     success_file: bool | None
+    dataset_card: bool | None
+    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
     encode_threads: int | None
     temp_dir: Path | None
     storage_options: Mapping[str, str] | None
@@ -198,17 +207,13 @@ class OutputOptions(TypedDict, total=False):
     """Writes the outputs of this jq expression instead of rows, each as a line of JSON Lines."""
 
 
-class FileOptions(RowOptions, OutputOptions, total=False):
+class FileOptions(RowOptions, OutputOptions, SplitOptions, total=False):
     """How to write an export."""
 
-    dataset_card: bool | None
-    """Writes ``README.md`` into a directory, so that ``datasets.load_dataset`` reads it. The parts are in its ``data``."""
-    split: Mapping[str, float] | None
-    """Writes a folder of files for each split, such as ``{"train": 0.9, "test": 0.1}``."""
     max_passes: int | None
 
 
-class ConvertOptions(TransformOptions, OutputOptions, total=False):
+class ConvertOptions(TransformOptions, OutputOptions, SplitOptions, total=False):
     """How to convert an export."""
 
     source_record: Path | None
@@ -250,7 +255,7 @@ class StoredRowOptions(TransformOptions, total=False):
     """As for :class:`RowOptions`."""
 
 
-class StoredExplainOptions(TransformOptions, total=False):
+class StoredExplainOptions(TransformOptions, SplitOptions, total=False):
     """Which rows of an export to explain."""
 
     rows: int | None

@@ -41,7 +41,7 @@ class Summary:
         Warnings: a field of an expression that no row has, probably misspelled, or an expression that is null on every
         row. They are logged, too.
     splits : list of dict or None
-        Of an export with ``split``: the splits, each with its ``name``, ``rows`` and ``digest``.
+        With ``split``: the splits, each with its ``name``, ``rows`` and ``digest``.
     source_digest : str or None
         Of a conversion: the digest of the rows that were read. Without a transformation, it is ``digest``.
     pages, requests, retries, received_bytes : int or None

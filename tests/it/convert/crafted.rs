@@ -180,3 +180,18 @@ fn rows_without_an_id_have_null_as_their_id() {
         failed.stderr
     );
 }
+
+#[test]
+fn json_that_no_export_writes_is_no_recorded_row() {
+    let world = world(Vec::new());
+    let texts: Vec<_> = (0..50).map(|number| format!("{{ \"a\": {number} }}")).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    craft(&world, "a.parquet", &inputs(&texts), &json!({}));
+    let whole = run(&world, &["a.parquet", "-o", "out/"]);
+    assert_eq!(whole.code, Some(65));
+    assert!(whole.stderr.contains("its JSON is not as an export writes it"), "{}", whole.stderr);
+    // The digest in the message is that of the rows in the order of the source.
+    let split = ["a.parquet", "-o", "out/", "--split", "a=0.5,b=0.3,c=0.2"];
+    assert_eq!(run(&world, &split).stderr, whole.stderr);
+    convert(&world, &[&split[..], &["--where", "true"]].concat());
+}

@@ -109,6 +109,28 @@ fn killed_conversion_begins_again() {
 }
 
 #[test]
+fn killed_conversion_with_splits_begins_again() {
+    let world = super::world(transform::rows(12_000));
+    export(&world, &["-o", "source.parquet"]);
+    let splits = [&["--split", "a=0.5,b=0.5"][..], &["--split", "a=0.5,c=0.5"], &[]];
+    for (killed, next) in splits.into_iter().zip(splits.into_iter().cycle().skip(1)) {
+        // The first rows are written at once, and the last ones never.
+        let slow = format!("if .order < 11000 then true else {SLOW} end");
+        let parts = ["-o", "out/", "--where", &slow, "--rows-per-file", "100", "--overwrite"];
+        let mut child = start(&world, &[&parts[..], killed].concat());
+        let folder = if killed.is_empty() { "data" } else { "data/a" };
+        let staged = world.path(".out.partial").join(folder);
+        wait_until(|| std::fs::read_dir(&staged).is_ok_and(|parts| parts.count() > 5));
+        signal(&child, "-KILL");
+        child.wait().unwrap();
+        let again = ["source.parquet", "-o", "out/", "--overwrite"];
+        convert(&world, &[&again[..], next].concat());
+        assert!(!is_staged(&world, "out/"));
+        assert!(verified(&world, "out/").contains("ok, 12,000 rows"));
+    }
+}
+
+#[test]
 fn interrupted_export_is_not_discarded() {
     let faults = Faults::none().on(15, FaultAttempt::Always, Fault::status(503));
     let world = World::with_rows(Options { faults, ..Options::default() }, transform::rows(2000));
@@ -116,6 +138,8 @@ fn interrupted_export_is_not_discarded() {
     let parts =
         ["-o", "out/", "--rows-per-file", "200", "--max-retries", "0", "--concurrency", "1"];
     assert_eq!(world.export(&parts).code, Some(69));
+    let split = ["source.parquet", "-o", "out/", "--split", "a=0.5,b=0.5"];
+    assert_eq!(run(&world, &split).code, Some(73));
     let ran = run(&world, &["source.parquet", "-o", "out/"]);
     insta::assert_snapshot!(ran.told(&world), @"
     exit 73

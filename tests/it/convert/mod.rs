@@ -9,6 +9,7 @@ mod recorded;
 mod refused;
 mod replaced;
 mod shaped;
+mod split;
 #[cfg(feature = "clouds")]
 mod stores;
 mod unrecorded;

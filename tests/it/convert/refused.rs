@@ -111,7 +111,7 @@ fn columns_and_fields_that_do_not_exist_are_refused() {
     exit 2
     error: --sample chooses rows by their inputs, and the source has no column input
     exit 2
-    error: --seed has no effect without --sample
+    error: --seed has no effect without --sample or --split
     exit 2
     error: --where ".tags |" is not a valid expression: an expression is missing at the end
         .tags |

@@ -91,6 +91,31 @@ fn output_in_the_source_prefix_is_refused() {
 }
 
 #[test]
+fn store_has_the_splits_of_a_directory() {
+    let place = Place::with_rows(1000);
+    place.export(&["-o", "rows.parquet"]);
+    let how = ["--split", "train=0.8,test=0.2", "--rows-per-file", "150", "--format", "jsonl"];
+    let local = place.convert(&[&["rows.parquet", "-o", "local/"], &how[..]].concat());
+    let remote = place.convert(&[&["rows.parquet", "-o", "s3://bucket/out/"], &how[..]].concat());
+    for field in ["splits", "digest", "files", "bytes"] {
+        assert_eq!(local[field], remote[field], "{field}");
+    }
+    assert!(place.run(&["verify", "s3://bucket/out/"]).ok().stdout.contains("ok, 1,000 rows"));
+    place.run(&["verify", "s3://bucket/out/test/"]).ok();
+    let keys = place.store.keys();
+    let count = |folder: &str| keys.iter().filter(|key| key.contains(folder)).count() as u64;
+    assert_eq!(Value::from(count("out/train/part-") + count("out/test/part-")), remote["files"]);
+    // One split of the store is a source, and other splits replace it.
+    let test = place.convert(&["s3://bucket/out/test/", "-o", "test.csv"]);
+    assert_eq!(test["rows"], remote["splits"][1]["rows"]);
+    let other = ["-o", "s3://bucket/out/", "--split", "a=0.5,b=0.5", "--overwrite"];
+    place.convert(&[&["rows.parquet"], &other[..]].concat());
+    assert!(place.run(&["verify", "s3://bucket/out/"]).ok().stdout.contains("ok, 1,000 rows"));
+    let keys = place.store.keys();
+    assert!(keys.iter().all(|key| !key.contains("train") && !key.contains("partial")), "{keys:?}");
+}
+
+#[test]
 fn interrupted_upload_leaves_nothing() {
     let place = Place::with_rows(1000);
     place.export(&["-o", "rows.parquet"]);

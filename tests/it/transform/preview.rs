@@ -131,7 +131,7 @@ fn options_are_refused_before_a_request() {
     for (arguments, why) in [
         (&["--where", ".a b"][..], "the expression should end before this"),
         (&["--columns", "id,topic"], "\"topic\" is not a valid column: the columns are id, order"),
-        (&["--seed", "1"], "--seed has no effect without --sample\n"),
+        (&["--seed", "1"], "--seed has no effect without --sample or --split\n"),
         (&["--drop", "id", "--columns", "id"], "cannot be used with"),
     ] {
         let ran = preview(&world, arguments);
