@@ -1,15 +1,20 @@
 #!/bin/sh
-# Exports a dataset by a number of workers at the same time.
-# usage: ours_workers.sh WORKERS BINARY DATASET BASE_URL OUT [OPTION...]   (the options are those of `begin`)
+# Exports a dataset by a number of workers, at the same time or one after the other.
+# usage: ours_workers.sh together|in-turn WORKERS BINARY DATASET BASE_URL OUT [OPTION...]
+# The options are those of `begin`.
 set -eu
-workers=$1 binary=$2 dataset=$3 url=$4 out=$5
-shift 5
+order=$1 workers=$2 binary=$3 dataset=$4 url=$5 out=$6
+shift 6
 "$binary" begin "$dataset" --base-url "$url" --output "$out" --ranges "$workers" --quiet "$@" > /dev/null
 pids=
 number=0
 while [ "$number" -lt "$workers" ]; do
     "$binary" part --base-url "$url" --output "$out" --range-index "$number" --quiet &
-    pids="$pids $!"
+    if [ "$order" = in-turn ]; then
+        wait "$!"
+    else
+        pids="$pids $!"
+    fi
     number=$((number + 1))
 done
 for pid in $pids; do
