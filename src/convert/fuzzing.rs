@@ -12,6 +12,7 @@ use crate::{
     readback::{Batches, ReadOptions, verify_with},
     record::facts::digest,
     sink::JsonColumns,
+    transform::Transform,
 };
 
 /// Largest value in bytes: 64 KiB.
@@ -19,7 +20,7 @@ const LARGEST: usize = 64 << 10;
 /// Most rows of a source. Some bytes of a Parquet file can declare two billion nulls.
 const MOST_ROWS: u64 = 5_000;
 
-/// A file of any format, whose first bytes tell the format: converted to text and to nested columns.
+/// A file of any format, whose first bytes tell the format: converted to text, to splits and to nested columns.
 ///
 /// The output of a conversion is whole. The rows of nested columns are the same when they are nested again.
 pub(crate) fn convert(bytes: &[u8]) {
@@ -37,8 +38,10 @@ pub(crate) fn convert(bytes: &[u8]) {
     let text = converted(&path(name), &path("text.jsonl"), JsonColumns::Text);
     let nested = converted(&path(name), &path("nested.parquet"), JsonColumns::Nested);
     let again = converted(&path(name), &path("nested.arrow"), JsonColumns::Nested);
-    if let Some((count, _)) = text {
-        assert_eq!(count, rows);
+    let split = Transform::new().split([("a", 0.5), ("b", 0.5)]);
+    let splits = transformed(&path(name), &path("splits/"), JsonColumns::Text, split);
+    for (count, _) in text.iter().chain(&splits) {
+        assert_eq!(*count, rows);
     }
     assert_eq!(nested, again);
     let Some((count, _)) = nested else { return };
@@ -69,8 +72,19 @@ fn rows_of(path: &Path) -> Option<u64> {
 /// Converts a file. Returns the number of rows of the output, and their digest as they are read back; `None` if the file
 /// cannot be converted.
 fn converted(source: &Path, output: &Path, form: JsonColumns) -> Option<(u64, Digest)> {
+    transformed(source, output, form, Transform::new())
+}
+
+/// Converts a file like [`converted`], with a transformation.
+fn transformed(
+    source: &Path,
+    output: &Path,
+    form: JsonColumns,
+    transform: Transform,
+) -> Option<(u64, Digest)> {
     let mut options = ConvertOptions::new(source, output);
     options.json_columns = Some(form);
+    options.transform = transform;
     options.max_value_bytes = 5 * LARGEST;
     options.encode_threads = Some(1);
     options.manifest = true;

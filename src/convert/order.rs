@@ -32,16 +32,19 @@ impl SourceOrder {
         self.rows += 1;
     }
 
-    /// Adds the rows that the builder of a split has finished.
+    /// Adds the rows that the builder of a split has finished. Returns their digest.
     ///
     /// # Errors
     /// Those of [`row_digests`].
-    pub(super) fn add(&mut self, split: usize, batch: &RecordBatch) -> Result<()> {
-        let mut rows = Vec::with_capacity(batch.num_rows());
-        row_digests(batch, |row| rows.push(row))?;
+    pub(super) fn add(&mut self, split: usize, batch: &RecordBatch) -> Result<Digest> {
+        let (mut rows, mut digest) = (Vec::with_capacity(batch.num_rows()), Digest::default());
+        row_digests(batch, |row| {
+            rows.push(row);
+            digest.push(row);
+        })?;
         let places = self.places.get_mut(split).map(std::mem::take).unwrap_or_default();
         self.digest.add(places.into_iter().zip(rows));
-        Ok(())
+        Ok(digest)
     }
 
     /// Returns the digest of all rows in the order of the source.

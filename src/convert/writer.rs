@@ -276,10 +276,14 @@ impl ConvertWriter {
     fn flush(&mut self, split: usize) -> Result<()> {
         let Some(builder) = self.builders.get_mut(split) else { return Ok(()) };
         let Some(batch) = builder.finish()? else { return Ok(()) };
-        if let Some(order) = &mut self.order {
-            order.add(split, &batch)?;
-        }
-        let Some((encoder, _)) = &mut self.nested else { return self.parts.write(split, batch) };
+        let order = self.order.as_mut();
+        let digest = order.map(|order| order.add(split, &batch)).transpose()?;
+        let Some((encoder, _)) = &mut self.nested else {
+            return match digest {
+                Some(digest) => self.parts.write_digested(split, batch, digest),
+                None => self.parts.write(split, batch),
+            };
+        };
         let mut first = 0;
         while first < batch.num_rows() {
             let encoded = match encoder.encode(&batch, first)? {

@@ -159,7 +159,17 @@ impl PartsWriter {
     /// Writes rows of a split, which is 0 without splits. The caller counts them in [`open_rows`](Self::open_rows).
     pub(crate) fn write(&mut self, split: usize, batch: RecordBatch) -> Result<()> {
         let own = digest(&batch)?;
-        self.write_as(split, batch, own, None)
+        self.write_digested(split, batch, own)
+    }
+
+    /// Writes rows like [`write`](Self::write). They have this digest.
+    pub(crate) fn write_digested(
+        &mut self,
+        split: usize,
+        batch: RecordBatch,
+        digest: Digest,
+    ) -> Result<()> {
+        self.write_as(split, batch, digest, None)
     }
 
     /// Writes rows of a split whose JSON columns are nested. Returns the digest of the rows as text.
