@@ -71,7 +71,7 @@ pub enum RangeState {
 /// [`Error::PlanEnded`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
 pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     let (found, plan) = StoredPlan::find(output)?;
-    let found = found.records(&plan.layout, None)?;
+    let found = found.state(&plan.request(output)?)?;
     let commit_begun = found.is_committing;
     let covered = covered(&plan, found, plan.layout.width());
     let shown = plan.shown(output.given());

@@ -13,12 +13,12 @@ use super::{
     journal::{Contents, Journal},
     moves::{self, GatheredPart},
     plan_folder::{
-        attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan, read_records,
-        wrong_part,
+        LARGEST, attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan,
+        read_records, wrong_part,
     },
     preflight,
     publication::step,
-    range_record::{FoundRanges, PlanStart, RangeRecord},
+    range_record::{FoundRanges, PlanStart, RangeRecord, check_plan_size},
     staged::{StagedDirectory, StagingUse, WrittenPart},
 };
 use crate::{
@@ -53,6 +53,7 @@ impl Directory {
                 ));
             }
         }
+        check_plan_size(plan, LARGEST, &self.given)?;
         let root = &staged.root;
         clear(root)?;
         let failed = |name: &str| Error::io("write", root.path().join(name));

@@ -114,7 +114,11 @@ impl PlanPrefix {
         match self.0 {}
     }
 
-    pub(super) fn records(&self, _layout: &PartLayout, _only: Option<u32>) -> Result<FoundRanges> {
+    pub(super) fn records(&self, _layout: &PartLayout, _range: u32) -> Result<FoundRanges> {
+        match self.0 {}
+    }
+
+    pub(super) fn state(&self, _wanted: &OutputRequest) -> Result<FoundRanges> {
         match self.0 {}
     }
 

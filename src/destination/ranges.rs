@@ -53,11 +53,20 @@ impl BegunOutput {
         }
     }
 
-    /// Returns the records of the finished ranges, or of one of them.
-    pub(crate) fn records(&self, layout: &PartLayout, only: Option<u32>) -> Result<FoundRanges> {
+    /// Returns the records of all finished ranges, with the problems that a commit would name, as far as names and sizes
+    /// show. `wanted` is the request of the plan.
+    pub(crate) fn state(&self, wanted: &OutputRequest) -> Result<FoundRanges> {
         match self {
-            Self::Local(folder) => folder.records(layout, only),
-            Self::Remote(prefix) => prefix.records(layout, only),
+            Self::Local(folder) => folder.records(&wanted.layout, None),
+            Self::Remote(prefix) => prefix.state(wanted),
+        }
+    }
+
+    /// Returns the records of a range. If a commit has begun to publish, their problems may not count.
+    fn records(&self, layout: &PartLayout, range: u32) -> Result<FoundRanges> {
+        match self {
+            Self::Local(folder) => folder.records(layout, Some(range)),
+            Self::Remote(prefix) => prefix.records(layout, range),
         }
     }
 
@@ -82,7 +91,7 @@ impl BegunOutput {
             Self::Remote(prefix) => prefix.announce(&token)?,
         }
         let FoundRanges { ranges: mut own, is_committing, .. } =
-            self.records(&wanted.layout, Some(wanted.range))?;
+            self.records(&wanted.layout, wanted.range)?;
         if is_committing {
             if let Self::Remote(prefix) = &self {
                 prefix.withdraw(&token)?;

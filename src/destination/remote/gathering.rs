@@ -15,9 +15,12 @@ use super::{
     put::{Condition, replaced},
 };
 use crate::{
-    destination::{FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, RangeRecord, fs::not_open},
+    destination::{
+        FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, RangeRecord, fs::not_open,
+        range_record::check_plan_size,
+    },
     error::{Error, Result},
-    location::{Location, Remote},
+    location::{LARGEST_CONTROL, Location, Remote},
     record::{manifest::Manifest, place},
 };
 
@@ -59,6 +62,7 @@ impl Prefix {
                 );
             }
         }
+        check_plan_size(plan, LARGEST_CONTROL, &self.places.location.to_path())?;
         place.remove()?;
         self.drop_everything()?;
         let put = self.lock()?.watch().put(&place, plan.to_vec().into(), &Condition::Free)?;

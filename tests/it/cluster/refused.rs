@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 
-use super::{ROWS, begin, commit, part, start_part, step, world};
+use super::{ROWS, begin, commit, part, start_part, step, world, write_parts};
 use crate::support::{ID, Ran, World};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -245,9 +245,7 @@ fn late_part_ends_with_75() {
         let late = start_part(&world, "many", "2/4");
         assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 16) == 1));
         signal(&late, "STOP");
-        for range in ["1/4", "2/4", "3/4", "4/4"] {
-            part(&world, "many", range).ok();
-        }
+        write_parts(&world, 4);
         step(&world, &[end, "-o", "many"]).ok();
         signal(&late, "CONT");
         let ran = Ran::from(late.wait_with_output().unwrap());
