@@ -19,6 +19,7 @@ use std::{
 use super::{
     KeptPart, PLAN, PartFile, RANGES, fs as disk, moves,
     ownership::{self, HAS_OTHER_NAMES},
+    parent,
     part::{Closed, PartChecksum},
     path_links, preflight,
     range_record::{
@@ -34,6 +35,7 @@ use crate::{
         layout::{PartLayout, folder_and_name, joined},
         manifest::Part,
     },
+    text::similar,
 };
 
 /// Largest plan or record that is written and read, in bytes: 128 MiB.
@@ -183,6 +185,17 @@ impl PlanFolder {
     fn explain(&self, error: Error) -> Error {
         if self.is_current() { error } else { Error::PlanEnded { path: self.given.clone() } }
     }
+}
+
+/// Returns the output next to this one that has a plan and the most similar name; `None` if no name is similar.
+pub(crate) fn similar_plan(given: &Path) -> Option<PathBuf> {
+    let folder = Folder::open(parent(given)).ok()?;
+    let names = folder.names().ok()?.into_iter().filter_map(|name| name.into_string().ok());
+    let outputs = names.filter(|name| folder.path().join(name).join(PLAN).is_file());
+    let outputs = outputs.filter_map(|name| disk::staged_name(&name).map(str::to_owned));
+    let outputs: Vec<String> = outputs.collect();
+    let meant = similar(given.file_name()?.to_str()?, outputs.iter().map(String::as_str))?;
+    Some(given.with_file_name(meant))
 }
 
 /// Reads the plan in a staging folder; `None` if there is none. A file that is larger than any plan reads as empty: callers

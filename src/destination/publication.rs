@@ -14,7 +14,7 @@ use std::{ffi::OsStr, io, path::PathBuf};
 
 use super::{
     PLAN,
-    directory::{Directory, NO_RECORD, ONLY_OURS, exists},
+    directory::{Directory, NO_RECORD, ONLY_OURS},
     fs as disk,
     journal::{Announced, Announcement, Journal},
     ownership::{self, MANIFEST_BYTES},
@@ -126,7 +126,7 @@ impl Directory {
             (Err(error), Some(old)) if is_not_empty(&error) => self.swap(staged, old),
             (Err(error), None) if is_not_empty(&error) => Err(match self.overwrite {
                 true => self.refused(NO_RECORD, ONLY_OURS),
-                false => exists(self.given.clone()),
+                false => self.exists(),
             }),
             (Err(error), _) => Err(self.unpublished(staged, error)),
         }
@@ -328,9 +328,8 @@ impl Directory {
     ) -> Result<Option<Manifest>> {
         for (folder, name) in [(root, OsStr::new(RECORD)), (&self.record.folder, &self.record.name)]
         {
-            let bytes = folder
-                .read(name)
-                .and_then(|mut file| read_bounded(&mut file, MANIFEST_BYTES));
+            let bytes =
+                folder.read(name).and_then(|mut file| read_bounded(&mut file, MANIFEST_BYTES));
             let Ok(bytes) = bytes else { continue };
             let path = folder.path().join(name);
             let found = examine(&mut &*bytes).map_err(Error::io("read", &path))?;

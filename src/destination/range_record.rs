@@ -103,7 +103,8 @@ impl FoundRanges {
 
 /// Refuses a plan that no worker would read, because it has more than `most` bytes.
 pub(super) fn check_plan_size(plan: &[u8], most: u64, output: &Path) -> Result<()> {
-    let hint = "its options are too long: give shorter expressions, or a `schema` with fewer columns";
+    let hint =
+        "its options are too long: give shorter expressions, or a `schema` with fewer columns";
     check_size("the plan", plan, most, (output, hint))
 }
 
@@ -154,6 +155,30 @@ impl WantedRange {
                 self.range
             ),
         })
+    }
+}
+
+/// What a run does with a plan for many workers at its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanUse {
+    /// It refuses an output with a plan.
+    Refuse,
+    /// It begins the plan, ends it, or leaves it alone.
+    Allow,
+    /// It commits the plan, whose options are fixed.
+    Commit,
+}
+
+impl PlanUse {
+    /// Returns the hint for an output that exists and may not be replaced: `otherwise`, unless this run lacks `overwrite`.
+    pub(super) fn hint_of_existing(self, otherwise: &'static str) -> &'static str {
+        match self {
+            Self::Refuse | Self::Allow => otherwise,
+            Self::Commit => {
+                "move it away and run `overmind-export commit` again; or give the export up with `overmind-export abort`, \
+                 and begin again with `overwrite`"
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     ownership::{self, MANIFEST_BYTES},
     part::examine,
     path_links,
+    range_record::PlanUse,
 };
 use crate::{
     error::{Error, Result},
@@ -88,7 +89,7 @@ impl RecordFile {
 
     /// Refuses a file that has the record's name and must not be replaced. A record without its directory may
     /// be replaced, unless the user chose its place: then it may belong to another directory.
-    pub(super) fn check(&self, overwrite: bool) -> Result<()> {
+    pub(super) fn check(&self, overwrite: bool, plan_use: PlanUse) -> Result<()> {
         let Self { path, folder, name, is_asked } = self;
         let Some(found) = folder.find(name).map_err(Error::io("look at", path))? else {
             return Ok(());
@@ -106,7 +107,8 @@ impl RecordFile {
         }
         if *is_asked && !overwrite {
             let why = "exists already".to_owned();
-            return refuse(why, "give `overwrite` to replace an export, or another `record`");
+            let hint = "give `overwrite` to replace an export, or another `record`";
+            return refuse(why, plan_use.hint_of_existing(hint));
         }
         Ok(())
     }

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Destination, Directory, Header, KeptPart, OutputRequest, RangeStart, SingleFile};
+use super::{
+    Destination, Directory, Header, KeptPart, OutputRequest, PlanUse, RangeStart, SingleFile,
+};
 use crate::{
     client::Query,
     error::{Error, Result},
@@ -88,14 +90,27 @@ fn a_failing_sync_parts_no_file_from_its_manifest() {
 pub(super) fn write_range(start: RangeStart, range: u32, missing: Vec<String>) -> Result<bool> {
     let RangeStart::Begun(attempt) = start else { return Ok(false) };
     let mut destination = Destination::Range(attempt);
+    let kept = write_part(&mut destination, &range.to_string(), u64::from(range), missing);
+    destination.keep(kept).unwrap();
+    let Destination::Range(attempt) = destination else { unreachable!() };
+    let page = u64::from(range);
+    attempt.finish((page, page), None)
+}
+
+/// Writes a part with this text, of one page and one row.
+pub(super) fn write_part(
+    destination: &mut Destination,
+    text: &str,
+    page: u64,
+    missing: Vec<String>,
+) -> KeptPart {
     let file = destination.create(0, "jsonl").unwrap().hashed();
-    file.writer().write_all(range.to_string().as_bytes()).unwrap();
+    file.writer().write_all(text.as_bytes()).unwrap();
     let closed = file.close().unwrap();
     let ids = destination.create_ids(0, "jsonl").unwrap().unwrap().hashed();
     ids.writer().write_all(&[0; 16]).unwrap();
     let ids_sha256 = ids.close().unwrap().sha256().map(str::to_owned);
     assert!(ids_sha256.is_some());
-    let page = u64::from(range);
     let part = Part {
         path: destination.part_name(0, "jsonl"),
         split: None,
@@ -114,7 +129,7 @@ pub(super) fn write_range(start: RangeStart, range: u32, missing: Vec<String>) -
         digest: Digest::default().to_string(),
         nested_digest: None,
     };
-    let kept = KeptPart {
+    KeptPart {
         part,
         has_next: true,
         last_order: None,
@@ -122,10 +137,7 @@ pub(super) fn write_range(start: RangeStart, range: u32, missing: Vec<String>) -
         hash_key: None,
         ids_sha256,
         ids: PathBuf::new(),
-    };
-    destination.keep(kept).unwrap();
-    let Destination::Range(attempt) = destination else { unreachable!() };
-    attempt.finish((page, page), None)
+    }
 }
 
 pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
@@ -138,7 +150,7 @@ pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
-        may_have_plan: false,
+        plan_use: PlanUse::Refuse,
         temp_dir: std::env::temp_dir(),
     }
 }

@@ -7,9 +7,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     destination::{
-        BegunOutput, Destination, OutputRequest, RangeStart, WantedRange, finish_begun,
+        BegunOutput, Destination, OutputRequest, PlanUse, RangeStart, WantedRange, abort_plan,
+        finish_begun,
         publication::tests::STEPS_BEFORE_CRASH,
-        tests::{empty_export, request, write_range},
+        tests::{empty_export, request, write_part, write_range},
     },
     location::Location,
     record::{layout::PartLayout, manifest::Manifest},
@@ -35,7 +36,7 @@ impl Shared {
     }
 
     fn wanted(&self) -> OutputRequest {
-        OutputRequest { may_have_plan: true, ..request(&self.target(), true) }
+        OutputRequest { plan_use: PlanUse::Allow, ..request(&self.target(), true) }
     }
 
     fn begin(&self) {
@@ -64,6 +65,24 @@ impl Shared {
     /// Does the same. `missing` makes the record of the range longer.
     fn write_with(&self, range: u32, missing: Vec<String>) -> Result<bool> {
         write_range(self.start(range)?, range, missing)
+    }
+
+    /// Publishes an export of one part, which the plan replaces.
+    fn publish_old(&self) {
+        let mut destination = Destination::probe(&request(&self.target(), true), false).unwrap();
+        let header = Header { plan: serde_json::Value::Null, count: 1, started_at: String::new() };
+        destination.open(&header).unwrap();
+        let part = write_part(&mut destination, "old", 1, Vec::new()).part;
+        let manifest = Manifest { rows: 1, parts: vec![part], ..empty_export() };
+        destination.publish(&manifest, false).unwrap();
+    }
+
+    #[track_caller]
+    fn has_old(&self) {
+        assert_eq!(fs::read_to_string(self.target().join("part-00000.jsonl")).unwrap(), "old");
+        assert!(!self.target().join("part-00001.jsonl").exists());
+        let record = fs::read(self.0.path().join("rows.manifest.json")).unwrap();
+        assert_eq!(Manifest::parse(&record, &Location::from("rows")).unwrap().rows, 1);
     }
 
     /// Commits, and crashes at a step. A later step of the same commit does not run.
@@ -187,6 +206,46 @@ fn next_commit_finishes_a_crashed_one() {
         steps += 1;
     }
     assert!(steps >= 10 && ended <= 2, "{steps} steps, {ended} after the end");
+}
+
+#[test]
+fn replaced_export_survives_every_crash() {
+    let (mut steps, mut taken_back) = (0, 0);
+    for change in ["", "changed", "moved away"] {
+        for step in 0.. {
+            let shared = Shared(tempfile::tempdir().unwrap());
+            shared.publish_old();
+            shared.begin();
+            assert!(shared.write(1) && shared.write(2));
+            if shared.commit(Some(step)).is_ok() {
+                break;
+            }
+            let (target, record) = (shared.target(), shared.0.path().join("rows.manifest.json"));
+            let record = Manifest::parse(&fs::read(record).unwrap(), &Location::from("rows"));
+            let is_swapped = target.join("part-00001.jsonl").exists();
+            let is_published = record.unwrap().rows == 2;
+            match change {
+                "changed" if is_swapped && !is_published => {
+                    fs::write(target.join("part-00001.jsonl"), "changed").unwrap();
+                    taken_back += 1;
+                }
+                "moved away" if is_swapped && !is_published => {
+                    fs::rename(&target, shared.0.path().join("aside")).unwrap();
+                    taken_back += 1;
+                }
+                _ => {}
+            }
+            println!("{change} after step {step}");
+            match abort_plan(&shared.wanted(), true) {
+                Ok(true) => shared.has_old(),
+                // The crashed commit had announced its publication, or had published everything.
+                Err(Error::Output { .. }) | Ok(false) => shared.has_parts(),
+                Err(error) => panic!("{error}"),
+            }
+            steps += 1;
+        }
+    }
+    assert!(steps >= 30 && taken_back >= 4, "{steps} steps, {taken_back} taken back");
 }
 
 #[test]

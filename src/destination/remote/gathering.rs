@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     destination::{
-        FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, RangeRecord, fs::not_open,
+        FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, PlanUse, RangeRecord, fs::not_open,
         range_record::check_plan_size,
     },
     error::{Error, Result},
@@ -128,7 +128,7 @@ pub(crate) fn finish_begun(
         {
             continue;
         }
-        let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
+        let wanted = OutputRequest { overwrite: true, plan_use: PlanUse::Allow, ..wanted.clone() };
         Prefix::probe(location, target, &wanted, false)?.abandon();
         let record = place::written(location, wanted.record.as_ref());
         let manifest = Manifest::load(&record)?;
@@ -172,7 +172,7 @@ pub(crate) fn abort_plan(
             return Ok(false);
         }
     }
-    let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
+    let wanted = OutputRequest { overwrite: true, plan_use: PlanUse::Allow, ..wanted.clone() };
     let mut prefix = Prefix::probe(location, target, &wanted, false)?;
     let control = prefix.places.control.clone();
     let place = control.child(PLAN);

@@ -144,7 +144,7 @@ fn abort_without_a_plan_removes_moved_parts() {
     let words = "many: everything that was staged for it was removed; its plan could not be read";
     assert_eq!(told.trim_end(), words);
     assert!(world.entries().is_empty(), "{:?}", world.entries());
-    assert_eq!(abort(&world).code, Some(75));
+    assert_eq!(abort(&world).code, Some(66));
 }
 
 #[test]

@@ -132,31 +132,42 @@ fn ranges_that_the_plan_lacks_are_refused() {
 }
 
 #[test]
-fn steps_without_a_plan_end_with_75() {
+fn steps_without_a_plan_end_with_66() {
     let world = world();
-    let told: String = [
+    let steps = [
         &["part", "-o", "many", "--range", "1/4"][..],
         &["commit", "-o", "many"],
-        &["status", "-o", "many"],
+        &["status", "-o", "many/"],
         &["abort", "-o", "many"],
-    ]
-    .into_iter()
-    .map(|step| Ran::of(world.command().args(step)).told(&world))
-    .collect();
-    insta::assert_snapshot!(told, @"
-    exit 75
-    error: many: no plan for many workers is there
-      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
-    exit 75
-    error: many: no plan for many workers is there
-      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
-    exit 75
-    error: many: no plan for many workers is there
-      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
-    exit 75
-    error: many: no plan for many workers is there
-      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
-    ");
+    ];
+    let told = || steps.map(|arguments| step(&world, arguments).told(&world)).concat();
+    insta::assert_snapshot!(told(), @"");
+    assert_eq!(world.server.stats().requests, 0);
+    // An output that is there may be that of the plan. So it may have been committed.
+    world.export(&["-o", "many", "--limit", "10"]).ok();
+    insta::assert_snapshot!(told(), @"");
+}
+
+#[test]
+fn misspelled_output_is_corrected() {
+    let world = world();
+    begin(&world, "evaluation", 2, &[]).ok();
+    let told = ["evalution/", "./evaluations", "other"]
+        .map(|output| step(&world, &["part", "-o", output, "--range", "1/2"]).told(&world));
+    insta::assert_snapshot!(told.concat(), @"");
+}
+
+#[test]
+fn ranges_without_pages_are_noted() {
+    let world = world();
+    let told = |ranges, more: &[&str]| {
+        let ran = begin(&world, "many", ranges, &[&["--dry-run"], more].concat()).ok();
+        ran.stderr
+    };
+    assert_eq!(told(10, &[]), "");
+    insta::assert_snapshot!(told(16, &[]), @"");
+    insta::assert_snapshot!(told(2, &["--rows-per-file", "1000"]), @"");
+    assert_eq!(told(16, &["--quiet"]), "");
 }
 
 #[test]
@@ -252,9 +263,9 @@ fn late_part_ends_with_75() {
         assert_eq!(ran.code, Some(75), "{end}: {ran:?}");
         let left = if end == "commit" { &["many", "many.manifest.json"][..] } else { &[] };
         assert_eq!(world.entries(), left);
-        // A step that comes even later.
-        assert_eq!(part(&world, "many", "2/4").code, Some(75));
-        let ran = commit(&world, "many");
-        assert_eq!(ran.code, Some(if end == "commit" { 0 } else { 75 }), "{ran:?}");
+        // Steps that come even later. An abort leaves nothing there.
+        let codes = [part(&world, "many", "2/4").code, commit(&world, "many").code];
+        let expected = if end == "commit" { [75, 0] } else { [66, 66] };
+        assert_eq!(codes, expected.map(Some), "{end}");
     }
 }
