@@ -35,7 +35,7 @@ use crate::{
         place,
         written::WrittenRange,
     },
-    tasks::Worker,
+    tasks::{Worker, on_threads},
 };
 
 /// Publishes an export whose ranges many workers have written.
@@ -254,15 +254,24 @@ fn gather(
     mut ranges: Vec<CoveredRange>,
     width: usize,
 ) -> Result<Vec<RangeRecord>> {
-    let mut before = 0;
+    let (mut before, mut records) = (0, Vec::new());
     for range in &mut ranges {
-        if let Ok(record) = &mut range.record
-            && let Some(why) = destination.take_range(record, before)?
-        {
-            range.record = Err(RangeProblem::Unusable(why));
+        if let Ok(record) = &mut range.record {
+            records.push((record, before));
         }
         // The names of the parts that come next count those of this range, also if they cannot be used.
         before += range.parts / width;
+    }
+    let check = |(record, before)| destination.check_range(record, before);
+    let mut checked = on_threads("check", records, check).into_iter();
+    for range in ranges.iter_mut().filter(|range| range.record.is_ok()) {
+        match checked
+            .next()
+            .ok_or_else(|| Error::Internal("a range was not checked".to_owned()))??
+        {
+            Ok(parts) => destination.take_range(parts)?,
+            Err(why) => range.record = Err(RangeProblem::Unusable(why)),
+        }
     }
     let problems: Vec<String> = ranges.iter().filter_map(|range| range.problem(plan)).collect();
     if problems.is_empty() {

@@ -80,6 +80,9 @@ pub(crate) struct FoundRange {
     pub(crate) problem: Option<String>,
 }
 
+/// The checked parts of a range; or why a commit cannot use them.
+pub(super) type RangeCheck<T> = std::result::Result<T, String>;
+
 /// The records of an output, as they were found.
 #[derive(Debug, Default)]
 pub(crate) struct FoundRanges {

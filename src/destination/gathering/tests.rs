@@ -105,7 +105,8 @@ impl Shared {
         let ranges: BTreeMap<u32, RangeRecord> =
             found.map(|found| (found.record.range, found.record)).collect();
         for mut record in ranges.into_values() {
-            assert_eq!(destination.take_range(&mut record, parts.len())?, None);
+            let checked = destination.check_range(&mut record, parts.len())?;
+            destination.take_range(checked.unwrap())?;
             parts.extend(record.parts.into_iter().map(|kept| kept.part));
         }
         assert_eq!(parts.len(), 2);

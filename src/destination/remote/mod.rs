@@ -31,7 +31,7 @@ use self::{
     trial::drop_trials,
 };
 pub(crate) use self::{
-    gathering::{abort_plan, finish_begun},
+    gathering::{CheckedUploads, abort_plan, finish_begun},
     lock::{LeaseWatch, Lock},
     object::Object,
     plan_prefix::{PlanPrefix, RangeUploads},

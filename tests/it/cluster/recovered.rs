@@ -73,7 +73,11 @@ fn changed_part_after_the_record_is_left_to_verify() {
         if end == "commit" {
             ran.ok();
         } else {
-            insta::assert_snapshot!(ran.told(&world), @"");
+            insta::assert_snapshot!(ran.told(&world), @"
+            exit 73
+            error: many: is complete: this run has finished the publication of an interrupted run
+              hint: a commit had begun to publish it, and now it is complete
+            ");
         }
         // The export was complete. The change is one of a published export.
         assert_eq!(world.entries(), ["many", "records"]);

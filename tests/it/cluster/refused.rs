@@ -141,11 +141,37 @@ fn steps_without_a_plan_end_with_66() {
         &["abort", "-o", "many"],
     ];
     let told = || steps.map(|arguments| step(&world, arguments).told(&world)).concat();
-    insta::assert_snapshot!(told(), @"");
+    insta::assert_snapshot!(told(), @"
+    exit 66
+    error: many: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: many: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: many/: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: many: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    ");
     assert_eq!(world.server.stats().requests, 0);
     // An output that is there may be that of the plan. So it may have been committed.
     world.export(&["-o", "many", "--limit", "10"]).ok();
-    insta::assert_snapshot!(told(), @"");
+    insta::assert_snapshot!(told(), @"
+    exit 75
+    error: many: no plan for many workers is there
+      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
+    exit 75
+    error: many: no plan for many workers is there
+      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
+    exit 75
+    error: many/: no plan for many workers is there
+      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
+    exit 75
+    error: many: no plan for many workers is there
+      hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
+    ");
 }
 
 #[test]
@@ -154,7 +180,17 @@ fn misspelled_output_is_corrected() {
     begin(&world, "evaluation", 2, &[]).ok();
     let told = ["evalution/", "./evaluations", "other"]
         .map(|output| step(&world, &["part", "-o", output, "--range", "1/2"]).told(&world));
-    insta::assert_snapshot!(told.concat(), @"");
+    insta::assert_snapshot!(told.concat(), @"
+    exit 66
+    error: evalution/: no plan for many workers is there: did you mean evaluation?
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: ./evaluations: no plan for many workers is there: did you mean ./evaluation?
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: other: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    ");
 }
 
 #[test]
@@ -165,8 +201,8 @@ fn ranges_without_pages_are_noted() {
         ran.stderr
     };
     assert_eq!(told(10, &[]), "");
-    insta::assert_snapshot!(told(16, &[]), @"");
-    insta::assert_snapshot!(told(2, &["--rows-per-file", "1000"]), @"");
+    insta::assert_snapshot!(told(16, &[]), @"note: 6 of 16 ranges have no pages and no work: a range begins where a part begins, and this export has only 10 such places. Give fewer --ranges, or a smaller --rows-per-file");
+    insta::assert_snapshot!(told(4, &["--where", ".order > 1"]), @"note: 1 of 4 ranges has no pages and no work: a range begins where a part begins, and this export has only 3 such places. Give fewer --ranges, or a smaller --rows-per-file");
     assert_eq!(told(16, &["--quiet"]), "");
 }
 
