@@ -219,6 +219,7 @@ impl Directory {
                 if !self.withdraw(&staged, &announcement)? {
                     self.restore(&staged)?;
                 }
+                self.record.withdraw(&announcement);
                 Ok(None)
             }
         });

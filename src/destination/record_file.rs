@@ -166,8 +166,7 @@ impl RecordFile {
         state: RecordState,
     ) -> io::Result<()> {
         let Self { folder, name, .. } = self;
-        // Every run that finishes this publication uses the same name, so no kill leaves the file behind.
-        let aside = format!(".overmind-{}.json", announcement.record.get(..8).unwrap_or_default());
+        let aside = aside(announcement);
         if state == RecordState::Published {
             // Best effort: nothing reads it.
             drop(folder.remove(&aside));
@@ -179,6 +178,12 @@ impl RecordFile {
             _ => folder.rename(&aside, folder, name),
         });
         written.inspect_err(|_| drop(folder.remove(&aside)))
+    }
+
+    /// Removes what a run that was killed has left of the staged record, because its publication is taken back. Best effort:
+    /// nothing reads it.
+    pub(super) fn withdraw(&self, announcement: &Announcement) {
+        drop(self.folder.remove(aside(announcement)));
     }
 
     /// The path for the journal, if the user chose the place: the name alone if the record is in the folder of the
@@ -201,4 +206,10 @@ impl RecordFile {
             source: None,
         })
     }
+}
+
+/// The name of a record that is being published. Every run that finishes its publication or takes it back uses the same
+/// name, so no kill leaves the file behind.
+fn aside(announcement: &Announcement) -> String {
+    format!(".overmind-{}.json", announcement.record.get(..8).unwrap_or_default())
 }
