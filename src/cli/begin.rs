@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use super::{
     global::Global, lines::Lines, nesting::NestingArguments, output::OutputArguments,
-    progress::Screen, query::FilterArguments, storage::Storage, transform::TransformArguments, values,
+    progress::Screen, query::FilterArguments, storage::Storage, transform::TransformArguments,
+    values,
 };
 use crate::{
     Error, ExportOptions, Result,
