@@ -7,7 +7,8 @@
 
 use std::{
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -81,6 +82,40 @@ pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(2, NonZeroUsize::get).clamp(1, 16)
 }
 
+/// Does the same work for each item, on as many threads as there are [`cores`], and returns the results in order. If the
+/// system starts no further thread, those that run do all of the work. A panic of the work is one of the caller.
+pub(crate) fn on_threads<T: Send, R: Send>(
+    name: &str,
+    items: Vec<T>,
+    work: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let threads = cores().min(items.len());
+    let waiting = Mutex::new(items.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let runtime = Handle::try_current().ok();
+    let run = || {
+        let _entered = runtime.as_ref().map(Handle::enter);
+        loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((index, item)) = next else { break };
+            let result = catch_unwind(AssertUnwindSafe(|| work(item)));
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            let started = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, run);
+            if started.is_err() {
+                break;
+            }
+        }
+        run();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result.unwrap_or_else(|it| resume_unwind(it))).collect()
+}
+
 /// Creates the error for a task that panicked or was cancelled.
 pub(crate) fn stopped(what: &str, error: JoinError) -> Error {
     match error.try_into_panic() {
@@ -109,6 +144,18 @@ mod tests {
                 "internal error: the paginator panicked: snap 7",
             ]
         );
+    }
+
+    #[test]
+    fn results_of_threads_are_in_order() {
+        let square = |number: u64| number * number;
+        assert_eq!(
+            on_threads("test", (0..100).collect(), square),
+            (0..100).map(square).collect::<Vec<_>>()
+        );
+        assert!(on_threads("test", Vec::new(), square).is_empty());
+        let panics = || on_threads("test", vec![1, 0, 2], |number: u64| 4 / number);
+        assert!(catch_unwind(panics).is_err());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def test_processes_write_the_export_of_one(lake, tmp_path):
     output, dataset, api = lake
     plan = oe.cluster.begin(dataset, output, 5, rows_per_file=100, page_size=25, **api)
     assert sum(it.rows for it in plan.ranges) == 1000
+    assert repr(plan) == "<Plan: 1,000 rows, 5 ranges>"
     with ProcessPoolExecutor(3) as pool:
         # Each range twice.
         jobs = [pool.submit(write, output, it.index, api) for it in plan.ranges * 2]
@@ -51,12 +53,20 @@ def test_missing_ranges_are_named_and_kept(lake):
     assert oe.cluster.commit(output, progress=False, **api).rows == 1000
 
 
-def test_steps_without_a_plan_are_locked_errors(lake):
+def test_steps_without_a_plan_name_what_is_missing(lake):
     output, dataset, api = lake
-    for step in (lambda: write(output, 0, api), lambda: oe.cluster.status(output), lambda: oe.cluster.abort(output)):
+    steps = [lambda: write(output, 0, api), lambda: oe.cluster.status(output), lambda: oe.cluster.abort(output)]
+    for step in steps:
+        with pytest.raises(oe.NotFoundError, match="no plan for many workers is there"):
+            step()
+    oe.export(dataset, output, limit=10, **api)
+    for step in steps:
         with pytest.raises(oe.LockedError):
             step()
-    oe.cluster.begin(dataset, output, 2, **api)
+    shutil.rmtree(output)
+    Path(f"{output}.manifest.json").unlink()
+    plan = oe.cluster.begin(dataset, output, 12, rows_per_file=100, **api)
+    assert repr(plan) == "<Plan: 1,000 rows, 12 ranges, 2 of them without pages>"
     oe.cluster.abort(output)
     assert list(Path(output).parent.iterdir()) == []
 

@@ -5,12 +5,13 @@ use uuid::Uuid;
 
 use super::{
     global::Global, lines::Lines, nesting::NestingArguments, output::OutputArguments,
-    query::FilterArguments, storage::Storage, transform::TransformArguments, values,
+    progress::Screen, query::FilterArguments, storage::Storage, transform::TransformArguments,
+    values,
 };
 use crate::{
     Error, ExportOptions, Result,
     cluster::{self, ClusterPlan, PlannedRange},
-    text::counted,
+    text::{counted, grouped, plural},
 };
 
 /// Begin an export that many workers write: fix its plan and its ranges of pages
@@ -45,7 +46,7 @@ pub(super) struct BeginArgs {
 }
 
 impl BeginArgs {
-    pub(super) fn run(self, global: &Global) -> Result<()> {
+    pub(super) fn run(self, global: &Global, screen: &Screen) -> Result<()> {
         let (json, dry_run, ranges) = (self.output.json, self.output.dry_run, self.ranges);
         if self.output.encode_threads.is_some() || self.output.temp_dir.is_some() {
             let why =
@@ -68,6 +69,9 @@ impl BeginArgs {
                 error = super::signals::interrupted() => Err(error),
             }
         })?;
+        if let Some(note) = note(&plan) {
+            screen.say(note);
+        }
         match (json, dry_run) {
             (false, _) => super::print(&shown(&plan, dry_run)),
             (true, false) => super::print_json(&plan),
@@ -93,6 +97,23 @@ impl From<BeginArgs> for ExportOptions {
             ..typed.output.of_dataset(typed.dataset)
         }
     }
+}
+
+/// Says how many ranges have no work.
+fn note(plan: &ClusterPlan) -> Option<Lines> {
+    let (without, ranges) = (plan.without_pages(), plan.ranges().len() as u64);
+    if without == 0 {
+        return None;
+    }
+    let verb = if without == 1 { "has" } else { "have" };
+    Some(Lines::one(format_args!(
+        "note: {} of {} {verb} no pages and no work: a range begins where a part begins, and this export has only {} such \
+         {}. Give fewer --ranges, or a smaller --rows-per-file",
+        grouped(without),
+        counted(ranges, "range"),
+        grouped(ranges - without),
+        plural(ranges - without, "place"),
+    )))
 }
 
 fn shown(plan: &ClusterPlan, is_dry: bool) -> Lines {

@@ -91,10 +91,10 @@ Environment:
   AWS_*, GOOGLE_*, AZURE_STORAGE_*          credentials and settings of object stores
 
 Exit codes: 0 done · 1 diff or schema found differences, or snapshots --check a problem · 2 usage
-  error · 65 wrong, damaged or incomplete data · 66 no such dataset · 69 the API stayed unavailable ·
-  70 a bug · 73 the output exists or cannot be created · 74 I/O error or machine limit · 75 another
-  run writes the output or took its lock · 77 no API key, or the API refused it · 78 configuration
-  error · 130, 143 interrupted";
+  error · 65 wrong, damaged or incomplete data · 66 no such dataset or plan · 69 the API stayed
+  unavailable · 70 a bug · 73 the output exists or cannot be created · 74 I/O error or machine limit ·
+  75 another run writes the output or took its lock · 77 no API key, or the API refused it ·
+  78 configuration error · 130, 143 interrupted";
 
 /// Export Overmind Lab datasets to Parquet, Arrow IPC, JSON Lines or CSV, with every row exactly once.
 ///
@@ -186,7 +186,7 @@ fn run(arguments: Arguments) -> Result<u8> {
         Command::Schema(schema) => return schema.run(&global),
         Command::Snapshots(snapshots) => return snapshots.run(&global, &screen),
         Command::Export(export) => export.run(&global, &screen),
-        Command::Begin(begin) => begin.run(&global),
+        Command::Begin(begin) => begin.run(&global, &screen),
         Command::Part(part) => part.run(&global, &screen),
         Command::Commit(commit) => commit.run(&global, &screen),
         Command::Status(status) => status.run(&global),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     client::Client,
-    destination::{Destination, MOST_RANGES, OutputRequest, PlanStart},
+    destination::{Destination, MOST_RANGES, OutputRequest, PlanStart, PlanUse},
     error::{Error, Result},
     export::{Export, ExportOptions, ExportPlan, blocking, now},
     paginator::full_page,
@@ -48,7 +48,7 @@ pub async fn begin(client: &Client, options: ExportOptions, ranges: u32) -> Resu
     let restart = options.restart;
     let output = options.output.clone();
     let plan = checked(options, ranges)?;
-    let wanted = OutputRequest { may_have_plan: true, ..plan.wanted() };
+    let wanted = OutputRequest { plan_use: PlanUse::Allow, ..plan.wanted() };
     // If the output cannot be written, nothing is requested.
     let destination = patiently(|| probe(&wanted)).await?;
     let new = match stored(client, plan, ranges).await {
@@ -102,7 +102,7 @@ async fn patiently<T, F: Future<Output = Result<T>>>(mut step: impl FnMut() -> F
 pub async fn plan(client: &Client, options: ExportOptions, ranges: u32) -> Result<ClusterPlan> {
     let output = options.output.clone();
     let plan = checked(options, ranges)?;
-    let wanted = OutputRequest { may_have_plan: true, ..plan.wanted() };
+    let wanted = OutputRequest { plan_use: PlanUse::Allow, ..plan.wanted() };
     blocking(move || Destination::probe(&wanted, true).map(drop)).await?;
     Ok(stored(client, plan, ranges).await?.shown(&output))
 }

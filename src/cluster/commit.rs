@@ -18,7 +18,8 @@ use super::{
 use crate::{
     client::Client,
     destination::{
-        Destination, Header, KeptPart, OutputRequest, RangeRecord, finish_begun, tidy_published,
+        Destination, Header, KeptPart, OutputRequest, PlanUse, RangeRecord, finish_begun,
+        tidy_published,
     },
     error::{Error, Result},
     export::{
@@ -34,7 +35,7 @@ use crate::{
         place,
         written::WrittenRange,
     },
-    tasks::Worker,
+    tasks::{Worker, on_threads},
 };
 
 /// Publishes an export whose ranges many workers have written.
@@ -69,7 +70,7 @@ impl ClusterCommit {
     /// - [`Error::MissingRanges`]: ranges are missing, or their parts were changed or are lost.
     /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the rows of all ranges are not those of the dataset. Begin again with
     ///   `restart`.
-    /// - [`Error::PlanEnded`]: there is no plan, and no export that many workers wrote. If there is such an export, its
+    /// - [`Error::PlanEnded`], [`Error::NoPlan`]: there is no plan, and no export that many workers wrote. If there is such an export, its
     ///   summary is returned again, with a note that names its plan. The export can also be an older one, if the plan
     ///   was aborted or never begun: compare the plan. This needs a record at its usual place.
     /// - [`Error::PlanDamaged`]: the plan was changed. Abort it, and begin again.
@@ -122,8 +123,8 @@ impl ClusterCommit {
         let mut export = Export::new(self.client.clone(), export_plan);
         export.client = self.client.clone();
         export.progress = self.progress.clone();
-        let wanted = OutputRequest { may_have_plan: true, ..export.plan.wanted() };
-        let mut slot = DestinationSlot::new(probe(wanted, stop.as_mut()).await.map_err(at_commit)?);
+        let wanted = OutputRequest { plan_use: PlanUse::Commit, ..export.plan.wanted() };
+        let mut slot = DestinationSlot::new(probe(wanted, stop.as_mut()).await?);
         let manifest =
             match self.prepare(&mut slot, &export, (&plan, plan_bytes), stop.as_mut()).await {
                 Ok(manifest) => manifest,
@@ -135,9 +136,7 @@ impl ClusterCommit {
                     return Err(error);
                 }
             };
-        let published = publish(slot.take()?, manifest.clone(), false, stop).await;
-        let stopped = published.map_err(at_commit)?;
-        match stopped {
+        match publish(slot.take()?, manifest.clone(), false, stop).await? {
             Some(error) => Err(error),
             None => Ok(self.summary(&manifest, shown, begun.elapsed())),
         }
@@ -195,20 +194,6 @@ impl ClusterCommit {
     }
 }
 
-/// Replaces a hint that names an option of `begin`.
-fn at_commit(error: Error) -> Error {
-    match error {
-        Error::Output { path, why, hint: Some(hint), source } if hint.contains("`overwrite`") => {
-            let hint = Some(
-                "move it away and run `overmind-export commit` again; or give the export up with `overmind-export abort`, \
-                 and begin again with `overwrite`",
-            );
-            Error::Output { path, why, hint, source }
-        }
-        error => error,
-    }
-}
-
 /// What a commit finds.
 enum CommitStart {
     /// An ended commit had begun to publish, and its publication is finished now.
@@ -226,9 +211,9 @@ fn look(output: &ClusterOutput) -> Result<CommitStart> {
             let wanted = plan.request(output)?;
             (Ok((begun, plan)), wanted)
         }
-        Err(error @ (Error::PlanEnded { .. } | Error::PlanDamaged { .. })) => {
-            (Err(error), output.request()?)
-        }
+        Err(
+            error @ (Error::PlanEnded { .. } | Error::NoPlan { .. } | Error::PlanDamaged { .. }),
+        ) => (Err(error), output.request()?),
         Err(error) => return Err(error),
     };
     if let Some(manifest) = finish_begun(&wanted)? {
@@ -236,7 +221,7 @@ fn look(output: &ClusterOutput) -> Result<CommitStart> {
     }
     match found {
         Ok((begun, plan)) => Ok(CommitStart::Planned(Box::new(plan), begun.plan().to_vec())),
-        Err(ended @ Error::PlanEnded { .. }) => match committed(output)? {
+        Err(ended @ (Error::PlanEnded { .. } | Error::NoPlan { .. })) => match committed(output)? {
             Some(manifest) => {
                 tidy_published(&wanted);
                 Ok(CommitStart::Committed(Box::new(manifest)))
@@ -269,15 +254,24 @@ fn gather(
     mut ranges: Vec<CoveredRange>,
     width: usize,
 ) -> Result<Vec<RangeRecord>> {
-    let mut before = 0;
+    let (mut before, mut records) = (0, Vec::new());
     for range in &mut ranges {
-        if let Ok(record) = &mut range.record
-            && let Some(why) = destination.take_range(record, before)?
-        {
-            range.record = Err(RangeProblem::Unusable(why));
+        if let Ok(record) = &mut range.record {
+            records.push((record, before));
         }
         // The names of the parts that come next count those of this range, also if they cannot be used.
         before += range.parts / width;
+    }
+    let check = |(record, before)| destination.check_range(record, before);
+    let mut checked = on_threads("check", records, check).into_iter();
+    for range in ranges.iter_mut().filter(|range| range.record.is_ok()) {
+        match checked
+            .next()
+            .ok_or_else(|| Error::Internal("a range was not checked".to_owned()))??
+        {
+            Ok(parts) => destination.take_range(parts)?,
+            Err(why) => range.record = Err(RangeProblem::Unusable(why)),
+        }
     }
     let problems: Vec<String> = ranges.iter().filter_map(|range| range.problem(plan)).collect();
     if problems.is_empty() {

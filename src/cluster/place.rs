@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    destination::OutputRequest,
+    destination::{OutputRequest, PlanUse},
     error::{Error, Result},
     location::{Location, StorageOptions, Target},
     output,
@@ -76,7 +76,7 @@ impl ClusterOutput {
             success_file: false,
             layout: PartLayout::default(),
             in_drafts: false,
-            may_have_plan: true,
+            plan_use: PlanUse::Allow,
             temp_dir: self.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         })
     }

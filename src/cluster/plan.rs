@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{options::PlannedOptions, place::ClusterOutput};
 use crate::{
-    destination::{BegunOutput, MOST_RANGES, OutputRequest, opened, sealed},
+    destination::{BegunOutput, MOST_RANGES, OutputRequest, opened, sealed, similar_plan},
     error::{Error, Result},
     export::{ExportOptions, ExportPlan, range::RangePages},
     location::Location,
@@ -81,10 +81,10 @@ impl StoredPlan {
     /// Finds the plan of an output. Blocks.
     ///
     /// # Errors
-    /// [`Error::PlanEnded`] if there is none, [`Error::PlanDamaged`] if it was changed.
+    /// [`Error::PlanEnded`] or [`Error::NoPlan`] if there is none, [`Error::PlanDamaged`] if it was changed.
     pub(super) fn find(output: &ClusterOutput) -> Result<(BegunOutput, Self)> {
-        let begun = BegunOutput::find(&output.location()?)?;
-        let begun = begun.ok_or_else(|| Error::PlanEnded { path: output.given().clone() })?;
+        let location = output.location()?;
+        let begun = BegunOutput::find(&location)?.ok_or_else(|| no_plan(output, &location))?;
         let plan = Self::parse(begun.plan(), output.given())?;
         Ok((begun, plan))
     }
@@ -206,6 +206,18 @@ impl StoredPlan {
     }
 }
 
+/// The error of a step that finds no plan. If there is no output either, it was not committed, and waiting does not help.
+fn no_plan(output: &ClusterOutput, location: &Location) -> Error {
+    let path = output.given().clone();
+    // If it cannot be listed, it may be there.
+    if location.names().is_ok_and(|names| names.is_empty()) {
+        // Only a local folder is searched for a similar name. In a store, the listing can be long.
+        let similar = location.as_local().and_then(|_| similar_plan(&path));
+        return Error::NoPlan { path, similar };
+    }
+    Error::PlanEnded { path }
+}
+
 /// The plan of an export by many workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -229,6 +241,11 @@ impl ClusterPlan {
     /// Returns the ranges, in the order of their rows.
     pub fn ranges(&self) -> &[PlannedRange] {
         &self.ranges
+    }
+
+    /// Returns the number of ranges without pages. Their workers have nothing to do.
+    pub fn without_pages(&self) -> u64 {
+        self.ranges.iter().filter(|range| range.first_page.is_none()).count() as u64
     }
 }
 

@@ -68,10 +68,10 @@ pub enum RangeState {
 /// Blocks.
 ///
 /// # Errors
-/// [`Error::PlanEnded`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
+/// [`Error::PlanEnded`] or [`Error::NoPlan`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
 pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     let (found, plan) = StoredPlan::find(output)?;
-    let found = found.records(&plan.layout, None)?;
+    let found = found.state(&plan.request(output)?)?;
     let commit_begun = found.is_committing;
     let covered = covered(&plan, found, plan.layout.width());
     let shown = plan.shown(output.given());
@@ -124,24 +124,26 @@ pub struct AbortSummary {
 /// The parts that an interrupted commit has made visible are removed, too, if some of them were changed since.
 ///
 /// # Errors
-/// - [`Error::PlanEnded`]: there is no plan.
+/// - [`Error::PlanEnded`], [`Error::NoPlan`]: there is no plan.
 /// - [`Error::Locked`]: a commit is active.
 /// - [`Error::Output`]: a commit had begun to publish. Its publication is finished now.
 /// - [`Error::Io`], [`Error::Store`]: something could not be removed. The plan may be gone then.
 pub fn abort(output: &ClusterOutput) -> Result<AbortSummary> {
     let summary = given_up(output);
-    let (wanted, is_readable) = match StoredPlan::find(output) {
-        Ok((_, plan)) => (plan.request(output)?, true),
-        Err(Error::PlanEnded { .. }) => (output.request()?, true),
+    let (wanted, is_readable, ended) = match StoredPlan::find(output) {
+        Ok((_, plan)) => (plan.request(output)?, true, None),
+        Err(ended @ (Error::PlanEnded { .. } | Error::NoPlan { .. })) => {
+            (output.request()?, true, Some(ended))
+        }
         // The place of its record is unknown.
         Err(Error::PlanDamaged { .. } | Error::Output { .. } | Error::Io { .. }) => {
-            (output.request()?, false)
+            (output.request()?, false, None)
         }
         Err(error) => return Err(error),
     };
     match abort_plan(&wanted, is_readable)? {
         true => Ok(summary),
-        false => Err(Error::PlanEnded { path: output.given().clone() }),
+        false => Err(ended.unwrap_or_else(|| Error::PlanEnded { path: output.given().clone() })),
     }
 }
 

@@ -141,8 +141,8 @@ impl RangeWorker {
     ///
     /// # Errors
     /// After an error, the range has no record, and it can be run again:
-    /// - [`Error::PlanEnded`], [`Error::CommitBegun`]: the plan was committed or aborted, or never begun, or a commit has
-    ///   begun to publish.
+    /// - [`Error::PlanEnded`], [`Error::NoPlan`], [`Error::CommitBegun`]: the plan was committed or aborted, or never begun,
+    ///   or a commit has begun to publish.
     /// - [`Error::PlanDamaged`]: the plan was changed.
     /// - [`Error::Output`], [`Error::Invalid`]: the plan has other ranges, or this machine would give other bytes: another
     ///   version, base URL or key of pseudonyms.

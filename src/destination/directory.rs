@@ -29,7 +29,7 @@ use super::{
     ownership::{self, FileOwner},
     parent, path_links,
     preflight::{self, PreflightKind},
-    range_record::is_planned,
+    range_record::{PlanUse, is_planned},
     record_file::RecordFile,
     resumable::not_resumed,
     staged::{StagedDirectory, StagingUse, WrittenPart},
@@ -55,6 +55,7 @@ pub(crate) struct Directory {
     pub(super) overwrite: bool,
     pub(super) success_file: bool,
     pub(super) layout: PartLayout,
+    plan_use: PlanUse,
     /// Whether the parts are written from drafts.
     in_drafts: bool,
     /// `None` in a dry run.
@@ -117,13 +118,20 @@ impl Directory {
         let finished = !dry_run && directory.finish_announced()?.is_some();
         let replaces = match directory.check_target() {
             Err(Error::Output { path, .. }) if finished && !directory.overwrite => {
-                return Err(finished_now(path));
+                return Err(Error::Output {
+                    path,
+                    why: super::FINISHED_NOW.to_owned(),
+                    hint: Some(directory.plan_use.hint_of_existing(EXPORT_AGAIN)),
+                    source: None,
+                });
             }
             checked => checked?,
         };
         if let Ok(root) = directory.home.open_folder(&staging) {
             disk::check_unlocked(&root, OsStr::new("lock"), &directory.given)?;
-            if !wanted.may_have_plan && root.find(PLAN).is_ok_and(|found| found.is_some()) {
+            if wanted.plan_use == PlanUse::Refuse
+                && root.find(PLAN).is_ok_and(|found| found.is_some())
+            {
                 return Err(is_planned(directory.given));
             }
         }
@@ -158,6 +166,7 @@ impl Directory {
             overwrite: wanted.overwrite,
             success_file: wanted.success_file,
             layout: wanted.layout.clone(),
+            plan_use: wanted.plan_use,
             in_drafts: wanted.in_drafts,
             maker: None,
             staged: None,
@@ -191,11 +200,17 @@ impl Directory {
         Error::Output { path, why, hint: Some(hint), source: None }
     }
 
+    /// The error of a run that may replace nothing.
+    pub(super) fn exists(&self) -> Error {
+        let hint = "give `overwrite` to replace an export, or another path";
+        self.refused("exists already and is not empty", self.plan_use.hint_of_existing(hint))
+    }
+
     /// Refuses a target or a record that must not be replaced. Returns whether there is an export to replace.
     pub(super) fn check_target(&self) -> Result<bool> {
         let looked = self.parent.find(&self.name);
         let Some(found) = looked.map_err(Error::io("look at", &self.target))? else {
-            return self.record.check(self.overwrite).map(|()| false);
+            return self.record.check(self.overwrite, self.plan_use).map(|()| false);
         };
         if found.kind != FileKind::Directory {
             return Err(self.refused(
@@ -213,12 +228,12 @@ impl Directory {
         let folder = self.parent.open_folder(&self.name);
         let folder = folder.map_err(Error::io("open", &self.target))?;
         if folder.names().map_err(Error::io("list", &self.target))?.is_empty() {
-            return self.record.check(self.overwrite).map(|()| false);
+            return self.record.check(self.overwrite, self.plan_use).map(|()| false);
         }
         if !self.overwrite {
-            return Err(exists(self.given.clone()));
+            return Err(self.exists());
         }
-        self.record.check(self.overwrite)?;
+        self.record.check(self.overwrite, self.plan_use)?;
         let Some(manifest) = self.record.read() else {
             return Err(self.refused(
                 NO_RECORD,
@@ -414,21 +429,5 @@ pub(super) const ONLY_OURS: &str =
 
 pub(super) const NO_RECORD: &str = "is not an export: it has no valid record";
 
-pub(super) fn exists(path: PathBuf) -> Error {
-    Error::Output {
-        path,
-        why: "exists already and is not empty".to_owned(),
-        hint: Some("give `overwrite` to replace an export, or another path"),
-        source: None,
-    }
-}
-
-/// The error of a run that has finished the publication of an ended run, and must not replace the export.
-fn finished_now(path: PathBuf) -> Error {
-    Error::Output {
-        path,
-        why: super::FINISHED_NOW.to_owned(),
-        hint: Some("give `overwrite` to export again"),
-        source: None,
-    }
-}
+/// The hint for an output that an earlier run has just published, with the help of this one.
+const EXPORT_AGAIN: &str = "give `overwrite` to export again";

@@ -138,6 +138,11 @@ pub(crate) fn staging_name(name: &OsStr) -> OsString {
     staging
 }
 
+/// Returns the name of the output whose staging has this name.
+pub(super) fn staged_name(staging: &str) -> Option<&str> {
+    staging.strip_prefix('.')?.strip_suffix(".partial")
+}
+
 pub(crate) fn cannot_create(target: &Path, error: io::Error) -> Error {
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => Some("choose a folder that you may write to"),

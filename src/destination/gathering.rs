@@ -13,12 +13,12 @@ use super::{
     journal::{Contents, Journal},
     moves::{self, GatheredPart},
     plan_folder::{
-        attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan, read_records,
-        wrong_part,
+        LARGEST, attempt_name, changed_ids, closed_part, end_plan, ids_name, read_plan,
+        read_records, wrong_part,
     },
     preflight,
     publication::step,
-    range_record::{FoundRanges, PlanStart, RangeRecord},
+    range_record::{FoundRanges, PlanStart, RangeCheck, RangeRecord, check_plan_size},
     staged::{StagedDirectory, StagingUse, WrittenPart},
 };
 use crate::{
@@ -53,6 +53,7 @@ impl Directory {
                 ));
             }
         }
+        check_plan_size(plan, LARGEST, &self.given)?;
         let root = &staged.root;
         clear(root)?;
         let failed = |name: &str| Error::io("write", root.path().join(name));
@@ -75,11 +76,11 @@ impl Directory {
         Ok(found)
     }
 
-    pub(super) fn take_range(
-        &mut self,
+    pub(super) fn check_range(
+        &self,
         record: &mut RangeRecord,
         before: usize,
-    ) -> Result<Option<String>> {
+    ) -> Result<RangeCheck<Vec<GatheredPart>>> {
         let root = &self.staged.as_ref().ok_or_else(disk::not_open)?.root;
         let mut gathered = Vec::new();
         let width = self.layout.width();
@@ -88,25 +89,28 @@ impl Directory {
             let extension = part.path.split_once('.').map_or("", |(_, extension)| extension);
             let path = self.part_name(before * width + index, extension);
             if let Some(why) = wrong_part(part, folder_and_name(&path).0) {
-                return Ok(Some(why));
+                return Ok(Err(why));
             }
             let attempt = attempt_name(record.range, &record.token);
             let own = format!("{RANGES}/{attempt}");
             let closed = match closed_part(root, &own, part) {
                 Ok(closed) => closed,
-                Err(why) => return Ok(Some(why)),
+                Err(why) => return Ok(Err(why)),
             };
             let staged = format!("{attempt}/{}", part.path);
             if let Some(why) = changed_ids(root, &own, index / width, kept) {
-                return Ok(Some(why));
+                return Ok(Err(why));
             }
             let ids = format!("{own}/{}", ids_name(index / width));
             kept.ids = root.path().join(ids);
             kept.part.path.clone_from(&path);
             gathered.push(GatheredPart { staged, path, closed });
         }
-        self.gathered.get_or_insert_default().extend(gathered);
-        Ok(None)
+        Ok(Ok(gathered))
+    }
+
+    pub(super) fn take_range(&mut self, parts: Vec<GatheredPart>) {
+        self.gathered.get_or_insert_default().extend(parts);
     }
 
     pub(super) fn settle(&mut self, header: &Header) -> Result<()> {

@@ -57,8 +57,11 @@ pub(crate) use self::{
     journal::{Header, KeptPart},
     part::{PartFile, examine},
     path_links::check_path_links,
+    plan_folder::similar_plan,
     preflight::is_preflight,
-    range_record::{FoundRange, FoundRanges, MOST_RANGES, PlanStart, RangeRecord, WantedRange},
+    range_record::{
+        FoundRange, FoundRanges, MOST_RANGES, PlanStart, PlanUse, RangeRecord, WantedRange,
+    },
     ranges::{BegunOutput, RangeAttempt, RangeStart, abort_plan, finish_begun, tidy_published},
     resumable::Resumable,
     sealed::{opened, sealed},
@@ -94,8 +97,8 @@ pub(crate) struct OutputRequest {
     pub(crate) layout: PartLayout,
     /// Whether the parts are written from [`Drafts`], which a later run keeps instead of the parts.
     pub(crate) in_drafts: bool,
-    /// Whether the output may have a plan for many workers. Otherwise an output with a plan is refused.
-    pub(crate) may_have_plan: bool,
+    /// What the run does with a plan for many workers, if the output has one.
+    pub(crate) plan_use: PlanUse,
     /// The folder for lists that do not fit in memory.
     #[cfg_attr(
         not(feature = "clouds"),
@@ -362,7 +365,7 @@ pub(crate) fn finish(target: &Location, record: &Location, staging: &Location) -
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
-        may_have_plan: true,
+        plan_use: PlanUse::Allow,
         temp_dir: PathBuf::new(),
     };
     Directory::at(&target.to_path(), &wanted)?.finish_announced().map(drop)

@@ -23,7 +23,7 @@ use crate::{
 
 /// A part of a range, and the path that it gets.
 #[derive(Debug)]
-pub(super) struct GatheredPart {
+pub(crate) struct GatheredPart {
     /// Path in the folder of the ranges.
     pub(super) staged: String,
     pub(super) path: String,

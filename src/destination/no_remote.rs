@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     FoundRanges, Header, Interrupted, KeptPart, OutputRequest, PartFile, PlanStart, RangeRecord,
-    Resumable, WantedRange,
+    Resumable, WantedRange, range_record::RangeCheck,
 };
 use crate::{
     error::{Error, Result},
@@ -84,6 +84,9 @@ pub(crate) struct PlanPrefix(Never);
 #[derive(Debug)]
 pub(crate) struct RangeUploads(Never);
 
+#[derive(Debug)]
+pub(crate) struct CheckedUploads(Never);
+
 pub(super) fn finish_begun(
     _location: &Location,
     target: &Remote,
@@ -114,7 +117,11 @@ impl PlanPrefix {
         match self.0 {}
     }
 
-    pub(super) fn records(&self, _layout: &PartLayout, _only: Option<u32>) -> Result<FoundRanges> {
+    pub(super) fn records(&self, _layout: &PartLayout, _range: u32) -> Result<FoundRanges> {
+        match self.0 {}
+    }
+
+    pub(super) fn state(&self, _wanted: &OutputRequest) -> Result<FoundRanges> {
         match self.0 {}
     }
 
@@ -313,7 +320,14 @@ impl Prefix {
         match self.0 {}
     }
 
-    pub(super) fn take_range(&mut self, _record: &mut RangeRecord) -> Result<Option<String>> {
+    pub(super) fn check_range(
+        &self,
+        _record: &mut RangeRecord,
+    ) -> Result<RangeCheck<CheckedUploads>> {
+        match self.0 {}
+    }
+
+    pub(super) fn take_range(&mut self, _parts: CheckedUploads) -> Result<()> {
         match self.0 {}
     }
 

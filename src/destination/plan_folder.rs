@@ -19,9 +19,12 @@ use std::{
 use super::{
     KeptPart, PLAN, PartFile, RANGES, fs as disk, moves,
     ownership::{self, HAS_OTHER_NAMES},
+    parent,
     part::{Closed, PartChecksum},
     path_links, preflight,
-    range_record::{FoundRange, FoundRanges, RangeRecord, WantedRange, range_in},
+    range_record::{
+        FoundRange, FoundRanges, RangeRecord, WantedRange, check_record_size, range_in,
+    },
     sealed,
 };
 use crate::{
@@ -32,11 +35,11 @@ use crate::{
         layout::{PartLayout, folder_and_name, joined},
         manifest::Part,
     },
-    text::grouped,
+    text::similar,
 };
 
-/// Largest plan or record that is read, in bytes: 128 MiB.
-const LARGEST: u64 = 128 << 20;
+/// Largest plan or record that is written and read, in bytes: 128 MiB.
+pub(super) const LARGEST: u64 = 128 << 20;
 
 /// Attempts to remove the folder of the ranges. One fails if a worker adds a file to it at the same time.
 const ATTEMPTS: usize = 10;
@@ -184,11 +187,24 @@ impl PlanFolder {
     }
 }
 
-/// Reads the plan in a staging folder; `None` if there is none.
+/// Returns the output next to this one that has a plan and the most similar name; `None` if no name is similar.
+pub(crate) fn similar_plan(given: &Path) -> Option<PathBuf> {
+    let folder = Folder::open(parent(given)).ok()?;
+    let names = folder.names().ok()?.into_iter().filter_map(|name| name.into_string().ok());
+    let outputs = names.filter(|name| folder.path().join(name).join(PLAN).is_file());
+    let outputs = outputs.filter_map(|name| disk::staged_name(&name).map(str::to_owned));
+    let outputs: Vec<String> = outputs.collect();
+    let meant = similar(given.file_name()?.to_str()?, outputs.iter().map(String::as_str))?;
+    Some(given.with_file_name(meant))
+}
+
+/// Reads the plan in a staging folder; `None` if there is none. A file that is larger than any plan reads as empty: callers
+/// refuse what they cannot parse.
 pub(super) fn read_plan(root: &Folder) -> Result<Option<Vec<u8>>> {
     let read = root.read(PLAN).and_then(|mut file| read_bounded(&mut file, LARGEST));
     match read {
         Ok(plan) => Ok(Some(plan)),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Some(Vec::new())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", root.path().join(PLAN))(error)),
     }
@@ -283,6 +299,9 @@ pub(super) fn wrong_part(part: &Part, folder: &str) -> Option<String> {
 }
 
 /// Reads a staged part. The error says why it cannot be used.
+///
+/// It compares the SHA-256 of the whole file, so it does not compare the footer with the record: the same worker wrote both,
+/// and the footer is a part of the bytes. A program that forges the record can forge the footer, too.
 pub(super) fn closed_part(
     root: &Folder,
     own: &str,
@@ -409,7 +428,7 @@ impl RangeFolder {
         };
         loop {
             let json = sealed(&record)?;
-            self.check_size(json.len() as u64)?;
+            check_record_size(record.range, &json, LARGEST, &self.plan.given)?;
             let name = record_name(record.range, record.attempt);
             self.check()?;
             let staged = self.folder.write_durably(&name, &json).and_then(|()| {
@@ -450,22 +469,6 @@ impl RangeFolder {
 
     pub(super) fn free_bytes(&self) -> Option<u64> {
         self.folder.free_bytes()
-    }
-
-    /// Refuses a record that no commit would read.
-    fn check_size(&self, bytes: u64) -> Result<()> {
-        if bytes <= LARGEST {
-            return Ok(());
-        }
-        let (range, bytes, most) = (self.wanted.range, grouped(bytes), grouped(LARGEST));
-        Err(Error::Output {
-            path: self.plan.given.clone(),
-            why: format!(
-                "the record of range {range} has {bytes} bytes, and a commit reads at most {most}"
-            ),
-            hint: Some("begin again with more ranges, or with more rows in each file"),
-            source: None,
-        })
     }
 
     /// Fails if the plan was committed or aborted.

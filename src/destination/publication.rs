@@ -14,14 +14,16 @@ use std::{ffi::OsStr, io, path::PathBuf};
 
 use super::{
     PLAN,
-    directory::{Directory, NO_RECORD, ONLY_OURS, exists},
+    directory::{Directory, NO_RECORD, ONLY_OURS},
     fs as disk,
     journal::{Announced, Announcement, Journal},
-    ownership, parent,
+    ownership::{self, MANIFEST_BYTES},
+    parent,
     part::{PartChecksum, examine},
     plan_folder::end_plan,
     preflight,
     record_file::{RECORD, RecordFile, RecordState},
+    sealed::{FEWER_PARTS, check_size},
     staged::StagedDirectory,
     tidied,
 };
@@ -68,6 +70,7 @@ impl Directory {
         replaced: Option<&Manifest>,
     ) -> Result<Announcement> {
         let (success_file, record) = (self.success_file, manifest.to_json()?);
+        check_size("its record", &record, MANIFEST_BYTES, (&self.given, FEWER_PARTS))?;
         let path = self.record.announced_path(&self.home)?;
         let replaces = self.record.digest()?;
         let staged = self.staged()?;
@@ -123,7 +126,7 @@ impl Directory {
             (Err(error), Some(old)) if is_not_empty(&error) => self.swap(staged, old),
             (Err(error), None) if is_not_empty(&error) => Err(match self.overwrite {
                 true => self.refused(NO_RECORD, ONLY_OURS),
-                false => exists(self.given.clone()),
+                false => self.exists(),
             }),
             (Err(error), _) => Err(self.unpublished(staged, error)),
         }
@@ -216,6 +219,7 @@ impl Directory {
                 if !self.withdraw(&staged, &announcement)? {
                     self.restore(&staged)?;
                 }
+                self.record.withdraw(&announcement);
                 Ok(None)
             }
         });
@@ -286,18 +290,23 @@ impl Directory {
         }
     }
 
-    /// Moves the replaced export back to the target, if a swap in two renames ended between them: then the staging
-    /// has its only copy. Returns whether it did.
+    /// Moves the replaced export back to the target, if the target is gone and the staging has the only copy: a swap in two
+    /// renames ended between them, or someone has moved the new parts away after a swap. Returns whether it did.
     pub(super) fn restore(&self, staged: &StagedDirectory) -> Result<bool> {
         let root = &staged.root;
         let found = self.parent.find(&self.name).map_err(Error::io("look at", &self.target))?;
-        let Ok(old) = root.open_folder("old") else { return Ok(false) };
         if found.is_some() {
             return Ok(false);
         }
-        // A swap that was being undone has the new parts there, and the replaced export in the other folder.
-        let new = ownership::manifest(root, RECORD);
-        let name = if new.is_ok_and(|new| is_whole(&old, &new)) { "data" } else { "old" };
+        let new = ownership::manifest(root, RECORD).ok();
+        let name = match root.open_folder("old") {
+            // A swap that was being undone has the new parts there, and the replaced export in the other folder.
+            Ok(old) if new.as_ref().is_some_and(|new| is_whole(&old, new)) => "data",
+            Ok(_) => "old",
+            // A swap in one step has moved it to the place of the new parts.
+            Err(_) if has_replaced(root, new.as_ref()) => "data",
+            Err(_) => return Ok(false),
+        };
         match root.rename(name, &self.parent, &self.name) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -320,9 +329,8 @@ impl Directory {
     ) -> Result<Option<Manifest>> {
         for (folder, name) in [(root, OsStr::new(RECORD)), (&self.record.folder, &self.record.name)]
         {
-            let bytes = folder
-                .read(name)
-                .and_then(|mut file| read_bounded(&mut file, ownership::MANIFEST_BYTES));
+            let bytes =
+                folder.read(name).and_then(|mut file| read_bounded(&mut file, MANIFEST_BYTES));
             let Ok(bytes) = bytes else { continue };
             let path = folder.path().join(name);
             let found = examine(&mut &*bytes).map_err(Error::io("read", &path))?;
@@ -396,6 +404,14 @@ fn has_digests(folder: &Folder, manifest: &Manifest) -> bool {
         let checksum = PartChecksum::Sha256(sha256.to_owned());
         folder.read_below(path).and_then(|mut file| checksum.matches(&mut file)).unwrap_or(false)
     })
+}
+
+/// Whether the folder of the new parts has the replaced export instead. `new` is the record of the new parts.
+fn has_replaced(root: &Folder, new: Option<&Manifest>) -> bool {
+    let Ok(data) = root.open_folder("data") else { return false };
+    let Ok(replaced) = ownership::manifest(root, REPLACED) else { return false };
+    let holds = |manifest: &Manifest| is_whole(&data, manifest) && has_digests(&data, manifest);
+    holds(&replaced) && !new.is_some_and(holds)
 }
 
 /// Removes the parts of the replaced export from the staging, and no other file. `published` is the record of

@@ -1,10 +1,13 @@
 //! The record of a finished range of pages, in an output that many workers write.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeptPart, opened};
+use super::{KeptPart, opened, sealed::check_size};
 use crate::{
     error::{Error, Result},
     record::layout::{PartLayout, is_part_path},
@@ -77,6 +80,9 @@ pub(crate) struct FoundRange {
     pub(crate) problem: Option<String>,
 }
 
+/// The checked parts of a range; or why a commit cannot use them.
+pub(super) type RangeCheck<T> = std::result::Result<T, String>;
+
 /// The records of an output, as they were found.
 #[derive(Debug, Default)]
 pub(crate) struct FoundRanges {
@@ -96,16 +102,19 @@ impl FoundRanges {
             None => drop(self.damaged.insert(range)),
         }
     }
+}
 
-    /// Notes whether a commit has begun to complete the parts. Missing uploads are not a problem then.
-    #[cfg(feature = "clouds")]
-    pub(super) fn committing(mut self, is_committing: bool) -> Self {
-        self.is_committing = is_committing;
-        if is_committing {
-            self.ranges.iter_mut().for_each(|found| found.problem = None);
-        }
-        self
-    }
+/// Refuses a plan that no worker would read, because it has more than `most` bytes.
+pub(super) fn check_plan_size(plan: &[u8], most: u64, output: &Path) -> Result<()> {
+    let hint =
+        "its options are too long: give shorter expressions, or a `schema` with fewer columns";
+    check_size("the plan", plan, most, (output, hint))
+}
+
+/// Refuses the record of a range that no commit would read, because it has more than `most` bytes.
+pub(super) fn check_record_size(range: u32, json: &[u8], most: u64, output: &Path) -> Result<()> {
+    let hint = "begin again with more ranges, or with more rows in each file";
+    check_size(&format!("the record of range {range}"), json, most, (output, hint))
 }
 
 /// Returns the range in the name of a record: `range-00003-` and more.
@@ -149,6 +158,30 @@ impl WantedRange {
                 self.range
             ),
         })
+    }
+}
+
+/// What a run does with a plan for many workers at its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanUse {
+    /// It refuses an output with a plan.
+    Refuse,
+    /// It begins the plan, ends it, or leaves it alone.
+    Allow,
+    /// It commits the plan, whose options are fixed.
+    Commit,
+}
+
+impl PlanUse {
+    /// Returns the hint for an output that exists and may not be replaced: `otherwise`, unless this run lacks `overwrite`.
+    pub(super) fn hint_of_existing(self, otherwise: &'static str) -> &'static str {
+        match self {
+            Self::Refuse | Self::Allow => otherwise,
+            Self::Commit => {
+                "move it away and run `overmind-export commit` again; or give the export up with `overmind-export abort`, \
+                 and begin again with `overwrite`"
+            }
+        }
     }
 }
 

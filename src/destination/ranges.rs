@@ -11,8 +11,9 @@ use std::path::Path;
 
 use super::{
     Destination, Directory, Header, KeptPart, OutputRequest, PartFile,
+    moves::GatheredPart,
     plan_folder::{PlanFolder, RangeFolder},
-    range_record::{FoundRanges, PlanStart, RangeRecord, WantedRange},
+    range_record::{FoundRanges, PlanStart, RangeCheck, RangeRecord, WantedRange},
     remote,
 };
 use crate::{
@@ -53,11 +54,20 @@ impl BegunOutput {
         }
     }
 
-    /// Returns the records of the finished ranges, or of one of them.
-    pub(crate) fn records(&self, layout: &PartLayout, only: Option<u32>) -> Result<FoundRanges> {
+    /// Returns the records of all finished ranges, with the problems that a commit would name, as far as names and sizes
+    /// show. `wanted` is the request of the plan.
+    pub(crate) fn state(&self, wanted: &OutputRequest) -> Result<FoundRanges> {
         match self {
-            Self::Local(folder) => folder.records(layout, only),
-            Self::Remote(prefix) => prefix.records(layout, only),
+            Self::Local(folder) => folder.records(&wanted.layout, None),
+            Self::Remote(prefix) => prefix.state(wanted),
+        }
+    }
+
+    /// Returns the records of a range. If a commit has begun to publish, their problems may not count.
+    fn records(&self, layout: &PartLayout, range: u32) -> Result<FoundRanges> {
+        match self {
+            Self::Local(folder) => folder.records(layout, Some(range)),
+            Self::Remote(prefix) => prefix.records(layout, range),
         }
     }
 
@@ -82,7 +92,7 @@ impl BegunOutput {
             Self::Remote(prefix) => prefix.announce(&token)?,
         }
         let FoundRanges { ranges: mut own, is_committing, .. } =
-            self.records(&wanted.layout, Some(wanted.range))?;
+            self.records(&wanted.layout, wanted.range)?;
         if is_committing {
             if let Self::Remote(prefix) = &self {
                 prefix.withdraw(&token)?;
@@ -206,6 +216,13 @@ impl RangeAttempt {
     }
 }
 
+/// The checked parts of a range.
+#[derive(Debug)]
+pub(crate) enum CheckedRange {
+    Local(Vec<GatheredPart>),
+    Remote(remote::CheckedUploads),
+}
+
 impl Destination {
     /// Writes a plan, with the lock of the output. Returns the bytes of the plan that is there then: the new one, or an
     /// earlier one that is the same.
@@ -233,16 +250,31 @@ impl Destination {
         }
     }
 
-    /// Checks the staged parts of the next range, of which `before` groups of parts come before. Gives its parts their
-    /// final paths, and the places of their ids. Returns why they cannot be used.
-    pub(crate) fn take_range(
-        &mut self,
+    /// Checks the staged parts of a range, before which `before` groups of parts come. Gives its parts their final paths,
+    /// and the places of their ids. The inner error says why they cannot be used. Several threads can check ranges at the
+    /// same time.
+    pub(crate) fn check_range(
+        &self,
         record: &mut RangeRecord,
         before: usize,
-    ) -> Result<Option<String>> {
+    ) -> Result<RangeCheck<CheckedRange>> {
         match self {
-            Self::Directory(directory) => directory.take_range(record, before),
-            Self::Prefix(prefix) => prefix.take_range(record),
+            Self::Directory(directory) => {
+                Ok(directory.check_range(record, before)?.map(CheckedRange::Local))
+            }
+            Self::Prefix(prefix) => Ok(prefix.check_range(record)?.map(CheckedRange::Remote)),
+            _ => Err(not_planned()),
+        }
+    }
+
+    /// Takes the parts of the next range for the publication.
+    pub(crate) fn take_range(&mut self, parts: CheckedRange) -> Result<()> {
+        match (self, parts) {
+            (Self::Directory(directory), CheckedRange::Local(parts)) => {
+                directory.take_range(parts);
+                Ok(())
+            }
+            (Self::Prefix(prefix), CheckedRange::Remote(parts)) => prefix.take_range(parts),
             _ => Err(not_planned()),
         }
     }

@@ -11,6 +11,7 @@ use super::{
     ownership::{self, MANIFEST_BYTES},
     part::examine,
     path_links,
+    range_record::PlanUse,
 };
 use crate::{
     error::{Error, Result},
@@ -88,7 +89,7 @@ impl RecordFile {
 
     /// Refuses a file that has the record's name and must not be replaced. A record without its directory may
     /// be replaced, unless the user chose its place: then it may belong to another directory.
-    pub(super) fn check(&self, overwrite: bool) -> Result<()> {
+    pub(super) fn check(&self, overwrite: bool, plan_use: PlanUse) -> Result<()> {
         let Self { path, folder, name, is_asked } = self;
         let Some(found) = folder.find(name).map_err(Error::io("look at", path))? else {
             return Ok(());
@@ -106,7 +107,8 @@ impl RecordFile {
         }
         if *is_asked && !overwrite {
             let why = "exists already".to_owned();
-            return refuse(why, "give `overwrite` to replace an export, or another `record`");
+            let hint = "give `overwrite` to replace an export, or another `record`";
+            return refuse(why, plan_use.hint_of_existing(hint));
         }
         Ok(())
     }
@@ -164,8 +166,7 @@ impl RecordFile {
         state: RecordState,
     ) -> io::Result<()> {
         let Self { folder, name, .. } = self;
-        // Every run that finishes this publication uses the same name, so no kill leaves the file behind.
-        let aside = format!(".overmind-{}.json", announcement.record.get(..8).unwrap_or_default());
+        let aside = aside(announcement);
         if state == RecordState::Published {
             // Best effort: nothing reads it.
             drop(folder.remove(&aside));
@@ -177,6 +178,12 @@ impl RecordFile {
             _ => folder.rename(&aside, folder, name),
         });
         written.inspect_err(|_| drop(folder.remove(&aside)))
+    }
+
+    /// Removes what a run that was killed has left of the staged record, because its publication is taken back. Best effort:
+    /// nothing reads it.
+    pub(super) fn withdraw(&self, announcement: &Announcement) {
+        drop(self.folder.remove(aside(announcement)));
     }
 
     /// The path for the journal, if the user chose the place: the name alone if the record is in the folder of the
@@ -199,4 +206,10 @@ impl RecordFile {
             source: None,
         })
     }
+}
+
+/// The name of a record that is being published. Every run that finishes its publication or takes it back uses the same
+/// name, so no kill leaves the file behind.
+fn aside(announcement: &Announcement) -> String {
+    format!(".overmind-{}.json", announcement.record.get(..8).unwrap_or_default())
 }

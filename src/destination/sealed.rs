@@ -3,18 +3,22 @@
 //! A later run publishes what these records say. So it does not use a record that was damaged or edited since. The value
 //! needs no key: a program that can write to the staging can replace the parts and their records as well.
 
+use std::path::Path;
+
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
-    text::hex,
+    text::{grouped, hex},
 };
 
 /// The text before the check value.
 const BEFORE: &[u8] = b",\"check\":\"";
 /// The text after it.
 const AFTER: &[u8] = b"\"}";
+/// The hint for the record of an export that is too large.
+pub(super) const FEWER_PARTS: &str = "write fewer and larger parts, with a greater `rows_per_file`";
 /// Hexadecimal digits of a check value.
 const DIGITS: usize = 64;
 
@@ -46,6 +50,26 @@ pub(super) fn is_intact(json: &[u8]) -> bool {
 /// Parses a record; `None` if it was changed, or if it is not such a record.
 pub(crate) fn opened<T: DeserializeOwned>(json: &[u8]) -> Option<T> {
     if is_intact(json) { serde_json::from_slice(json).ok() } else { None }
+}
+
+/// Refuses to write a record that no later run would read, because it has more than `most` bytes. `hint` says how to make
+/// it shorter.
+///
+/// # Errors
+/// [`Error::Output`] for this output.
+pub(super) fn check_size(
+    what: &str,
+    json: &[u8],
+    most: u64,
+    (output, hint): (&Path, &'static str),
+) -> Result<()> {
+    let bytes = json.len() as u64;
+    if bytes <= most {
+        return Ok(());
+    }
+    let (bytes, most) = (grouped(bytes), grouped(most));
+    let why = format!("{what} has {bytes} bytes, and at most {most} are read");
+    Err(Error::Output { path: output.to_owned(), why, hint: Some(hint), source: None })
 }
 
 #[cfg(test)]

@@ -1,16 +1,23 @@
 //! Publication when the system fails between its steps.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use super::{Directory, Header, OutputRequest, SingleFile};
+use super::{
+    Destination, Directory, Header, KeptPart, OutputRequest, PlanUse, RangeStart, SingleFile,
+};
 use crate::{
     client::Query,
     error::{Error, Result},
     files::folder::tests::SYNCS_BEFORE_FAULT,
     location::Target,
+    proof::Digest,
     record::{
         layout::PartLayout,
-        manifest::{Completeness, FORMAT_VERSION, Manifest, Tool},
+        manifest::{Completeness, FORMAT_VERSION, Manifest, Part, Tool},
     },
     sink::Format,
 };
@@ -79,6 +86,60 @@ fn a_failing_sync_parts_no_file_from_its_manifest() {
     }
 }
 
+/// Writes the range of one page and one row. `missing` makes its record longer. Returns whether it counts.
+pub(super) fn write_range(start: RangeStart, range: u32, missing: Vec<String>) -> Result<bool> {
+    let RangeStart::Begun(attempt) = start else { return Ok(false) };
+    let mut destination = Destination::Range(attempt);
+    let kept = write_part(&mut destination, &range.to_string(), u64::from(range), missing);
+    destination.keep(kept).unwrap();
+    let Destination::Range(attempt) = destination else { unreachable!() };
+    let page = u64::from(range);
+    attempt.finish((page, page), None)
+}
+
+/// Writes a part with this text, of one page and one row.
+pub(super) fn write_part(
+    destination: &mut Destination,
+    text: &str,
+    page: u64,
+    missing: Vec<String>,
+) -> KeptPart {
+    let file = destination.create(0, "jsonl").unwrap().hashed();
+    file.writer().write_all(text.as_bytes()).unwrap();
+    let closed = file.close().unwrap();
+    let ids = destination.create_ids(0, "jsonl").unwrap().unwrap().hashed();
+    ids.writer().write_all(&[0; 16]).unwrap();
+    let ids_sha256 = ids.close().unwrap().sha256().map(str::to_owned);
+    assert!(ids_sha256.is_some());
+    let part = Part {
+        path: destination.part_name(0, "jsonl"),
+        split: None,
+        first_page: page,
+        last_page: page,
+        rows_read: 1,
+        rows: 1,
+        failed: 0,
+        duplicates: 0,
+        missing,
+        replaced: Vec::new(),
+        rescued: 0,
+        rescued_paths: Vec::new(),
+        bytes: closed.bytes,
+        sha256: closed.sha256().unwrap().to_owned(),
+        digest: Digest::default().to_string(),
+        nested_digest: None,
+    };
+    KeptPart {
+        part,
+        has_next: true,
+        last_order: None,
+        entry_bytes: 16,
+        hash_key: None,
+        ids_sha256,
+        ids: PathBuf::new(),
+    }
+}
+
 pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
     OutputRequest {
         target: Target::Directory(target.into()),
@@ -89,7 +150,7 @@ pub(super) fn request(target: &Path, overwrite: bool) -> OutputRequest {
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
-        may_have_plan: false,
+        plan_use: PlanUse::Refuse,
         temp_dir: std::env::temp_dir(),
     }
 }

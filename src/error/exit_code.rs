@@ -26,12 +26,12 @@ impl Error {
     /// | 0 | the reader of standard output closed it |
     /// | 2 | wrong usage, or the API refused a value with 400; nothing recorded to verify against |
     /// | 65 | the data is wrong or damaged |
-    /// | 66 | no such dataset, or a filter excludes it; no snapshot yet |
+    /// | 66 | no such dataset, or a filter excludes it; no snapshot yet; no plan for many workers yet |
     /// | 69 | the API stayed unavailable, or its certificate is not trusted |
     /// | 70 | a bug in this program |
     /// | 73 | the output exists or cannot be created |
     /// | 74 | reading or writing failed, or a limit of the machine was reached |
-    /// | 75 | another run holds the lock, or took it; no plan for many workers is there, or a commit publishes it |
+    /// | 75 | another run holds the lock, or took it; the plan for many workers has ended, or a commit publishes it |
     /// | 77 | no key, or the API refused it |
     /// | 78 | wrong configuration |
     /// | 130, 143 | interrupted |
@@ -54,7 +54,7 @@ impl Error {
             | Self::PlainHttp { .. }
             | Self::PlainHttpStore { .. } => 78,
             Self::NoKey => 77,
-            Self::NoDataset { .. } | Self::NoSnapshot { .. } => 66,
+            Self::NoDataset { .. } | Self::NoSnapshot { .. } | Self::NoPlan { .. } => 66,
             Self::Jobs { exit_code, .. } => *exit_code,
             Self::Api(error) => error.exit_code(),
             Self::Unavailable { .. } | Self::Certificate { .. } | Self::LongPause { .. } => 69,

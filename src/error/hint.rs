@@ -156,6 +156,9 @@ impl Error {
             Self::PlanEnded { .. } => {
                 "it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step"
             }
+            Self::NoPlan { .. } => {
+                "run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there"
+            }
             Self::PlanDamaged { .. } => {
                 "`overmind-export abort` removes it with everything that workers have staged; then begin again"
             }

@@ -16,7 +16,10 @@ mod report;
 
 use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
 
-use self::phrases::{listed, meant_path, of_id, of_page, of_row, text_kind, unlike_schema};
+use self::phrases::{
+    attempts_in, damaged_of, listed, meant_output, meant_path, of_id, of_page, of_row, text_kind,
+    unlike_schema,
+};
 pub use self::{api::ApiError, nesting::NestingError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
@@ -219,11 +222,7 @@ pub enum Error {
     #[error(transparent)]
     Api(#[from] Box<ApiError>),
     /// The API gave no usable answer within the retry limits.
-    #[error(
-        "the API at {origin} stayed unavailable: {} in {}",
-        counted(*attempts, "attempt"),
-        human(*elapsed)
-    )]
+    #[error("the API at {origin} stayed unavailable: {}", attempts_in(*attempts, *elapsed))]
     Unavailable {
         /// Scheme, host and port.
         origin: String,
@@ -321,12 +320,7 @@ pub enum Error {
         of: u64,
     },
     /// Some exports have changed since they were written.
-    #[error(
-        "{} of {} {} damaged",
-        grouped(*damaged),
-        counted(*of, "export"),
-        if *of == 1 { "is" } else { "are" }
-    )]
+    #[error("{}", damaged_of(*damaged, *of))]
     Unverified {
         /// Number of damaged exports.
         damaged: u64,
@@ -427,11 +421,19 @@ pub enum Error {
         /// The reason for the loss.
         why: String,
     },
-    /// The plan of an export by many workers is not there: it was committed or aborted, or never begun.
+    /// The plan of an export by many workers is not there, and the output exists: it was committed, or aborted.
     #[error("{}: no plan for many workers is there", path.display())]
     PlanEnded {
         /// The output, as given.
         path: PathBuf,
+    },
+    /// Neither a plan nor an output is there: it was not begun, its path is misspelled, or it was aborted.
+    #[error("{}: no plan for many workers is there{}", path.display(), meant_output(similar))]
+    NoPlan {
+        /// The output, as given.
+        path: PathBuf,
+        /// An output with a plan and a similar name.
+        similar: Option<PathBuf>,
     },
     /// The plan of an export by many workers was changed, or another version wrote it.
     #[error("{}: its plan for many workers {why}", path.display())]

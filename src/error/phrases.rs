@@ -1,6 +1,9 @@
 //! Phrases in the texts of errors.
 
-use crate::text::grouped;
+use std::{path::PathBuf, time::Duration};
+
+use super::human;
+use crate::text::{counted, grouped};
 
 /// What the text of an option is: most options take an expression.
 pub(super) fn text_kind(option: &str) -> &'static str {
@@ -10,6 +13,20 @@ pub(super) fn text_kind(option: &str) -> &'static str {
 /// Asks whether another path was meant.
 pub(super) fn meant_path(meant: Option<&str>) -> String {
     meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default()
+}
+
+/// Asks whether another output was meant.
+pub(super) fn meant_output(meant: &Option<PathBuf>) -> String {
+    meant.as_ref().map(|meant| format!(": did you mean {}?", meant.display())).unwrap_or_default()
+}
+
+pub(super) fn attempts_in(attempts: u64, elapsed: Duration) -> String {
+    format!("{} in {}", counted(attempts, "attempt"), human(elapsed))
+}
+
+pub(super) fn damaged_of(damaged: u64, of: u64) -> String {
+    let verb = if of == 1 { "is" } else { "are" };
+    format!("{} of {} {verb} damaged", grouped(damaged), counted(of, "export"))
 }
 
 /// Lists the first problems.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    destination::OutputRequest,
+    destination::{OutputRequest, PlanUse},
     error::{Error, Result},
     location::{Location, StorageOptions, Target},
     net::urls::quotable,
@@ -170,7 +170,7 @@ impl OutputPlan {
             success_file: self.success_file,
             layout: PartLayout::default(),
             in_drafts: false,
-            may_have_plan: false,
+            plan_use: PlanUse::Refuse,
             temp_dir: self.temp_dir.clone(),
         }
     }

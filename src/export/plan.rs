@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     batch::{BatchColumn, OutputColumn},
     client::Query,
-    destination::OutputRequest,
+    destination::{OutputRequest, PlanUse},
     error::{Error, Result},
     export::{
         columns::output_columns,
@@ -345,7 +345,7 @@ impl ExportPlan {
             success_file: self.options.success_file,
             layout: layout_of(self.shaper.as_deref(), self.options.dataset_card),
             in_drafts: self.has_drafts(),
-            may_have_plan: false,
+            plan_use: PlanUse::Refuse,
             temp_dir: self.temp_dir(),
         }
     }

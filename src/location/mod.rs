@@ -32,8 +32,8 @@ pub(crate) use self::opened::Opened;
 pub(crate) use self::remote::Remote;
 #[cfg(feature = "clouds")]
 pub(crate) use self::remote::{
-    Backend, Listing, UNREACHABLE, is_lost_upload, is_unanswered, is_unsupported, spawn, version,
-    wait,
+    Backend, LARGEST_CONTROL, Listing, UNREACHABLE, WHOLE, is_lost_upload, is_unanswered,
+    is_unsupported, spawn, version, wait,
 };
 pub use self::{options::StorageOptions, target::Target};
 use crate::{

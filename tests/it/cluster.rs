@@ -6,6 +6,7 @@ mod killed;
 mod pages;
 mod recovered;
 mod refused;
+mod replaced;
 #[cfg(feature = "clouds")]
 mod stores;
 
@@ -50,6 +51,21 @@ fn commit(world: &World, output: &str) -> Ran {
     step(world, &["commit", "-o", output])
 }
 
+/// Writes all ranges of the plan of `many`.
+fn write_parts(world: &World, ranges: u32) {
+    for range in 1..=ranges {
+        part(world, "many", &format!("{range}/{ranges}")).ok();
+    }
+}
+
+/// A world with two finished ranges.
+fn finished() -> World {
+    let world = world();
+    begin(&world, "many", 2, &[]).ok();
+    write_parts(&world, 2);
+    world
+}
+
 /// The content of an export, with the digest of its record. The ranges and the plan of the record are those of the workers.
 fn comparable(world: &World, output: &str) -> (Tree, Vec<Value>) {
     let mut found = content(&world.path(output));
@@ -65,6 +81,18 @@ fn comparable(world: &World, output: &str) -> (Tree, Vec<Value>) {
 fn assert_is_of_one_machine(world: &World, more: &[&str]) {
     world.export(&[&["-o", "alone"], &PLAN[..], more].concat()).ok();
     assert!(comparable(world, "many").0 == comparable(world, "alone").0);
+}
+
+/// Commits `many`, and checks that it has the content that one machine writes with these further options.
+fn assert_commits(world: &World, more: &[&str]) {
+    commit(world, "many").ok();
+    assert_is_of_one_machine(world, more);
+}
+
+/// Writes all ranges of `many`, and then does the same.
+fn assert_completes(world: &World, ranges: u32, more: &[&str]) {
+    write_parts(world, ranges);
+    assert_commits(world, more);
 }
 
 #[test]
@@ -141,19 +169,14 @@ fn size_of_parts_is_cut_within_a_range() {
         let is_empty = states[range - 1]["state"] == "empty";
         assert_eq!(ran.stderr.contains("it has no pages"), is_empty, "{}", ran.stderr);
     }
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
 }
 
 #[test]
 fn empty_dataset_has_one_range() {
     let world = World::generated(Options::default(), 0);
     begin(&world, "many", 2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        part(&world, "many", range).ok();
-    }
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_completes(&world, 2, &[]);
 }
 
 #[test]
@@ -193,9 +216,7 @@ fn missing_ranges_are_named_and_all_others_kept() {
 fn damaged_part_is_named_and_written_again() {
     let world = world();
     begin(&world, "many", 2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        part(&world, "many", range).ok();
-    }
+    write_parts(&world, 2);
     let ranges = world.path(".many.partial/ranges");
     let attempt = |name: &str| {
         let names = fs::read_dir(&ranges).unwrap().map(|entry| entry.unwrap().path());
@@ -222,8 +243,28 @@ fn damaged_part_is_named_and_written_again() {
         fs::write(ids, vec![0; bytes.len()]).unwrap();
     }
     assert_eq!(finished(), [false, false]);
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
+}
+
+/// A part that is valid and has the right size, but is another one.
+#[test]
+fn swapped_parts_are_named() {
+    let world = world();
+    begin(&world, "many", 2, &["--columns", "order", "--compression", "none"]).ok();
+    write_parts(&world, 2);
+    let ranges = world.path(".many.partial/ranges");
+    let own = fs::read_dir(&ranges).unwrap().map(|entry| entry.unwrap().path());
+    let own = own.filter(|path| path.is_dir()).max().unwrap();
+    let [one, two] = ["part-00001.parquet", "part-00002.parquet"].map(|name| own.join(name));
+    let sizes = [&one, &two].map(|path| fs::metadata(path).unwrap().len());
+    assert_eq!(sizes[0], sizes[1]);
+    fs::copy(&two, &one).unwrap();
+    let ran = commit(&world, "many");
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    let words =
+        "range 2 of 2: pages 21 to 40 cannot be used: its part part-00001.parquet was changed";
+    assert!(ran.stderr.contains(words), "{ran:?}");
+    assert!(ran.stderr.contains(" part` again for 2/2, then commit"), "{ran:?}");
 }
 
 #[test]
@@ -246,8 +287,7 @@ fn invalid_record_does_not_count_as_finished() {
     let json: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["outcome"], "written");
     assert!(part(&world, "many", "2/2").ok().stderr.contains("finished before"));
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
 }
 
 #[test]
@@ -259,7 +299,7 @@ fn repeated_abort_removes_what_a_killed_one_left() {
     fs::remove_file(world.path(".many.partial/plan.json")).unwrap();
     step(&world, &["abort", "-o", "many"]).ok();
     assert!(world.entries().is_empty(), "{:?}", world.entries());
-    assert_eq!(step(&world, &["abort", "-o", "many"]).code, Some(75));
+    assert_eq!(step(&world, &["abort", "-o", "many"]).code, Some(66));
 }
 
 #[test]
@@ -294,12 +334,9 @@ fn commit_replaces_an_export_only_on_request() {
     world.export(&["-o", "many", "--limit", "10"]).ok();
     assert_eq!(begin(&world, "many", 2, &[]).code, Some(73));
     begin(&world, "many", 2, &["--overwrite"]).ok();
-    for range in ["1/2", "2/2"] {
-        part(&world, "many", range).ok();
-    }
+    write_parts(&world, 2);
     let before = world.read("many.manifest.json");
     // Nothing has changed until the commit.
     assert!(String::from_utf8(before).unwrap().contains("\"rows\": 10,"));
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
 }

@@ -82,7 +82,7 @@ class IncompleteError(DataError):
 
 
 class NotFoundError(Error):
-    """There is no such dataset, or a filter excludes it (exit code 66)."""
+    """There is no such dataset or plan for many workers, or a filter excludes the dataset (exit code 66)."""
 
     exit_code = 66
 

@@ -113,7 +113,9 @@ class Plan:
     ranges: tuple[PlannedRange, ...]
 
     def __repr__(self) -> str:
-        return f"<Plan: {plural(self.count, 'row')}, {plural(len(self.ranges), 'range')}>"
+        without = sum(it.first_page is None for it in self.ranges)
+        more = f", {without} of them without pages" if without else ""
+        return f"<Plan: {plural(self.count, 'row')}, {plural(len(self.ranges), 'range')}{more}>"
 
 
 @dataclass(frozen=True)
@@ -227,7 +229,9 @@ def part(
     IncompleteError
         The dataset is no longer the one of the plan.
     LockedError
-        The plan was committed or aborted, or never begun.
+        The plan was committed or aborted.
+    NotFoundError
+        Neither a plan nor an output is there: it was never begun, its path is misspelled, or it was aborted.
     """
     given = {"progress": "auto"} | checked("part", options, PartOptions)
     given |= {"progress": display(given["progress"])}
@@ -243,7 +247,9 @@ def commit(output: Path, **options: Unpack[CommitOptions]) -> Summary:
     DataError
         Ranges are missing, which the message names, or the rows are not those of the dataset. All ranges are kept.
     LockedError
-        There is no plan, or another commit is active.
+        The plan was aborted, or another commit is active.
+    NotFoundError
+        Neither a plan nor an output is there.
     """
     given = {"progress": "auto"} | checked("commit", options, CommitOptions)
     given |= {"progress": display(given["progress"])}

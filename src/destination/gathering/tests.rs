@@ -1,22 +1,19 @@
 //! A commit of many workers' parts that crashes at any step, and the commit after it.
 
-use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     destination::{
-        BegunOutput, Destination, KeptPart, OutputRequest, RangeStart, WantedRange, finish_begun,
+        BegunOutput, Destination, OutputRequest, PlanUse, RangeStart, WantedRange, abort_plan,
+        finish_begun,
         publication::tests::STEPS_BEFORE_CRASH,
-        tests::{empty_export, request},
+        tests::{empty_export, request, write_part, write_range},
     },
     location::Location,
-    proof::Digest,
-    record::{
-        layout::PartLayout,
-        manifest::{Manifest, Part},
-    },
+    record::{layout::PartLayout, manifest::Manifest},
 };
 
 const PLAN_TEXT: &[u8] = b"the plan";
@@ -39,7 +36,7 @@ impl Shared {
     }
 
     fn wanted(&self) -> OutputRequest {
-        OutputRequest { may_have_plan: true, ..request(&self.target(), true) }
+        OutputRequest { plan_use: PlanUse::Allow, ..request(&self.target(), true) }
     }
 
     fn begin(&self) {
@@ -58,50 +55,34 @@ impl Shared {
 
     /// Writes the range of one page and one row. Returns whether it counts.
     fn write(&self, range: u32) -> bool {
-        let attempt = match self.start(range) {
-            Ok(RangeStart::Begun(attempt)) => attempt,
-            Ok(RangeStart::Done(_)) | Err(Error::CommitBegun { .. }) => return false,
+        match self.write_with(range, Vec::new()) {
+            Ok(counts) => counts,
+            Err(Error::CommitBegun { .. }) => false,
             Err(error) => panic!("{error}"),
-        };
-        let mut destination = Destination::Range(attempt);
-        let file = destination.create(0, "jsonl").unwrap().hashed();
-        file.writer().write_all(range.to_string().as_bytes()).unwrap();
-        let closed = file.close().unwrap();
-        let ids = destination.create_ids(0, "jsonl").unwrap().unwrap().hashed();
-        ids.writer().write_all(&[0; 16]).unwrap();
-        let ids_sha256 = ids.close().unwrap().sha256().map(str::to_owned);
-        assert!(ids_sha256.is_some());
-        let page = u64::from(range);
-        let part = Part {
-            path: destination.part_name(0, "jsonl"),
-            split: None,
-            first_page: page,
-            last_page: page,
-            rows_read: 1,
-            rows: 1,
-            failed: 0,
-            duplicates: 0,
-            missing: Vec::new(),
-            replaced: Vec::new(),
-            rescued: 0,
-            rescued_paths: Vec::new(),
-            bytes: closed.bytes,
-            sha256: closed.sha256().unwrap().to_owned(),
-            digest: Digest::default().to_string(),
-            nested_digest: None,
-        };
-        let kept = KeptPart {
-            part,
-            has_next: true,
-            last_order: None,
-            entry_bytes: 16,
-            hash_key: None,
-            ids_sha256,
-            ids: PathBuf::new(),
-        };
-        destination.keep(kept).unwrap();
-        let Destination::Range(attempt) = destination else { unreachable!() };
-        attempt.finish((page, page), None).unwrap()
+        }
+    }
+
+    /// Does the same. `missing` makes the record of the range longer.
+    fn write_with(&self, range: u32, missing: Vec<String>) -> Result<bool> {
+        write_range(self.start(range)?, range, missing)
+    }
+
+    /// Publishes an export of one part, which the plan replaces.
+    fn publish_old(&self) {
+        let mut destination = Destination::probe(&request(&self.target(), true), false).unwrap();
+        let header = Header { plan: serde_json::Value::Null, count: 1, started_at: String::new() };
+        destination.open(&header).unwrap();
+        let part = write_part(&mut destination, "old", 1, Vec::new()).part;
+        let manifest = Manifest { rows: 1, parts: vec![part], ..empty_export() };
+        destination.publish(&manifest, false).unwrap();
+    }
+
+    #[track_caller]
+    fn has_old(&self) {
+        assert_eq!(fs::read_to_string(self.target().join("part-00000.jsonl")).unwrap(), "old");
+        assert!(!self.target().join("part-00001.jsonl").exists());
+        let record = fs::read(self.0.path().join("rows.manifest.json")).unwrap();
+        assert_eq!(Manifest::parse(&record, &Location::from("rows")).unwrap().rows, 1);
     }
 
     /// Commits, and crashes at a step. A later step of the same commit does not run.
@@ -124,7 +105,8 @@ impl Shared {
         let ranges: BTreeMap<u32, RangeRecord> =
             found.map(|found| (found.record.range, found.record)).collect();
         for mut record in ranges.into_values() {
-            assert_eq!(destination.take_range(&mut record, parts.len())?, None);
+            let checked = destination.check_range(&mut record, parts.len())?;
+            destination.take_range(checked.unwrap())?;
             parts.extend(record.parts.into_iter().map(|kept| kept.part));
         }
         assert_eq!(parts.len(), 2);
@@ -161,6 +143,46 @@ impl Shared {
     }
 }
 
+/// Half of the largest plan or record.
+fn half() -> String {
+    "x".repeat(LARGEST as usize / 2)
+}
+
+#[test]
+fn too_large_record_of_a_range_is_refused() {
+    let shared = Shared(tempfile::tempdir().unwrap());
+    shared.begin();
+    let error = shared.write_with(1, vec![half(), half()]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(": the record of range 1 has 134,2"), "{text}");
+    assert!(text.ends_with(" bytes, and at most 134,217,728 are read"), "{text}");
+    assert_eq!((error.exit_code(), error.hint().is_some()), (73, true));
+    assert!(matches!(shared.start(1).unwrap(), RangeStart::Begun(_)), "there is a record");
+    // One that is not too large is read again.
+    assert!(shared.write_with(1, vec![half()]).unwrap());
+    assert!(matches!(shared.start(1).unwrap(), RangeStart::Done(_)));
+}
+
+#[test]
+fn too_large_plan_is_refused_and_never_read() {
+    let shared = Shared(tempfile::tempdir().unwrap());
+    let begin = |plan: &[u8]| {
+        let destination = Destination::probe(&shared.wanted(), false).unwrap();
+        let difference = |found: &[u8]| found.is_empty().then(|| "it is empty".to_owned());
+        destination.begin_plan(plan, &PlanStart { restart: false, difference: &difference })
+    };
+    let error = begin(&[half(), half(), "x".to_owned()].concat().into_bytes()).unwrap_err();
+    let text = error.to_string();
+    assert!(text.ends_with("the plan has 134,217,729 bytes, and at most 134,217,728 are read"));
+    assert!(BegunOutput::find(&Location::from(shared.target())).unwrap().is_none());
+    shared.begin();
+    let plan = shared.0.path().join(".rows.partial/plan.json");
+    fs::File::create(plan).unwrap().set_len(LARGEST + 1).unwrap();
+    let found = BegunOutput::find(&Location::from(shared.target())).unwrap().unwrap();
+    assert_eq!(found.plan(), b"");
+    assert!(begin(b"new").unwrap_err().to_string().contains("another plan was begun there"));
+}
+
 #[test]
 fn next_commit_finishes_a_crashed_one() {
     let (mut steps, mut ended) = (0, 0);
@@ -188,6 +210,53 @@ fn next_commit_finishes_a_crashed_one() {
 }
 
 #[test]
+fn replaced_export_survives_every_crash() {
+    let (mut steps, mut taken_back) = (0, 0);
+    for change in ["", "changed", "moved away"] {
+        for step in 0.. {
+            let shared = Shared(tempfile::tempdir().unwrap());
+            shared.publish_old();
+            shared.begin();
+            assert!(shared.write(1) && shared.write(2));
+            if shared.commit(Some(step)).is_ok() {
+                break;
+            }
+            let (target, record) = (shared.target(), shared.0.path().join("rows.manifest.json"));
+            let record = Manifest::parse(&fs::read(record).unwrap(), &Location::from("rows"));
+            let is_swapped = target.join("part-00001.jsonl").exists();
+            let is_published = record.unwrap().rows == 2;
+            match change {
+                "changed" if is_swapped && !is_published => {
+                    fs::write(target.join("part-00001.jsonl"), "changed").unwrap();
+                    taken_back += 1;
+                }
+                "moved away" if is_swapped && !is_published => {
+                    fs::rename(&target, shared.0.path().join("aside")).unwrap();
+                    taken_back += 1;
+                }
+                _ => {}
+            }
+            println!("{change} after step {step}");
+            match abort_plan(&shared.wanted(), true) {
+                Ok(true) if !is_published => shared.has_old(),
+                // The crashed commit had announced its publication, or had published everything.
+                Err(Error::Output { .. }) | Ok(_) => shared.has_parts(),
+                Err(error) => panic!("{error}"),
+            }
+            let mut names: Vec<_> = fs::read_dir(shared.0.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| name != "aside")
+                .collect();
+            names.sort();
+            assert_eq!(names, ["rows", "rows.manifest.json"], "{change} after step {step}");
+            steps += 1;
+        }
+    }
+    assert!(steps >= 30 && taken_back >= 4, "{steps} steps, {taken_back} taken back");
+}
+
+#[test]
 fn undo_of_a_crashed_commit_can_crash() {
     // The first commit has moved one part or both, and is not announced.
     for moved in [1, 2] {
@@ -196,7 +265,7 @@ fn undo_of_a_crashed_commit_can_crash() {
             shared.commit(Some(moved)).unwrap_err();
             shared.commit_after(Some(undoing), None).unwrap_err();
             let begun = BegunOutput::find(&Location::from(shared.target())).unwrap().unwrap();
-            assert!(begun.records(&PartLayout::default(), None).unwrap().is_committing);
+            assert!(begun.state(&shared.wanted()).unwrap().is_committing);
             shared.commit(None).unwrap();
             shared.is_published();
         }

@@ -28,9 +28,12 @@ use super::{
     put::{Condition, replaced},
 };
 use crate::{
-    destination::{opened, sealed},
+    destination::{
+        opened, sealed,
+        sealed::{FEWER_PARTS, check_size},
+    },
     error::{Error, Result, causes},
-    location::{Backend, Location, Remote, is_lost_upload},
+    location::{Backend, Location, Remote, WHOLE, is_lost_upload},
     record::{
         card::{self, CARD, is_export_path},
         layout::{folder_and_name, is_part_path, with_parents},
@@ -79,6 +82,18 @@ pub(super) enum CommitOutcome {
     Stale,
 }
 
+/// What a run can do with the commit of an ended run.
+enum CommitProspect {
+    /// Its record is published: it only cleans up.
+    Published,
+    /// It completes these uploads.
+    Pending(Vec<PendingPart>),
+    /// The record of a pending part is missing.
+    Lost,
+    /// Another export has appeared since.
+    Stale,
+}
+
 /// The result of one completion.
 enum UploadEnd {
     Completed,
@@ -111,7 +126,9 @@ impl BegunCommit {
         let name = commit_name(lock.token());
         let place = places.control.child(&name);
         let begun = Self { commit, name, parts: manifest.parts.clone() };
-        if lock.watch().put(&place, begun.to_json()?.into(), &Condition::Free)?.is_none() {
+        let json = begun.to_json()?;
+        check_size("its record", &json, WHOLE, (&places.location.to_path(), FEWER_PARTS))?;
+        if lock.watch().put(&place, json.into(), &Condition::Free)?.is_none() {
             return Err(replaced(&place));
         }
         Ok(begun)
@@ -138,8 +155,27 @@ impl BegunCommit {
 
     /// Reads the pending parts; `None` if one is missing and the record is not published yet.
     fn pending(&self, control: &Remote) -> Result<Option<Vec<PendingPart>>> {
-        let read = |part: &Part| PendingPart::read(control, &pending_name(&part.path));
-        self.parts.iter().map(read).collect()
+        let read = control.reads(self.parts.iter().map(|part| pending_name(&part.path)))?;
+        let pending = read.iter().map(|(name, json)| PendingPart::parse(json, name));
+        let pending: Option<Vec<_>> = pending.collect();
+        Ok(pending.filter(|pending| pending.len() == self.parts.len()))
+    }
+
+    fn prospect(&self, control: &Remote, seen: &PrefixContent) -> Result<CommitProspect> {
+        Ok(if self.is_published(seen)? {
+            CommitProspect::Published
+        } else if !self.is_current(seen) || self.meets_another(seen) {
+            CommitProspect::Stale
+        } else {
+            self.pending(control)?.map_or(CommitProspect::Lost, CommitProspect::Pending)
+        })
+    }
+
+    /// Whether the next run can finish this commit of an ended run. Otherwise it undoes the commit. Only the store knows
+    /// whether the uploads are still there.
+    pub(super) fn can_be_finished(&self, control: &Remote, seen: &PrefixContent) -> Result<bool> {
+        let prospect = self.prospect(control, seen)?;
+        Ok(matches!(prospect, CommitProspect::Published | CommitProspect::Pending(_)))
     }
 
     /// Whether this is the record that the commit publishes.
@@ -196,16 +232,14 @@ impl BegunCommit {
         lock.confirm()?;
         let seen = PrefixContent::look(places)?;
         let (watch, location) = (lock.watch(), &places.location);
-        let outcome = if self.is_published(&seen)? {
-            self.mark(places, &watch)?;
-            CommitOutcome::Published
-        } else if !self.is_current(&seen) || self.meets_another(&seen) {
-            CommitOutcome::Stale
-        } else {
-            match self.pending(&places.control)? {
-                Some(pending) => self.roll_forward(places, &watch, &pending)?,
-                None => CommitOutcome::Lost(BTreeSet::new()),
+        let outcome = match self.prospect(&places.control, &seen)? {
+            CommitProspect::Published => {
+                self.mark(places, &watch)?;
+                CommitOutcome::Published
             }
+            CommitProspect::Pending(pending) => self.roll_forward(places, &watch, &pending)?,
+            CommitProspect::Lost => CommitOutcome::Lost(BTreeSet::new()),
+            CommitProspect::Stale => CommitOutcome::Stale,
         };
         let none = BTreeSet::new();
         let lost = match &outcome {

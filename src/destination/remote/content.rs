@@ -9,7 +9,7 @@ use super::{
     names::{PLAN, folder_of_control, is_commit_name, leased_token, trial_name},
 };
 use crate::{
-    destination::{CONTROL, OutputRequest, examine, range_record::is_planned},
+    destination::{CONTROL, OutputRequest, PlanUse, examine, range_record::is_planned},
     error::{Error, Result},
     location::{Listing, Location, Remote},
     record::{
@@ -36,8 +36,8 @@ pub(super) struct PrefixPlaces {
     pub(super) is_record_asked: bool,
     /// The folders of the parts of this run.
     pub(super) layout: PartLayout,
-    /// Whether there may be a plan for many workers.
-    pub(super) may_have_plan: bool,
+    /// What the run does with a plan for many workers.
+    pub(super) plan_use: PlanUse,
 }
 
 impl PrefixPlaces {
@@ -51,7 +51,7 @@ impl PrefixPlaces {
             record: record.ok_or_else(|| Error::Internal("the record is local".to_owned()))?,
             is_record_asked: wanted.record.is_some(),
             layout: wanted.layout.clone(),
-            may_have_plan: wanted.may_have_plan,
+            plan_use: wanted.plan_use,
         })
     }
 
@@ -73,7 +73,7 @@ impl PrefixPlaces {
             record: limit(&self.record),
             is_record_asked: self.is_record_asked,
             layout: self.layout.clone(),
-            may_have_plan: self.may_have_plan,
+            plan_use: self.plan_use,
         }
     }
 
@@ -146,7 +146,7 @@ impl PrefixContent {
             Some(Error::Output { path, why, hint: Some(hint), source: None })
         };
         let is_control = |name: &String| name == CONTROL && !self.objects.contains_key(name);
-        if !places.may_have_plan && self.control.objects.contains_key(PLAN) {
+        if places.plan_use == PlanUse::Refuse && self.control.objects.contains_key(PLAN) {
             return Some(is_planned(places.location.to_path()));
         }
         if !places.is_control_inside() && self.names.iter().any(is_control) {
@@ -186,7 +186,9 @@ impl PrefixContent {
             return Some(Error::Output {
                 path: places.record.to_string().into(),
                 why: "exists already".to_owned(),
-                hint: Some("give `overwrite` to replace an export, or another `record`"),
+                hint: Some(places.plan_use.hint_of_existing(
+                    "give `overwrite` to replace an export, or another `record`",
+                )),
                 source: None,
             });
         }
@@ -288,10 +290,11 @@ pub(super) fn within(
 
 /// The error of a run that may replace nothing.
 pub(super) fn exists(places: &PrefixPlaces) -> Error {
+    let hint = "give `overwrite` to replace an export, or another URL";
     Error::Output {
         path: places.location.to_path(),
         why: "exists already and is not empty".to_owned(),
-        hint: Some("give `overwrite` to replace an export, or another URL"),
+        hint: Some(places.plan_use.hint_of_existing(hint)),
         source: None,
     }
 }
@@ -312,7 +315,7 @@ pub(super) fn stale(places: &PrefixPlaces, overwrite: bool, is_recorded: bool) -
         (true, false) => (
             places.location.to_path(),
             "another export has appeared there",
-            "give `overwrite` to replace it, or another URL",
+            places.plan_use.hint_of_existing("give `overwrite` to replace it, or another URL"),
         ),
     };
     Error::Output { path, why: why.to_owned(), hint: Some(hint), source: None }

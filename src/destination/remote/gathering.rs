@@ -3,23 +3,36 @@
 //! A commit of a plan is a [commit](super::commit) whose pending parts were written by others. It ends the plan before it
 //! removes anything else, so that workers that are still active notice it.
 
+use tempfile::TempDir;
+
 use super::{
     clear_and_release,
     commit::BegunCommit,
     control::{control_folder, inside},
     kept, lock_in,
     names::{HEADER, PLAN, is_commit_name, is_range_name, is_upload_name},
-    pending::{StagedPrefix, drop_all_pending, drop_upload},
+    pending::{PendingPart, StagedPrefix, drop_all_pending, drop_upload},
     plan_prefix::{PlanPrefix, control_folders, found_ranges, range_ids, staged_ranges},
     prefix::Prefix,
     put::{Condition, replaced},
 };
 use crate::{
-    destination::{FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, RangeRecord, fs::not_open},
+    destination::{
+        FINISHED_NOW, FoundRanges, OutputRequest, PlanStart, PlanUse, RangeRecord,
+        fs::not_open,
+        range_record::{RangeCheck, check_plan_size},
+    },
     error::{Error, Result},
-    location::{Location, Remote},
+    location::{LARGEST_CONTROL, Location, Remote},
     record::{manifest::Manifest, place},
 };
+
+/// The uploads of a range, and its downloaded ids.
+#[derive(Debug)]
+pub(crate) struct CheckedUploads {
+    pending: Vec<PendingPart>,
+    ids: Option<TempDir>,
+}
 
 impl Prefix {
     pub(in crate::destination) fn begin_plan(
@@ -59,6 +72,7 @@ impl Prefix {
                 );
             }
         }
+        check_plan_size(plan, LARGEST_CONTROL, &self.places.location.to_path())?;
         place.remove()?;
         self.drop_everything()?;
         let put = self.lock()?.watch().put(&place, plan.to_vec().into(), &Condition::Free)?;
@@ -79,25 +93,27 @@ impl Prefix {
         Ok(found)
     }
 
-    pub(in crate::destination) fn take_range(
-        &mut self,
+    pub(in crate::destination) fn check_range(
+        &self,
         record: &mut RangeRecord,
-    ) -> Result<Option<String>> {
+    ) -> Result<RangeCheck<CheckedUploads>> {
         let ranges = self.ranges.as_ref().ok_or_else(not_open)?;
         let Some(range) = ranges.iter().find(|range| range.record == *record) else {
-            return Ok(Some("its record was replaced".to_owned()));
+            return Ok(Err("its record was replaced".to_owned()));
         };
-        let pending: Vec<_> = range.pending().collect();
+        let pending = range.pending().collect();
         let (target, control) = (&self.places.target, &self.places.control);
         let reading = (self.places.layout.width(), &*self.temp_dir);
-        let ids = match range_ids(target, control, record, reading)? {
-            Ok(ids) => ids,
-            Err(why) => return Ok(Some(why)),
-        };
+        let ids = range_ids(target, control, record, reading)?;
+        Ok(ids.map(|ids| CheckedUploads { pending, ids }))
+    }
+
+    pub(in crate::destination) fn take_range(&mut self, parts: CheckedUploads) -> Result<()> {
+        let CheckedUploads { pending, ids } = parts;
         let staged = self.staged()?;
         staged.pending.extend(pending.into_iter().map(|part| (part.kept.part.path.clone(), part)));
         staged.ids.extend(ids);
-        Ok(None)
+        Ok(())
     }
 
     /// Checks the lock before the publication.
@@ -124,11 +140,19 @@ pub(crate) fn finish_begun(
         {
             continue;
         }
-        let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
-        Prefix::probe(location, target, &wanted, false)?.abandon();
+        let wanted = OutputRequest { overwrite: true, plan_use: PlanUse::Allow, ..wanted.clone() };
+        let probed = Prefix::probe(location, target, &wanted, false).map(Prefix::abandon);
         let record = place::written(location, wanted.record.as_ref());
-        let manifest = Manifest::load(&record)?;
-        return Ok(manifest.filter(|manifest| begun.publishes(manifest)));
+        let manifest = Manifest::load(&record)?.filter(|manifest| begun.publishes(manifest));
+        return match probed {
+            // Its publication is finished. Since then, another program has changed the export.
+            Err(Error::Output { .. })
+                if manifest.is_some() && control.child(name).head()?.is_none() =>
+            {
+                Ok(manifest)
+            }
+            probed => probed.map(|_| manifest),
+        };
     }
     Ok(None)
 }
@@ -168,7 +192,7 @@ pub(crate) fn abort_plan(
             return Ok(false);
         }
     }
-    let wanted = OutputRequest { overwrite: true, may_have_plan: true, ..wanted.clone() };
+    let wanted = OutputRequest { overwrite: true, plan_use: PlanUse::Allow, ..wanted.clone() };
     let mut prefix = Prefix::probe(location, target, &wanted, false)?;
     let control = prefix.places.control.clone();
     let place = control.child(PLAN);

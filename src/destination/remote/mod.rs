@@ -31,14 +31,14 @@ use self::{
     trial::drop_trials,
 };
 pub(crate) use self::{
-    gathering::{abort_plan, finish_begun},
+    gathering::{CheckedUploads, abort_plan, finish_begun},
     lock::{LeaseWatch, Lock},
     object::Object,
     plan_prefix::{PlanPrefix, RangeUploads},
     prefix::Prefix,
     upload::Upload,
 };
-use super::{Header, Interrupted, OutputRequest, Resumable, resumable::not_resumed};
+use super::{Header, Interrupted, OutputRequest, PlanUse, Resumable, resumable::not_resumed};
 use crate::{
     error::{Error, Result},
     location::{Location, Remote, Target, UNREACHABLE},
@@ -178,7 +178,7 @@ fn replacing(
         success_file: false,
         layout: PartLayout::default(),
         in_drafts: false,
-        may_have_plan: true,
+        plan_use: PlanUse::Allow,
         temp_dir: std::env::temp_dir(),
     }
 }

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::{
+    commit::BegunCommit,
     completion::StagedUpload,
+    content::{PrefixContent, PrefixPlaces},
     control::{inside, next_to},
     kept,
     lock::LeaseWatch,
@@ -27,11 +29,14 @@ use super::{
 };
 use crate::{
     destination::{
-        FoundRange, FoundRanges, KeptPart, PartFile, RangeRecord, WantedRange, fs::not_open,
-        opened, range_record::range_in, sealed,
+        FoundRange, FoundRanges, KeptPart, OutputRequest, PartFile, RangeRecord, WantedRange,
+        fs::not_open,
+        opened,
+        range_record::{check_record_size, range_in},
+        sealed,
     },
     error::{Error, Result},
-    location::{Listing, Location, Remote},
+    location::{LARGEST_CONTROL, Listing, Location, Remote},
     proof::Digest,
     record::layout::{PartLayout, joined},
 };
@@ -121,12 +126,46 @@ impl PlanPrefix {
     pub(in crate::destination) fn records(
         &self,
         layout: &PartLayout,
-        only: Option<u32>,
+        range: u32,
     ) -> Result<FoundRanges> {
         let listing = self.control.list()?;
-        let ranges = staged_ranges(&self.control, &listing, layout, only)?;
-        let is_committing = listing.objects.keys().any(|name| is_commit_name(name));
-        Ok(found_ranges(&ranges, &listing, layout).committing(is_committing))
+        let ranges = staged_ranges(&self.control, &listing, layout, Some(range))?;
+        Ok(found_ranges(&ranges, &listing, layout))
+    }
+
+    /// Returns the records of all finished ranges, with what a commit would say of them.
+    ///
+    /// If a commit has begun to publish, the next one finishes it. If it cannot, it removes the parts that are visible, and
+    /// their uploads are completed, so that their ranges must be written again.
+    pub(in crate::destination) fn state(&self, wanted: &OutputRequest) -> Result<FoundRanges> {
+        let (control, layout) = (&self.control, &wanted.layout);
+        let listing = control.list()?;
+        let ranges = staged_ranges(control, &listing, layout, None)?;
+        let mut found = found_ranges(&ranges, &listing, layout);
+        if !found.is_committing {
+            return Ok(found);
+        }
+        let places = PrefixPlaces::of(&self.location, &self.target, wanted)?;
+        let places = PrefixPlaces { control: control.clone(), ..places };
+        let mut seen = PrefixContent::of(&places, self.target.list()?, listing)?;
+        let commits = seen.commits().map(|name| BegunCommit::read(&places, name));
+        let commits: Vec<_> = commits.collect::<Result<_>>()?;
+        let Some(commit) = commits.into_iter().flatten().next() else {
+            for FoundRange { record, problem } in &mut found.ranges {
+                let mut paths = record.parts.iter().map(|kept| &kept.part.path);
+                let visible = paths.find(|path| seen.objects.contains_key(*path));
+                *problem = problem.take().or_else(|| visible.map(|path| completed(path)));
+            }
+            return Ok(found);
+        };
+        if commit.can_be_finished(control, &seen)? {
+            found.ranges.iter_mut().for_each(|found| found.problem = None);
+            return Ok(found);
+        }
+        for path in seen.objects.keys() {
+            seen.control.objects.remove(&pending_name(path));
+        }
+        Ok(found_ranges(&ranges, &seen.control, layout))
     }
 
     /// Returns why a commit would refuse the parts of a record. Downloads their ids.
@@ -203,13 +242,15 @@ pub(super) fn staged_ranges(
     Ok(read.into_iter().filter_map(parse).collect())
 }
 
-/// Returns the records of ranges, with their problems as far as the control objects show.
+/// Returns the records of ranges, with their problems as far as the control objects show. If a commit has begun to publish,
+/// some of them may not count.
 pub(super) fn found_ranges(
     ranges: &[(u32, Option<StagedRange>)],
     control: &Listing,
     layout: &PartLayout,
 ) -> FoundRanges {
-    let mut found = FoundRanges::default();
+    let is_committing = control.objects.keys().any(|name| is_commit_name(name));
+    let mut found = FoundRanges { is_committing, ..FoundRanges::default() };
     for (range, staged) in ranges {
         let own = staged.as_ref().map(|staged| FoundRange {
             record: staged.record.clone(),
@@ -234,7 +275,7 @@ pub(super) fn range_ids(
     }
     let visible = target.heads(record.parts.iter().map(|it| it.part.path.clone()))?;
     if let Some((path, _)) = visible.iter().find(|(_, meta)| meta.is_some()) {
-        return Ok(Err(format!("its part {path} was completed by another program")));
+        return Ok(Err(completed(path)));
     }
     let parts = record.parts.len();
     let ids = kept::fetch_ids(control, temp_dir, &mut record.parts, width)?;
@@ -242,6 +283,10 @@ pub(super) fn range_ids(
         true => Ok(ids),
         false => Err("the ids of its parts were changed".to_owned()),
     })
+}
+
+fn completed(path: &str) -> String {
+    format!("its part {path} was completed by another program")
 }
 
 fn run_name(token: &str) -> String {
@@ -325,6 +370,11 @@ impl RangeUploads {
         loop {
             let name = range_name(record.range, record.attempt, &record.plan);
             let json = sealed(&StagedRange { record: record.clone(), uploads: uploads.clone() })?;
+            let output = self.plan.location.to_path();
+            if let Err(error) = check_record_size(record.range, &json, LARGEST_CONTROL, &output) {
+                self.discard();
+                return Err(error);
+            }
             if !self.plan.is_current()? {
                 let ended = self.plan.ended();
                 self.discard();
@@ -366,5 +416,45 @@ impl RangeUploads {
 
     pub(in crate::destination) fn watch(&self) -> LeaseWatch {
         self.watch.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::destination::{BegunOutput, RangeStart, tests::write_range};
+
+    #[test]
+    fn too_large_record_of_a_range_is_refused() {
+        let location = Location::in_memory("rows");
+        let target = location.as_remote().unwrap();
+        next_to(target).child(PLAN).write(b"the plan").unwrap();
+        let start = || {
+            let layout = PartLayout::default();
+            let wanted =
+                WantedRange { plan: "0a".to_owned(), range: 1, pages: (1, 1), rows: 1, layout };
+            let begun = BegunOutput::find(&location).unwrap().unwrap();
+            begun.start(&wanted, &std::env::temp_dir()).unwrap()
+        };
+        let half = || "x".repeat(LARGEST_CONTROL as usize / 2);
+        let error = write_range(start(), 1, vec![half(), half()]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(": the record of range 1 has 16,77"), "{text}");
+        assert!(text.ends_with(" bytes, and at most 16,777,216 are read"), "{text}");
+        assert_eq!((error.exit_code(), error.hint().is_some()), (73, true));
+        assert!(matches!(start(), RangeStart::Begun(_)), "there is a record");
+        // One that is not too large is read again.
+        assert!(write_range(start(), 1, vec![half()]).unwrap());
+        assert!(matches!(start(), RangeStart::Done(_)));
+    }
+
+    #[test]
+    fn record_of_a_foreign_size_counts_as_changed() {
+        let control = next_to(&Remote::in_memory("rows"));
+        let bytes = vec![b' '; LARGEST_CONTROL as usize + 1];
+        control.child(&range_name(7, 0, "0a")).write(&bytes).unwrap();
+        let listing = control.list().unwrap();
+        let ranges = staged_ranges(&control, &listing, &PartLayout::default(), None).unwrap();
+        assert!(matches!(*ranges, [(7, None)]), "{ranges:?}");
     }
 }

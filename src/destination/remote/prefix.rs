@@ -156,7 +156,7 @@ impl Prefix {
             Err(Error::Output { path, .. }) if finished && !self.overwrite => Err(Error::Output {
                 path,
                 why: FINISHED_NOW.to_owned(),
-                hint: Some(FINISHED),
+                hint: Some(self.places.plan_use.hint_of_existing(FINISHED)),
                 source: None,
             }),
             checked => checked,

@@ -40,9 +40,9 @@ const LISTING: Duration = Duration::from_secs(600);
 /// Attempts to change an object. Each failed attempt means that another run changed it.
 const CHANGES: usize = 20;
 /// Largest object that is read whole, in bytes: 256 MiB. A manifest of 500,000 parts has 170 MB.
-const WHOLE: u64 = 256 << 20;
-/// Largest control object that is read, in bytes: 16 MiB. The names of 200,000 superseded parts need 10 MB.
-const CONTROL_OBJECT: u64 = 16 << 20;
+pub(crate) const WHOLE: u64 = 256 << 20;
+/// Largest control object that is written and read, in bytes: 16 MiB. The names of 200,000 superseded parts need 10 MB.
+pub(crate) const LARGEST_CONTROL: u64 = 16 << 20;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Remote {
@@ -254,10 +254,10 @@ impl Remote {
         }
     }
 
-    /// Reads a control object; `None` if it is missing. If it has more bytes than [`CONTROL_OBJECT`], no run
+    /// Reads a control object; `None` if it is missing. If it has more bytes than [`LARGEST_CONTROL`], no run
     /// wrote it, and the result is empty: callers ignore an object that they cannot parse.
     pub(crate) fn read_control(&self) -> Result<Option<Vec<u8>>> {
-        self.read_control_within(CONTROL_OBJECT)
+        self.read_control_within(LARGEST_CONTROL)
     }
 
     /// Like [`read_control`](Self::read_control), but for an object of up to [`WHOLE`] bytes.

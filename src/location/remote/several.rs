@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, ObjectMeta, ObjectStoreExt};
 
-use super::{CONTROL_OBJECT, Remote, runtime::wait};
+use super::{LARGEST_CONTROL, Remote, runtime::wait};
 use crate::error::Result;
 
 /// Most requests for single objects in flight.
@@ -33,8 +33,8 @@ impl Remote {
         wait(heads.buffer_unordered(AT_ONCE).try_collect())?
     }
 
-    /// Reads control objects below this prefix, with [`AT_ONCE`] requests in flight. Those that are missing, or larger than
-    /// any that a run writes, are left out.
+    /// Reads control objects below this prefix, with [`AT_ONCE`] requests in flight. Missing ones are left out. One that is
+    /// larger than any that a run writes reads as empty.
     pub(crate) fn reads(
         &self,
         names: impl IntoIterator<Item = String>,
@@ -46,13 +46,13 @@ impl Remote {
             async move {
                 let read = async {
                     let found = store.get_opts(&place.path, GetOptions::default()).await?;
-                    if found.meta.size > CONTROL_OBJECT {
-                        return Ok(None);
+                    if found.meta.size > LARGEST_CONTROL {
+                        return Ok(Vec::new());
                     }
-                    found.bytes().await.map(|bytes| Some(bytes.to_vec()))
+                    found.bytes().await.map(|bytes| bytes.to_vec())
                 };
                 match read.await {
-                    Ok(bytes) => Ok(bytes.map(|bytes| (name, bytes))),
+                    Ok(bytes) => Ok(Some((name, bytes))),
                     Err(object_store::Error::NotFound { .. }) => Ok(None),
                     Err(error) => Err(place.failed("read", &error)),
                 }

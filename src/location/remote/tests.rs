@@ -33,9 +33,9 @@ fn silent_store_ends_a_check() {
 #[test]
 fn control_object_above_its_limit_reads_as_empty() {
     let place = Remote::in_memory("x");
-    place.write(&vec![b' '; CONTROL_OBJECT as usize + 1]).unwrap();
+    place.write(&vec![b' '; LARGEST_CONTROL as usize + 1]).unwrap();
     assert_eq!(place.read_control().unwrap().as_deref(), Some(&b""[..]));
-    assert_eq!(place.read().unwrap().unwrap().len() as u64, CONTROL_OBJECT + 1);
+    assert_eq!(place.read().unwrap().unwrap().len() as u64, LARGEST_CONTROL + 1);
     assert!(!place.holds(b"   ").unwrap());
     place.write(b"   ").unwrap();
     assert!(place.holds(b"   ").unwrap() && !place.holds(b"  x").unwrap());

@@ -5,20 +5,12 @@ use std::{fs, process::Stdio, time::Duration};
 use overmind_export::demo::{Fault, FaultAttempt, Faults};
 use serde_json::Value;
 
-use super::{PLAN, assert_is_of_one_machine, begin, commit, comparable, part, step, world};
+use super::{
+    PLAN, assert_commits, assert_completes, begin, commit, comparable, finished, part, step, world,
+};
 use crate::support::{ID, Ran, World};
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// A world with two finished ranges.
-pub(super) fn finished() -> World {
-    let world = world();
-    begin(&world, "many", 2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        part(&world, "many", range).ok();
-    }
-    world
-}
 
 /// Starts a commit that waits for its last page.
 pub(super) fn waiting_commit(world: &World, delay: Duration) -> std::process::Child {
@@ -63,8 +55,7 @@ fn begun_commit_is_named_and_continued() {
       hint: this step wrote nothing: if no commit is active, `overmind-export commit` continues the one that was interrupted
     ");
     assert_eq!(world.server.stats().requests, before);
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
     assert_eq!(world.entries(), ["alone", "alone.manifest.json", "many", "many.manifest.json"]);
 }
 
@@ -76,8 +67,7 @@ fn lost_part_of_a_begun_commit_is_written_again() {
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stderr.contains("again for 1/2, then commit"), "{}", ran.stderr);
     part(&world, "many", "1/2").ok();
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
 }
 
 #[test]
@@ -89,11 +79,7 @@ fn changed_moves_of_a_begun_commit_lose_no_range() {
     let ran = commit(&world, "many");
     assert_eq!(ran.code, Some(65), "{ran:?}");
     assert!(ran.stderr.contains("again for 1/2 to 2/2, then commit"), "{}", ran.stderr);
-    for range in ["1/2", "2/2"] {
-        part(&world, "many", range).ok();
-    }
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_completes(&world, 2, &[]);
 }
 
 #[test]

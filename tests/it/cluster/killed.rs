@@ -4,7 +4,9 @@ use std::{process::Child, sync::Mutex, time::Duration};
 
 use overmind_export::demo::Options;
 
-use super::{ROWS, assert_is_of_one_machine, begin, commit, part, start_part};
+use super::{
+    ROWS, assert_commits, assert_is_of_one_machine, begin, commit, start_part, write_parts,
+};
 use crate::support::{World, side_by_side};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -30,8 +32,7 @@ fn killed_workers_change_nothing() {
             assert_eq!(ran.code, Some(0), "{ran:?}");
         }
     });
-    commit(&world, "many").ok();
-    assert_is_of_one_machine(&world, &[]);
+    assert_commits(&world, &[]);
     assert_eq!(world.entries(), ["alone", "alone.manifest.json", "many", "many.manifest.json"]);
 }
 
@@ -41,9 +42,7 @@ fn killed_commit_is_finished_by_the_next() {
     side_by_side(worlds, |seed| {
         let world = World::generated(Options::default(), ROWS);
         begin(&world, "many", 2, &[]).ok();
-        for range in ["1/2", "2/2"] {
-            part(&world, "many", range).ok();
-        }
+        write_parts(&world, 2);
         let mut run = world.command().args(["commit", "-o", "many", "-q"]).spawn().unwrap();
         let requests = world.server.stats().requests + seed % 3;
         assert!(world.server.wait_until(SOON, |stats| stats.requests >= requests));

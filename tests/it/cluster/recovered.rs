@@ -3,26 +3,30 @@
 use std::{fs, path::Path, time::Duration};
 
 use super::{
-    assert_is_of_one_machine, begin, commit,
-    interrupted::{begun_commit, finished, waiting_commit},
-    part, step, world,
+    assert_commits, assert_completes, assert_is_of_one_machine, begin, commit, finished,
+    interrupted::{begun_commit, waiting_commit},
+    part, step, world, write_parts,
 };
 use crate::support::{Ran, World};
 
-/// A commit that ended after it had made the directory visible, without its record. Then one of its parts was changed.
-fn changed_after_rename() -> World {
+/// A commit that ended after it had made the directory visible, without its record in `records`.
+fn renamed_without_record() -> World {
     let world = world();
     fs::create_dir(world.path("records")).unwrap();
     begin(&world, "many", 2, &["--record", "records/r.json"]).ok();
-    for range in ["1/2", "2/2"] {
-        part(&world, "many", range).ok();
-    }
+    write_parts(&world, 2);
     let run = waiting_commit(&world, Duration::from_secs(3));
     fs::remove_dir(world.path("records")).unwrap();
     let ran = Ran::from(run.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(74), "{ran:?}");
     fs::create_dir(world.path("records")).unwrap();
     assert!(world.path("many/part-00000.parquet").exists());
+    world
+}
+
+/// The same, and then one of its parts was changed.
+fn changed_after_rename() -> World {
+    let world = renamed_without_record();
     fs::write(world.path("many/part-00000.parquet"), "changed").unwrap();
     world
 }
@@ -56,6 +60,31 @@ fn abort_removes_visible_parts_of_a_commit() {
     let world = changed_after_rename();
     abort(&world).ok();
     assert_eq!(world.entries(), ["records"]);
+}
+
+#[test]
+fn changed_part_after_the_record_is_left_to_verify() {
+    for end in ["commit", "abort"] {
+        let world = renamed_without_record();
+        // The commit was killed just after it had renamed its record.
+        fs::copy(world.path(".many.partial/record.json"), world.path("records/r.json")).unwrap();
+        fs::write(world.path("many/part-00000.parquet"), "changed").unwrap();
+        let ran = step(&world, &[end, "-o", "many"]);
+        if end == "commit" {
+            ran.ok();
+        } else {
+            insta::assert_snapshot!(ran.told(&world), @"
+            exit 73
+            error: many: is complete: this run has finished the publication of an interrupted run
+              hint: a commit had begun to publish it, and now it is complete
+            ");
+        }
+        // The export was complete. The change is one of a published export.
+        assert_eq!(world.entries(), ["many", "records"]);
+        fs::rename(world.path("records/r.json"), world.path("many.manifest.json")).unwrap();
+        let verified = step(&world, &["verify", "many"]);
+        assert_eq!(verified.code, Some(65), "{verified:?}");
+    }
 }
 
 #[test]
@@ -119,7 +148,7 @@ fn abort_without_a_plan_removes_moved_parts() {
     let words = "many: everything that was staged for it was removed; its plan could not be read";
     assert_eq!(told.trim_end(), words);
     assert!(world.entries().is_empty(), "{:?}", world.entries());
-    assert_eq!(abort(&world).code, Some(75));
+    assert_eq!(abort(&world).code, Some(66));
 }
 
 #[test]
@@ -212,11 +241,7 @@ fn linked_part_is_written_again() {
         assert_eq!(ran.code, Some(65), "{ran:?}");
         let why = if is_hard { "is a hard link" } else { "has another size" };
         assert!(ran.stderr.contains(&format!("its part part-00000.parquet {why}")), "{ran:?}");
-        for range in ["1/2", "2/2"] {
-            part(&world, "many", range).ok();
-        }
-        commit(&world, "many").ok();
-        assert_is_of_one_machine(&world, &[]);
+        assert_completes(&world, 2, &[]);
     }
 }
 
@@ -231,11 +256,7 @@ fn lost_folder_of_ranges_is_made_again() {
             let ran = commit(&world, "many");
             assert_eq!(ran.code, Some(65), "{ran:?}");
         }
-        for range in ["1/2", "2/2"] {
-            part(&world, "many", range).ok();
-        }
-        commit(&world, "many").ok();
-        assert_is_of_one_machine(&world, &[]);
+        assert_completes(&world, 2, &[]);
     }
 }
 
@@ -253,8 +274,7 @@ fn odd_record_hides_no_other_range() {
         assert_eq!(ran.code, Some(65), "{ran:?}");
         assert!(ran.stderr.contains("again for 1/2, then commit"), "{ran:?}");
         part(&world, "many", "1/2").ok();
-        commit(&world, "many").ok();
-        assert_is_of_one_machine(&world, &[]);
+        assert_commits(&world, &[]);
     };
     each_oddity(is_named);
     // A sparse file.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use overmind_export::demo::{Dataset, Fault, FaultAttempt, Faults, Options};
 
-use super::{ROWS, begin, commit, part, start_part, step, world};
+use super::{ROWS, begin, commit, part, start_part, step, world, write_parts};
 use crate::support::{ID, Ran, World};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -132,18 +132,33 @@ fn ranges_that_the_plan_lacks_are_refused() {
 }
 
 #[test]
-fn steps_without_a_plan_end_with_75() {
+fn steps_without_a_plan_end_with_66() {
     let world = world();
-    let told: String = [
+    let steps = [
         &["part", "-o", "many", "--range", "1/4"][..],
         &["commit", "-o", "many"],
-        &["status", "-o", "many"],
+        &["status", "-o", "many/"],
         &["abort", "-o", "many"],
-    ]
-    .into_iter()
-    .map(|step| Ran::of(world.command().args(step)).told(&world))
-    .collect();
-    insta::assert_snapshot!(told, @"
+    ];
+    let told = || steps.map(|arguments| step(&world, arguments).told(&world)).concat();
+    insta::assert_snapshot!(told(), @"
+    exit 66
+    error: many: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: many: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: many/: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: many: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    ");
+    assert_eq!(world.server.stats().requests, 0);
+    // An output that is there may be that of the plan. So it may have been committed.
+    world.export(&["-o", "many", "--limit", "10"]).ok();
+    insta::assert_snapshot!(told(), @"
     exit 75
     error: many: no plan for many workers is there
       hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
@@ -151,12 +166,44 @@ fn steps_without_a_plan_end_with_75() {
     error: many: no plan for many workers is there
       hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
     exit 75
-    error: many: no plan for many workers is there
+    error: many/: no plan for many workers is there
       hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
     exit 75
     error: many: no plan for many workers is there
       hint: it was committed or aborted, or `overmind-export begin` has not run: nothing was published by this step
     ");
+}
+
+#[test]
+fn misspelled_output_is_corrected() {
+    let world = world();
+    begin(&world, "evaluation", 2, &[]).ok();
+    let told = ["evalution/", "./evaluations", "other"]
+        .map(|output| step(&world, &["part", "-o", output, "--range", "1/2"]).told(&world));
+    insta::assert_snapshot!(told.concat(), @"
+    exit 66
+    error: evalution/: no plan for many workers is there: did you mean evaluation?
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: ./evaluations: no plan for many workers is there: did you mean ./evaluation?
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    exit 66
+    error: other: no plan for many workers is there
+      hint: run `overmind-export begin` first, or correct the path; a plan that was aborted leaves nothing there
+    ");
+}
+
+#[test]
+fn ranges_without_pages_are_noted() {
+    let world = world();
+    let told = |ranges, more: &[&str]| {
+        let ran = begin(&world, "many", ranges, &[&["--dry-run"], more].concat()).ok();
+        ran.stderr
+    };
+    assert_eq!(told(10, &[]), "");
+    insta::assert_snapshot!(told(16, &[]), @"note: 6 of 16 ranges have no pages and no work: a range begins where a part begins, and this export has only 10 such places. Give fewer --ranges, or a smaller --rows-per-file");
+    insta::assert_snapshot!(told(4, &["--where", ".order > 1"]), @"note: 1 of 4 ranges has no pages and no work: a range begins where a part begins, and this export has only 3 such places. Give fewer --ranges, or a smaller --rows-per-file");
+    assert_eq!(told(16, &["--quiet"]), "");
 }
 
 #[test]
@@ -245,18 +292,16 @@ fn late_part_ends_with_75() {
         let late = start_part(&world, "many", "2/4");
         assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 16) == 1));
         signal(&late, "STOP");
-        for range in ["1/4", "2/4", "3/4", "4/4"] {
-            part(&world, "many", range).ok();
-        }
+        write_parts(&world, 4);
         step(&world, &[end, "-o", "many"]).ok();
         signal(&late, "CONT");
         let ran = Ran::from(late.wait_with_output().unwrap());
         assert_eq!(ran.code, Some(75), "{end}: {ran:?}");
         let left = if end == "commit" { &["many", "many.manifest.json"][..] } else { &[] };
         assert_eq!(world.entries(), left);
-        // A step that comes even later.
-        assert_eq!(part(&world, "many", "2/4").code, Some(75));
-        let ran = commit(&world, "many");
-        assert_eq!(ran.code, Some(if end == "commit" { 0 } else { 75 }), "{ran:?}");
+        // Steps that come even later. An abort leaves nothing there.
+        let codes = [part(&world, "many", "2/4").code, commit(&world, "many").code];
+        let expected = if end == "commit" { [75, 0] } else { [66, 66] };
+        assert_eq!(codes, expected.map(Some), "{end}");
     }
 }

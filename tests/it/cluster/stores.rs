@@ -1,5 +1,7 @@
 //! Many workers and a prefix of an object store. No part is visible before the commit.
 
+mod begun;
+
 use std::{
     collections::BTreeMap,
     process::{Child, Stdio},
@@ -39,6 +41,13 @@ impl Lake {
 
     fn part(&self, range: &str) -> Ran {
         self.step(&["part", "-o", OUTPUT, "--range", range])
+    }
+
+    /// Writes all ranges.
+    fn write_parts(&self, ranges: u32) {
+        for range in 1..=ranges {
+            self.part(&format!("{range}/{ranges}")).ok();
+        }
     }
 
     fn commit(&self) -> Ran {
@@ -166,9 +175,7 @@ fn commit_killed_at_any_step_is_finished_by_the_next() {
     side_by_side(table, |(request, nth)| {
         let lake = Lake::new();
         lake.begin(2, &[]).ok();
-        for range in ["1/2", "2/2"] {
-            lake.part(range).ok();
-        }
+        lake.write_parts(2);
         lake.kill_at(&["commit", "-o", OUTPUT], request, nth);
         let ran = lake.commit();
         assert_eq!(ran.code, Some(0), "{request}: {ran:?}");
@@ -218,9 +225,7 @@ fn abort_killed_at_any_step_is_repeated() {
 fn changed_ids_are_written_again() {
     let lake = Lake::new();
     lake.begin(2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        lake.part(range).ok();
-    }
+    lake.write_parts(2);
     let keys = lake.store.keys();
     let ids = keys.iter().find(|key| key.contains("_rows.partial/ids-0000200001-")).unwrap();
     let path = lake.store.path(ids);
@@ -260,9 +265,7 @@ fn two_workers_of_a_range_leave_one() {
 fn lost_part_is_named_and_written_again() {
     let lake = Lake::new();
     lake.begin(2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        lake.part(range).ok();
-    }
+    lake.write_parts(2);
     let keys = lake.store.keys();
     let pending = keys.iter().find(|key| key.contains("_rows.partial/part-0000200001-")).unwrap();
     std::fs::remove_file(lake.store.path(pending)).unwrap();
@@ -281,9 +284,7 @@ fn record_inside_a_prefix_is_found_by_all_steps() {
     let lake = Lake::new();
     let record = "s3://bucket/rows/the-record.json";
     lake.begin(2, &["--record", record]).ok();
-    for range in ["1/2", "2/2"] {
-        lake.part(range).ok();
-    }
+    lake.write_parts(2);
     lake.kill_at(&["commit", "-o", OUTPUT], "POST /bucket/rows/part-", 3);
     lake.commit().ok();
     let (parts, others) = lake.objects();
@@ -308,9 +309,7 @@ fn plain_export_respects_a_plan() {
 fn changed_record_of_a_range_is_refused() {
     let lake = Lake::new();
     lake.begin(2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        lake.part(range).ok();
-    }
+    lake.write_parts(2);
     let keys = lake.store.keys();
     let record = keys.iter().find(|key| key.contains("/range-00002-0-")).unwrap();
     let path = lake.store.path(record);
@@ -330,9 +329,7 @@ fn changed_record_of_a_range_is_refused() {
 fn worker_reads_only_the_records_of_its_range() {
     let lake = Lake::new();
     lake.begin(5, &[]).ok();
-    for range in ["1/5", "2/5", "3/5", "4/5", "5/5"] {
-        lake.part(range).ok();
-    }
+    lake.write_parts(5);
     let read = || lake.store.seen("GET /bucket/_rows.partial/range-");
     let before = read();
     assert!(lake.part("3/5").ok().stderr.contains("finished before"));
@@ -343,9 +340,7 @@ fn worker_reads_only_the_records_of_its_range() {
 fn begun_commit_is_named_and_continued() {
     let lake = Lake::new();
     lake.begin(2, &[]).ok();
-    for range in ["1/2", "2/2"] {
-        lake.part(range).ok();
-    }
+    lake.write_parts(2);
     lake.kill_at(&["commit", "-o", OUTPUT], "POST /bucket/rows/part-", 7);
     let status = lake.step(&["status", "-o", OUTPUT]).ok().stdout;
     assert!(status.starts_with("2 of 2 ranges finished"), "{status}");
