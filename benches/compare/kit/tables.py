@@ -77,6 +77,7 @@ TABLES = [
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
     Table("workers", "URL to a directory of Parquet files, by several processes", "workers", Dataset(1_000_000, 100)),
     Table("spark", "URL to a query of Spark", "spark", Dataset(1_000_000, 100), default=False),
+    Table("farspark", "URL to a query of Spark", "spark", Dataset(25_000, 25, far=True), default=False),
     Table(
         "far25big", EXPORT, "export", Dataset(100_000, 25, far=True), default=False,
         leave_out=(*ONE_PAGE_AT_A_TIME, "DuckDB reading the URLs"),
