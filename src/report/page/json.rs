@@ -49,6 +49,10 @@ impl<'a> JsonView<'a> {
         }
     }
 
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self, Self::Token("null"))
+    }
+
     pub(super) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

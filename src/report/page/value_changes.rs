@@ -3,6 +3,7 @@
 use similar::{ChangeTag, TextDiff};
 
 use super::json::JsonView;
+use crate::diff::is_same_value;
 
 /// Bytes of a text that are compared word by word: 8 KiB. The time grows with the square of the differences.
 const COMPARED_TEXT: usize = 8 << 10;
@@ -18,7 +19,7 @@ pub(super) struct ValueChange<'v> {
     pub(super) after: Option<&'v JsonView<'v>>,
 }
 
-/// Returns the smallest values that differ, in their order.
+/// Returns the smallest values that differ, in their order. Two spellings of a value do not differ.
 pub(super) fn value_changes<'v>(
     before: &'v JsonView<'v>,
     after: &'v JsonView<'v>,
@@ -35,12 +36,13 @@ fn collect<'v>(
     found: &mut Vec<ValueChange<'v>>,
 ) {
     match (before, after) {
-        _ if before == after => {}
+        _ if is_same(before, after) => {}
         (JsonView::Object(old), JsonView::Object(new)) => {
             let place = |key: &str| format!("{place}.{key}");
             for (key, value) in old {
                 match after.get(key) {
                     Some(other) => collect(&place(key), value, other, found),
+                    None if value.is_null() => {}
                     None => found.push(ValueChange {
                         place: place(key),
                         before: Some(value),
@@ -48,7 +50,8 @@ fn collect<'v>(
                     }),
                 }
             }
-            for (key, value) in new.iter().filter(|(key, _)| before.get(key).is_none()) {
+            let is_new = |key: &str, it: &JsonView<'_>| before.get(key).is_none() && !it.is_null();
+            for (key, value) in new.iter().filter(|(key, it)| is_new(key, it)) {
                 found.push(ValueChange { place: place(key), before: None, after: Some(value) });
             }
         }
@@ -61,6 +64,24 @@ fn collect<'v>(
     }
 }
 
+/// Whether two values are one value, as in a comparison that ignores the spelling. Of repeated keys, the first counts.
+fn is_same(one: &JsonView<'_>, other: &JsonView<'_>) -> bool {
+    match (one, other) {
+        (JsonView::Token(one), JsonView::Token(other)) => is_same_value(one, other),
+        (JsonView::Array(items), JsonView::Array(others)) => {
+            let same = |(one, other)| is_same(one, other);
+            items.len() == others.len() && items.iter().zip(others).all(same)
+        }
+        (JsonView::Object(members), JsonView::Object(others)) => {
+            members.iter().all(|(key, value)| match other.get(key) {
+                Some(other) => is_same(value, other),
+                None => value.is_null(),
+            }) && others.iter().all(|(key, value)| value.is_null() || one.get(key).is_some())
+        }
+        (one, other) => one == other,
+    }
+}
+
 /// Items between the equal beginnings and ends of two arrays are compared one by one.
 fn items<'v>(
     place: &str,
@@ -68,10 +89,10 @@ fn items<'v>(
     new: &'v [JsonView<'v>],
     found: &mut Vec<ValueChange<'v>>,
 ) {
-    let begin = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let begin = old.iter().zip(new).take_while(|(old, new)| is_same(old, new)).count();
     let (rest_old, rest_new) = (&old[begin..], &new[begin..]);
     let ends = rest_old.iter().rev().zip(rest_new.iter().rev());
-    let end = ends.take_while(|(old, new)| old == new).count();
+    let end = ends.take_while(|(old, new)| is_same(old, new)).count();
     let (rest_old, rest_new) =
         (&rest_old[..rest_old.len() - end], &rest_new[..rest_new.len() - end]);
     for index in 0..rest_old.len().max(rest_new.len()) {
@@ -130,11 +151,16 @@ mod tests {
     fn smallest_values_that_differ_are_found() {
         assert_eq!(
             places(
-                r#"{"m":[{"r":"u","c":"a"},{"c":"b"}],"x":1,"gone":2}"#,
-                r#"{"x":1.0,"m":[{"r":"u","c":"z"},{"c":"b"}],"new":[]}"#
+                r#"{"m":[{"r":"u","c":"a"},{"c":"b"}],"x":1,"gone":2,"none":null}"#,
+                r#"{"x":1.5,"m":[{"c":"z","r":"u"},{"c":"b"}],"new":[],"null":null}"#
             ),
             [".m[0].c", ".x", ".gone", ".new"]
         );
+        // Numbers are compared by value, also in items and below the deepest level.
+        assert_eq!(places(r#"[1,{"a":0.10},2]"#, r#"[1e0,{"a":0.1},9,2.0]"#), ["[2]"]);
+        let deep = |number: &str| format!("{}{number}{}", "[".repeat(40), "]".repeat(40));
+        assert_eq!(places(&deep("1"), &deep("1.0")), [] as [&str; 0]);
+        assert_eq!(places(&deep("1"), &deep("1.0000000000000000001")).len(), 1);
         // An item that is put in or taken out does not change the others.
         assert_eq!(places("[1,2,3]", "[1,9,2,3]"), ["[1]"]);
         assert_eq!(places("[1,2,3]", "[3]"), ["[0]", "[1]"]);
