@@ -166,20 +166,21 @@ fn column_change(name: &str, before: Option<&str>, after: Option<&str>) -> Marku
     let is_cut = [before, after].into_iter().flatten().any(|text| text.len() > COMPARED_BYTES);
     let old = JsonView::of(&before_text[..cut(before_text)]);
     let new = JsonView::of(&after_text[..cut(after_text)]);
-    let all = value_changes(&old, &new);
+    let is_respelled = is_same_value(before_text, after_text);
+    let all = if is_respelled { Vec::new() } else { value_changes(&old, &new) };
     let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
     html! {
         h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }
         @if all.is_empty() {
             p.null {
-                @if is_cut { "It differs beyond the part that is compared here." }
-                @else if is_same_value(before_text, after_text) { "Only the spelling of its JSON differs." }
+                @if is_respelled { "Only the spelling of its JSON differs." }
+                @else if is_cut { "It differs beyond the part that is compared here." }
                 @else { "It differs in a key that an object has more than once." }
             }
         }
         @for change in shown { (value_change(change)) }
         @if !more.is_empty() { p.soft { "and " (counted(more.len() as u64, "more value")) } }
-        @if is_cut { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
+        @if is_cut && !is_respelled { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
     }
 }
 

@@ -16,8 +16,11 @@ pub(super) enum JsonView<'a> {
     Token(&'a str),
     Text(Cow<'a, str>),
     Array(Vec<JsonView<'a>>),
-    Object(Vec<(Cow<'a, str>, JsonView<'a>)>),
+    Object(Vec<JsonMember<'a>>),
 }
+
+/// A key and its value.
+pub(super) type JsonMember<'a> = (Cow<'a, str>, JsonView<'a>);
 
 struct ViewParser<'a> {
     text: &'a str,

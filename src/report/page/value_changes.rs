@@ -2,7 +2,7 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::json::JsonView;
+use super::json::{JsonMember, JsonView};
 use crate::diff::is_same_value;
 
 /// Bytes of a text that are compared word by word: 8 KiB. The time grows with the square of the differences.
@@ -39,8 +39,8 @@ fn collect<'v>(
         _ if is_same(before, after) => {}
         (JsonView::Object(old), JsonView::Object(new)) => {
             let place = |key: &str| format!("{place}.{key}");
-            for (key, value) in old {
-                match after.get(key) {
+            for (index, (key, value)) in old.iter().enumerate() {
+                match counterpart(old, index, new) {
                     Some(other) => collect(&place(key), value, other, found),
                     None if value.is_null() => {}
                     None => found.push(ValueChange {
@@ -50,9 +50,10 @@ fn collect<'v>(
                     }),
                 }
             }
-            let is_new = |key: &str, it: &JsonView<'_>| before.get(key).is_none() && !it.is_null();
-            for (key, value) in new.iter().filter(|(key, it)| is_new(key, it)) {
-                found.push(ValueChange { place: place(key), before: None, after: Some(value) });
+            for (index, (key, value)) in new.iter().enumerate() {
+                if !value.is_null() && counterpart(new, index, old).is_none() {
+                    found.push(ValueChange { place: place(key), before: None, after: Some(value) });
+                }
             }
         }
         (JsonView::Array(old), JsonView::Array(new)) => items(place, old, new, found),
@@ -64,7 +65,7 @@ fn collect<'v>(
     }
 }
 
-/// Whether two values are one value, as in a comparison that ignores the spelling. Of repeated keys, the first counts.
+/// Whether two values are one value, as in a comparison that ignores the spelling.
 fn is_same(one: &JsonView<'_>, other: &JsonView<'_>) -> bool {
     match (one, other) {
         (JsonView::Token(one), JsonView::Token(other)) => is_same_value(one, other),
@@ -73,13 +74,28 @@ fn is_same(one: &JsonView<'_>, other: &JsonView<'_>) -> bool {
             items.len() == others.len() && items.iter().zip(others).all(same)
         }
         (JsonView::Object(members), JsonView::Object(others)) => {
-            members.iter().all(|(key, value)| match other.get(key) {
-                Some(other) => is_same(value, other),
-                None => value.is_null(),
-            }) && others.iter().all(|(key, value)| value.is_null() || one.get(key).is_some())
+            let is_in_both = |(index, (_, value)): (usize, &(_, JsonView<'_>))| {
+                let other = counterpart(members, index, others);
+                other.map_or(value.is_null(), |other| is_same(value, other))
+            };
+            let is_old = |(index, (_, value)): (usize, &(_, JsonView<'_>))| {
+                value.is_null() || counterpart(others, index, members).is_some()
+            };
+            members.iter().enumerate().all(is_in_both) && others.iter().enumerate().all(is_old)
         }
         (one, other) => one == other,
     }
+}
+
+/// Returns the value of the same key in another object. Of repeated keys, the second belongs to the second.
+fn counterpart<'v>(
+    members: &[JsonMember<'_>],
+    index: usize,
+    others: &'v [JsonMember<'v>],
+) -> Option<&'v JsonView<'v>> {
+    let (key, _) = members.get(index)?;
+    let earlier = members.iter().take(index).filter(|(it, _)| it == key).count();
+    others.iter().filter(|(it, _)| it == key).nth(earlier).map(|(_, value)| value)
 }
 
 /// Items between the equal beginnings and ends of two arrays are compared one by one.
@@ -166,6 +182,8 @@ mod tests {
         assert_eq!(places("[1,2,3]", "[3]"), ["[0]", "[1]"]);
         assert_eq!(places(r#""a""#, "null"), [""]);
         assert_eq!(places(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#), [] as [&str; 0]);
+        let repeated = |number: &str| format!(r#"[{{"k":1,"k":2}},{{"k":1,"k":{number}}}]"#);
+        assert_eq!(places(&repeated("2"), &repeated("3")), ["[1].k"]);
     }
 
     #[test]

@@ -47,10 +47,10 @@ fn different() -> Vec<(String, String)> {
 /// Rows with these inputs: those before, and those after.
 fn sides(pairs: &[(String, String)]) -> [Vec<String>; 2] {
     let side = |input: fn(&(String, String)) -> &String| {
-        let rows = pairs.iter().enumerate();
-        let row =
-            |(index, pair)| row(index as u32, &index.to_string(), input(pair), "1.50", "\"calm\"");
-        rows.map(row).collect()
+        let rows = (0..)
+            .zip(pairs)
+            .map(|(index, pair)| row(index, &index.to_string(), input(pair), "1.50", "\"calm\""));
+        rows.collect()
     };
     [side(|pair| &pair.0), side(|pair| &pair.1)]
 }
