@@ -366,6 +366,7 @@ impl<'py> Options<'py> {
         options.mask = self.texts("mask", "a path or a list of paths")?;
         options.drop = self.texts("drop", "a name or a list of names")?;
         options.by = self.parsed("by")?.unwrap_or_default();
+        options.ignore_spelling = self.flag("ignore_spelling")?.unwrap_or_default();
         options.temp_dir = self.path("temp_dir")?;
         options.read = self.reading()?;
         Ok(options)
@@ -382,6 +383,7 @@ impl<'py> Options<'py> {
         let default = DiffOptions::default();
         let options = DiffOptions {
             by: self.parsed("by")?.unwrap_or(default.by),
+            ignore_spelling: self.flag("ignore_spelling")?.unwrap_or(default.ignore_spelling),
             temp_dir: self.path("temp_dir")?,
             max_value_bytes: self
                 .at_least("max_value_bytes", 1)?

@@ -43,3 +43,25 @@ def test_diff_counts_and_shows_rows(tmp_path: Path, demo: oe.Demo, client: oe.Cl
     assert oe.diff(tmp_path / "b", tmp_path / "b", by="order").equal
     with pytest.raises(oe.UsageError, match="use id, order or input"):
         oe.diff(tmp_path / "b", tmp_path / "b", by="tags")  # type: ignore[arg-type]
+
+
+def test_diff_counts_rows_that_differ_only_in_spelling(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    one, two = (f"00000000-0000-4000-8000-00000000000{it}" for it in (1, 2))
+
+    def write(path: Path, *inputs: str) -> None:
+        lines = [f'{{"id":"{key}","input":{value}}}\n' for key, value in zip((one, two), inputs, strict=True)]
+        path.write_text("".join(lines), encoding="utf-8")
+
+    write(a, '{"a":1,"b":"é"}', "1")
+    write(b, '{"b":"\\u00e9","a":1.0}', "1.0000000000000000001")
+    found = oe.diff(a, b)
+    assert (found.changed, found.respelled, found.unchanged, found.ignore_spelling) == (2, 1, 0, False)
+    assert str(found) == "0 added, 0 removed, 2 changed (1 only in spelling), 0 unchanged"
+    assert "changed only in spelling" in found._repr_html_()
+    assert found.to_dict()["respelled"] == 1
+    found = oe.diff(a, b, ignore_spelling=True)
+    assert (found.changed, found.respelled, found.unchanged, found.ignore_spelling) == (1, 0, 1, True)
+    assert [row.key for row in found.differences] == [two]
+    assert str(found) == "0 added, 0 removed, 1 changed, 1 unchanged"
+    assert "spelling of JSON is ignored" in oe.report(b, a, ignore_spelling=True).html

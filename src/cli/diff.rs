@@ -55,6 +55,9 @@ pub(super) struct DiffArgs {
     /// Pair the rows with the same id, order or input; with order and input, ids are not compared
     #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
     by: DiffBy,
+    /// Compare JSON by value: 1 equals 1.0, \u00e9 equals é, and the order of keys does not matter
+    #[arg(long)]
+    ignore_spelling: bool,
     /// Number of added, of removed and of changed rows to print as examples
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = values::whole::<u64>)]
     show: u64,
@@ -132,8 +135,16 @@ impl DiffArgs {
             path.as_ref().map(|path| Location::of(path, storage)).transpose()
         };
         let (record_a, record_b) = (record(&self.record_a)?, record(&self.record_b)?);
-        let (by, temp_dir) = (self.by, self.temp_dir);
-        let options = DiffOptions { by, temp_dir, stop, max_value_bytes, record_a, record_b };
+        let (by, temp_dir, ignore_spelling) = (self.by, self.temp_dir, self.ignore_spelling);
+        let options = DiffOptions {
+            by,
+            temp_dir,
+            stop,
+            max_value_bytes,
+            record_a,
+            record_b,
+            ignore_spelling,
+        };
         let found = diff(&before, &after, options)?;
         let code = if found.summary().is_equal() { 0 } else { DIFFERENT };
         let tell = |lines: Lines| match to_stdout {
@@ -226,7 +237,8 @@ fn report(summary: &DiffSummary) -> Lines {
     let DiffSummary { before, after, by, .. } = summary;
     let mut lines = Lines::default();
     let mut line = |line: String| lines.push(line);
-    line(format!("{} → {}, by {by}", before.path.display(), after.path.display()));
+    let ignored = if summary.ignore_spelling { ", spelling of JSON ignored" } else { "" };
+    line(format!("{} → {}, by {by}{ignored}", before.path.display(), after.path.display()));
     if summary.is_equal() {
         let rows = counted(summary.unchanged, "row");
         line(match summary.columns.is_empty() {
@@ -247,6 +259,17 @@ fn report(summary: &DiffSummary) -> Lines {
         columns.map(|(column, count)| format!("{column} in {}", grouped(*count))).collect();
     if !columns.is_empty() {
         line(format!("changed: {}", columns.join(", ")));
+    }
+    if summary.respelled > 0 {
+        let (respelled, changed) = (summary.respelled, counted(summary.changed, "changed row"));
+        let (differ, left) = match respelled {
+            1 => ("differs only in the spelling of its JSON", "it"),
+            _ => ("differ only in the spelling of their JSON", "them"),
+        };
+        let respelled = grouped(respelled);
+        line(format!(
+            "note: {respelled} of {changed} {differ}: --ignore-spelling leaves {left} out"
+        ));
     }
     if summary.columns.is_empty() {
         line(format!(

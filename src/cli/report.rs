@@ -69,6 +69,9 @@ pub(super) struct ReportArgs {
     /// With two exports, and from snapshot to snapshot: the column that identifies a row
     #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
     by: DiffBy,
+    /// With two exports, and from snapshot to snapshot: rows are equal if only the spelling of their JSON differs
+    #[arg(long)]
+    ignore_spelling: bool,
     /// Of the runs of jobs: number of snapshots whose rows to read, for what changed from one to the next; 0
     /// reads none
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = values::whole::<usize>)]
@@ -223,6 +226,7 @@ impl ReportArgs {
         options.mask = self.mask;
         options.drop = self.drop;
         options.by = self.by;
+        options.ignore_spelling = self.ignore_spelling;
         options.read = ReadOptions { record, stop, ..self.value_limit.options(&[]) };
         options.temp_dir = self.temp_dir;
         Ok(options)

@@ -6,15 +6,18 @@
 //!                    per row   values          file
 //! ```
 //!
-//! Rows are read in up to two passes. The first pass computes hashes, 64 bytes per row in memory; the hashes
-//! decide which rows differ. The second pass reads the values of the rows that differ, if the caller wants them.
-//! The memory of the second pass does not grow with the number of differences: it keeps one row of each export,
-//! and spills the values of changed rows to disk. This module never changes the exports.
+//! Rows are read in up to three passes. The first pass computes hashes, 64 bytes per row in memory; the hashes
+//! decide which rows differ. If rows changed in JSON columns only, another pass compares the values of these rows,
+//! whatever their spelling, and keeps their hashes in the same memory. The last pass reads the values of the rows that
+//! differ, if the caller wants them. Its memory does not grow with the number of differences: it keeps one row of each
+//! export, and spills the values of changed rows to disk. This module never changes the exports.
 
 mod file;
+mod json_value;
 mod replay;
 mod rows;
 mod side;
+mod spelling;
 mod spill;
 mod table;
 #[cfg(test)]
@@ -32,10 +35,12 @@ use std::{
 use serde::Serialize;
 
 pub use self::file::DiffFile;
+pub(crate) use self::json_value::is_same_value;
 use self::{
     replay::{Replay, WantedRows},
     rows::Compared,
     side::{ScannedBatch, Side},
+    spelling::count_respelled,
     spill::RowSpill,
     table::{DiffTally, Table, TableEntry},
 };
@@ -113,6 +118,9 @@ pub struct DiffOptions {
     pub record_a: Option<Location>,
     /// Path of the second export's record; default: next to the export.
     pub record_b: Option<Location>,
+    /// Whether rows that differ only in the spelling of their JSON are equal; default `false`. What equal means is
+    /// explained at [`DiffSummary::respelled`]. Also pairs rows whose keys differ only in their spelling.
+    pub ignore_spelling: bool,
 }
 
 impl Default for DiffOptions {
@@ -124,6 +132,7 @@ impl Default for DiffOptions {
             max_value_bytes: ReadOptions::MAX_VALUE_BYTES,
             record_a: None,
             record_b: None,
+            ignore_spelling: false,
         }
     }
 }
@@ -138,12 +147,22 @@ pub struct DiffSummary {
     pub removed: u64,
     /// Number of rows that both exports have with different values.
     pub changed: u64,
+    /// Number of changed rows that differ only in the spelling of their JSON; 0 if it is
+    /// [ignored](DiffOptions::ignore_spelling), because no changed row is left that does.
+    ///
+    /// Two texts are spellings of one value if they differ only in white space, in escapes such as `\u00e9` for `é`, in
+    /// the order of an object's keys, in members that are null or missing, or in how a number is written: `1`, `1.0` and
+    /// `1e0` are one value. Numbers are compared exactly, with all their digits. Repeated keys of an object keep their
+    /// order, and none is left out.
+    pub respelled: u64,
     /// Number of equal rows.
     pub unchanged: u64,
     /// The compared columns, each with the number of changed rows that differ in it.
     pub columns: BTreeMap<Column, u64>,
     /// The key that identified rows.
     pub by: DiffBy,
+    /// Whether the spelling of JSON was [ignored](DiffOptions::ignore_spelling).
+    pub ignore_spelling: bool,
     /// Number of keys that both exports have.
     pub shared_keys: u64,
     /// Facts about the first export.
@@ -246,8 +265,9 @@ pub struct Diff {
 /// Columns that only one export has are not compared. `id` is not compared when another column is the key. The
 /// order of the rows is not compared.
 ///
-/// Needs 64 bytes of memory for each row of both exports. Reads both exports completely and blocks until then: in
-/// async code, call it on a thread for blocking work.
+/// Needs 64 bytes of memory for each row of both exports. Reads both exports completely, and again if rows changed in
+/// JSON columns only, to count those that were [respelled](DiffSummary::respelled). Blocks until then: in async code,
+/// call it on a thread for blocking work.
 ///
 /// # Errors
 /// [`Error::Damaged`] when an export is incomplete, cannot be read, or does not match its record.
@@ -286,31 +306,58 @@ pub(crate) fn diff_without(
     options: DiffOptions,
     drop: &[String],
 ) -> Result<Diff> {
+    let (mut found, only_json) = compare(before, after, options, drop)?;
+    let sides = [&found.before, &found.after];
+    found.summary.respelled =
+        count_respelled(sides, &mut found.tables, &found.compared, only_json)?;
+    Ok(found)
+}
+
+/// Compares two exports like [`diff`], without reading rows again: no row counts as respelled.
+#[cfg(feature = "snapshots")]
+pub(crate) fn diff_once(
+    before: &Location,
+    after: &Location,
+    options: DiffOptions,
+) -> Result<DiffSummary> {
+    compare(before, after, options, &[]).map(|(found, _)| found.summary)
+}
+
+/// Compares two exports. Also returns the number of changed rows that differ only in JSON columns: some of them may be
+/// respelled. There are none if the spelling is ignored.
+fn compare(
+    before: &Location,
+    after: &Location,
+    options: DiffOptions,
+    drop: &[String],
+) -> Result<(Diff, u64)> {
     let max_value_bytes = options.max_value_bytes;
     let open = |place, record: Option<Location>| {
         let stop = options.stop.clone();
         let reading = ReadOptions { max_value_bytes, record, stop, ..ReadOptions::default() };
         Side::open(place, reading, drop)
     };
-    let (before, after) = (open(before, options.record_a)?, open(after, options.record_b)?);
-    let compared = compared(&before, &after, options.by)?;
+    let records = (options.record_a.clone(), options.record_b.clone());
+    let (before, after) = (open(before, records.0)?, open(after, records.1)?);
+    let compared = compared(&before, &after, &options)?;
     let mut tables = [Table::default(), Table::default()];
     let mut rows = [0; 2];
     for ((side, table), rows) in [&before, &after].into_iter().zip(&mut tables).zip(&mut rows) {
         *rows = gather(side, &compared, table)?;
     }
     let [table, other] = &mut tables;
-    let tally = table::compare(table, other);
+    let tally = table::compare(table, other, compared.json_columns());
     let summary = summary(tally, options.by, &compared, [&before, &after], rows);
     let temp_dir = options.temp_dir.unwrap_or_else(std::env::temp_dir);
-    Ok(Diff { summary, before, after, tables, compared, temp_dir })
+    let only_json = if options.ignore_spelling { 0 } else { tally.only_json };
+    Ok((Diff { summary, before, after, tables, compared, temp_dir }, only_json))
 }
 
 /// Returns the key and the columns that both exports have.
 ///
 /// The columns of an empty JSON Lines file are unknown. They do not matter, because it has no rows.
-fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
-    let key = by.column();
+fn compared(before: &Side, after: &Side, options: &DiffOptions) -> Result<Compared> {
+    let key = options.by.column();
     for side in [before, after] {
         if let Some(columns) = side.columns().filter(|columns| !columns.contains(&key)) {
             let (place, columns) = (side.place(), names(columns));
@@ -329,7 +376,8 @@ fn compared(before: &Side, after: &Side, by: DiffBy) -> Result<Compared> {
     let columns = Column::ALL.into_iter().filter(|column| {
         ![key, Column::Id].contains(column) && has(before, column) && has(after, column)
     });
-    Ok(Compared { key, columns: columns.collect() })
+    let ignore_spelling = options.ignore_spelling;
+    Ok(Compared { key, columns: columns.collect(), ignore_spelling })
 }
 
 fn names(columns: &[Column]) -> String {
@@ -395,9 +443,11 @@ fn summary(
         added: tally.added,
         removed: tally.removed,
         changed: tally.changed,
+        respelled: 0,
         unchanged: tally.unchanged,
         columns: compared.columns.iter().copied().zip(tally.columns).collect(),
         by,
+        ignore_spelling: compared.ignore_spelling,
         shared_keys: tally.shared_keys,
         before: described(0),
         after: described(1),

@@ -1,14 +1,17 @@
 //! The rows of a batch: their values in the form in which they are compared, and their hashes.
 //!
 //! JSON is compared token for token: white space between tokens is dropped, as in the files of an export. Nothing
-//! else is normalized.
+//! else is normalized, unless the caller ignores the spelling.
 
 use std::borrow::Cow;
 
 use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
-use super::table::{COMPARED, NO_KEY, TableEntry};
+use super::{
+    json_value::ValueHash,
+    table::{COMPARED, ColumnSet, NO_KEY, TableEntry},
+};
 use crate::{
     batch::Column,
     client::compact::compact,
@@ -22,6 +25,15 @@ use crate::{
 pub(super) struct Compared {
     pub(super) key: Column,
     pub(super) columns: Vec<Column>,
+    /// Whether two spellings of a JSON value are equal.
+    pub(super) ignore_spelling: bool,
+}
+
+impl Compared {
+    /// Returns the compared columns that are JSON.
+    pub(super) fn json_columns(&self) -> ColumnSet {
+        ColumnSet::of(self.columns.iter().map(|column| column.is_json()))
+    }
 }
 
 /// A batch whose columns have the names and types of an export.
@@ -111,19 +123,41 @@ impl<'a> Rows<'a> {
 
     pub(super) fn entry(&self, compared: &Compared, row: usize) -> TableEntry {
         // 0 marks a null: a value whose hash is 0 gets the hash 1.
-        let key = self.value(compared.key, row);
-        let key =
-            key.map_or(NO_KEY, |value| value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1));
+        let ignored = compared.ignore_spelling;
+        let value = |column| self.value(column, row).filter(|it| !(ignored && it.is_json_null()));
+        let key = value(compared.key).map_or(NO_KEY, |value| match value {
+            RowValue::Json(json) if ignored => ValueHash::of(&json).max(NO_KEY + 1),
+            value => value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1),
+        });
         let mut hashes = [0; COMPARED];
         for (hash, column) in hashes.iter_mut().zip(&compared.columns) {
-            let value = self.value(*column, row);
-            *hash = value.map_or(0, |value| value.with_bytes(XxHash3_64::oneshot).max(1));
+            *hash = value(*column).map_or(0, |value| match value {
+                RowValue::Json(json) if ignored => (ValueHash::of(&json) as u64).max(1),
+                value => value.with_bytes(XxHash3_64::oneshot).max(1),
+            });
         }
         TableEntry::new(key, hashes)
+    }
+
+    /// Returns a hash of the values of JSON columns, whatever their spelling.
+    pub(super) fn value_hash(&self, columns: impl Iterator<Item = Column>, row: usize) -> u128 {
+        let mut hash = ValueHash::new();
+        for column in columns {
+            match self.value(column, row) {
+                Some(RowValue::Json(json)) => hash.push(&json),
+                _ => hash.push("null"),
+            }
+        }
+        hash.finish()
     }
 }
 
 impl RowValue<'_> {
+    /// Whether this is a JSON text for a missing value. Exports write no value instead.
+    fn is_json_null(&self) -> bool {
+        matches!(self, Self::Json(json) if *json == "null")
+    }
+
     fn with_bytes<T>(&self, hash: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Self::Integer(value) => hash(&value.to_le_bytes()),

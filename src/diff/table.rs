@@ -35,6 +35,8 @@ const KIND: usize = 2;
 const CHANGED: usize = 3;
 const OFFSET: usize = 4;
 const TAKEN: usize = 5;
+/// The hash of a changed row's values, until the rows are read for the caller.
+const VALUE: [usize; 2] = [OFFSET, TAKEN];
 
 impl TableEntry {
     pub(super) fn new(key: u128, columns: [u64; COMPARED]) -> Self {
@@ -70,7 +72,11 @@ impl TableEntry {
 
     /// Returns the sort key of a difference: key hash and row hash.
     fn place(&self) -> (u128, u128) {
-        (self.key, u128::from(self.words[ROW[0]]) << 64 | u128::from(self.words[ROW[1]]))
+        (self.key, self.two_words(ROW))
+    }
+
+    fn two_words(&self, [high, low]: [usize; 2]) -> u128 {
+        u128::from(self.words[high]) << 64 | u128::from(self.words[low])
     }
 }
 
@@ -79,6 +85,16 @@ impl TableEntry {
 pub(super) struct ColumnSet(u64);
 
 impl ColumnSet {
+    /// Takes whether each compared column is in the set.
+    pub(super) fn of(columns: impl Iterator<Item = bool>) -> Self {
+        Self(columns.enumerate().fold(0, |bits, (index, is_in)| bits | u64::from(is_in) << index))
+    }
+
+    /// Whether all these columns are among others.
+    pub(super) fn is_within(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
+    }
+
     fn that_differ(before: &TableEntry, after: &TableEntry) -> Self {
         let differs = |&index: &usize| before.words[index] != after.words[index];
         Self((0..COMPARED).filter(differs).fold(0, |bits, index| bits | 1 << index))
@@ -98,6 +114,8 @@ pub(super) struct DiffTally {
     pub(super) unchanged: u64,
     /// For each compared column, the number of changed rows that differ in it.
     pub(super) columns: [u64; COMPARED],
+    /// Number of changed rows that differ only in JSON columns.
+    pub(super) only_json: u64,
     /// Number of keys that both sides have.
     pub(super) shared_keys: u64,
     /// For each side, the number of rows whose key occurs more than once on that side.
@@ -141,8 +159,9 @@ impl Table {
     }
 }
 
-/// Compares two sides and returns the counts. Afterwards each table contains only its differences.
-pub(super) fn compare(before: &mut Table, after: &mut Table) -> DiffTally {
+/// Compares two sides and returns the counts. Afterwards each table contains only its differences. `json` are the
+/// columns that are JSON.
+pub(super) fn compare(before: &mut Table, after: &mut Table, json: ColumnSet) -> DiffTally {
     let (a, b) = (&mut before.entries, &mut after.entries);
     sort(a, b);
     let mut tally = DiffTally::default();
@@ -188,6 +207,7 @@ pub(super) fn compare(before: &mut Table, after: &mut Table) -> DiffTally {
             a[first_a] = one.into_change(columns);
             b[first_b] = other.into_change(columns);
             tally.changed += 1;
+            tally.only_json += u64::from(columns.is_within(json));
             columns.indices().for_each(|index| tally.columns[index] += 1);
         } else {
             tally.removed += left.0 as u64;
@@ -237,6 +257,24 @@ pub(super) struct FoundRow {
     pub(super) columns: ColumnSet,
 }
 
+impl TableEntry {
+    fn found(&self, index: usize) -> FoundRow {
+        let kind = match self.words[KIND] {
+            kind if kind == DifferenceKind::Added as u64 => DifferenceKind::Added,
+            kind if kind == DifferenceKind::Removed as u64 => DifferenceKind::Removed,
+            _ => DifferenceKind::Changed,
+        };
+        FoundRow { index, kind, columns: ColumnSet(self.words[CHANGED]) }
+    }
+
+    /// Removes the hash of a changed row's values, and returns it. 0 means that none was stored.
+    fn take_value(&mut self) -> u128 {
+        let hash = self.two_words(VALUE);
+        VALUE.into_iter().for_each(|word| self.words[word] = 0);
+        hash
+    }
+}
+
 impl Table {
     /// Finds the difference of a row after the comparison. Returns `None` for an unchanged row.
     ///
@@ -248,12 +286,39 @@ impl Table {
         let index = first + at.words[TAKEN] as usize;
         at.words[TAKEN] += 1;
         let found = self.entries.get(index).filter(|entry| entry.place() == place)?;
-        let kind = match found.words[KIND] {
-            kind if kind == DifferenceKind::Added as u64 => DifferenceKind::Added,
-            kind if kind == DifferenceKind::Removed as u64 => DifferenceKind::Removed,
-            _ => DifferenceKind::Changed,
-        };
-        Some(FoundRow { index, kind, columns: ColumnSet(found.words[CHANGED]) })
+        Some(found.found(index))
+    }
+
+    /// Finds a changed row after the comparison, any number of times. Returns `None` for any other row.
+    pub(super) fn changed(&self, row: &TableEntry) -> Option<FoundRow> {
+        let place = (row.key, row.row_hash());
+        let index = self.entries.partition_point(|entry| entry.place() < place);
+        let entry = self.entries.get(index).filter(|entry| entry.place() == place)?;
+        Some(entry.found(index)).filter(|found| found.kind == DifferenceKind::Changed)
+    }
+
+    /// Stores the hash of a changed row's values. Returns whether it is the first one of this row.
+    pub(super) fn store_value(&mut self, found: FoundRow, hash: u128) -> bool {
+        // 0 means "not stored".
+        let hash = hash.max(1);
+        let Some(entry) = self.entries.get_mut(found.index) else { return false };
+        let is_first = entry.two_words(VALUE) == 0;
+        (entry.words[VALUE[0]], entry.words[VALUE[1]]) = ((hash >> 64) as u64, hash as u64);
+        is_first
+    }
+
+    /// Returns the number of changed rows whose hashes are stored in both tables and equal. Removes all these hashes.
+    pub(super) fn take_equal_values(&mut self, other: &mut Self) -> u64 {
+        let mut equal = 0;
+        for entry in &mut self.entries {
+            let hash = entry.take_value();
+            // A changed row is the only difference with its key.
+            let index = other.entries.partition_point(|other| other.key < entry.key);
+            let other = other.entries.get_mut(index).filter(|other| other.key == entry.key);
+            let is_equal = other.is_some_and(|other| other.take_value() == hash && hash != 0);
+            equal += u64::from(is_equal);
+        }
+        equal
     }
 
     /// Stores the offset of a changed row's values in the spill file. The offset is never 0.

@@ -43,7 +43,7 @@ fn table_reserves_memory_for_exactly_its_rows() {
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
         write(&path, &text);
         let side = Side::open(&path.as_path().into(), ReadOptions::default(), &[]).unwrap();
-        let compared = compared(&side, &side, DiffBy::Id).unwrap();
+        let compared = compared(&side, &side, &DiffOptions::default()).unwrap();
         let mut table = Table::default();
         assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);
         assert_eq!(table.bytes(), 64 * 3001);
@@ -67,6 +67,43 @@ fn change_between_passes_is_an_error() {
             format!("{}: it changed while it was compared", moved.display())
         );
     }
+}
+
+#[test]
+fn change_before_the_count_of_respelled_rows_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    for moved in [&a, &b] {
+        write(&a, &lines(10, "old"));
+        write(&b, &lines(10, "new"));
+        let options = DiffOptions::default();
+        let (mut found, rows) = compare(&(&*a).into(), &(&*b).into(), options, &[]).unwrap();
+        assert_eq!(rows, 10);
+        write(moved, &lines(9, if *moved == a { "old" } else { "new" }));
+        let sides = [&found.before, &found.after];
+        let counted = count_respelled(sides, &mut found.tables, &found.compared, rows);
+        let expected = format!("{}: it changed while it was compared", moved.display());
+        assert_eq!(counted.unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn count_of_respelled_rows_needs_no_memory_of_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
+    write(&a, &lines(3000, "/"));
+    write(&b, &lines(3000, "\\/"));
+    let found = by_id(&a, &b);
+    assert_eq!((found.summary.changed, found.summary.respelled), (3000, 3000));
+    assert_eq!(found.tables.iter().map(Table::bytes).sum::<usize>(), 2 * 64 * 3000);
+    // The hashes do not stay in the words that the next pass uses.
+    let mut rows = 0;
+    let count = |_| {
+        rows += 1;
+        Ok(())
+    };
+    found.differences(None, count).unwrap();
+    assert_eq!(rows, 3000);
 }
 
 #[test]

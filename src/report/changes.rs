@@ -57,6 +57,7 @@ impl ChangesSeen {
             stop: options.read.stop.clone(),
             max_value_bytes: options.read.max_value_bytes,
             record_b: options.read.record.clone(),
+            ignore_spelling: options.ignore_spelling,
             ..DiffOptions::default()
         };
         let found = diff_without(before, after, comparing, &options.drop)?;

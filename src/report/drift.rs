@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     batch::Column,
-    diff::{DiffOptions, DiffSummary, diff},
+    diff::{DiffOptions, DiffSummary, diff_once},
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
@@ -171,9 +171,10 @@ impl SnapshotData {
                 temp_dir: options.temp_dir.clone(),
                 stop: options.read.stop.clone(),
                 max_value_bytes: options.read.max_value_bytes,
+                ignore_spelling: options.ignore_spelling,
                 ..DiffOptions::default()
             };
-            Ok::<_, Error>(SnapshotChange::of(diff(before, taken.1, comparing)?.summary()))
+            Ok::<_, Error>(SnapshotChange::of(&diff_once(before, taken.1, comparing)?))
         });
         data.change = change.transpose()?;
         Ok(data)

@@ -77,6 +77,9 @@ pub struct ReportOptions {
     pub drop: Vec<String>,
     /// The key that identifies rows when two exports are compared; default [`DiffBy::Id`].
     pub by: DiffBy,
+    /// Whether rows that differ only in the spelling of their JSON are equal when two exports are compared, like
+    /// [`DiffOptions::ignore_spelling`](crate::DiffOptions::ignore_spelling); default `false`.
+    pub ignore_spelling: bool,
     /// How to read the export. All columns are read, whatever [`columns`](ReadOptions::columns) says.
     pub read: ReadOptions,
     /// Folder where hashes of inputs beyond 4 MiB are sorted; default the system's temporary directory.
@@ -91,6 +94,7 @@ impl Default for ReportOptions {
             mask: Vec::new(),
             drop: Vec::new(),
             by: DiffBy::default(),
+            ignore_spelling: false,
             read: ReadOptions::default(),
             temp_dir: None,
         }

@@ -1,22 +1,44 @@
 //! The canonical text of a JSON value: equal values have equal texts, and other values have other texts.
 //!
-//! No white space, keys in the order of their characters, strings with the escapes of RFC 8785. Numbers stay as they
-//! are written, so 1 and 1.0 differ. Repeated keys keep their order.
+//! No white space, keys in the order of their characters, strings with the escapes of RFC 8785. Repeated keys keep their
+//! order. There are two forms. For pseudonyms, numbers stay as they are written, so 1 and 1.0 differ. For comparisons,
+//! numbers have the text of their [exact value](super::exact_number), and a null member is the same as a missing one.
 
 use std::cmp::Ordering;
 
 use memchr::memchr;
 
-use super::json_text::{after_space, scalar_end, string_end, unescape};
+use super::{
+    exact_number::write_exact,
+    json_text::{after_space, scalar_end, string_end, unescape},
+};
 
 /// Passes the parts of the canonical text of a JSON text to `write`. Takes time that grows with the length of the text,
 /// whatever its nesting, and at most 16 bytes of memory for each object, for each member of an object and for each change
 /// between nested arrays and objects. The text must be valid JSON; the result for any other text has no meaning.
 pub(super) fn canonical(json: &str, write: &mut dyn FnMut(&[u8])) {
+    run(json, CanonicalForm::AsWritten, write);
+}
+
+/// Does the same for the text that all spellings of a value have in common: numbers have the text of their exact value,
+/// and members that are null are left out, unless their key is repeated.
+pub(crate) fn canonical_value(json: &str, write: &mut dyn FnMut(&[u8])) {
+    run(json, CanonicalForm::ByValue, write);
+}
+
+/// What becomes of numbers and of members that are null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CanonicalForm {
+    AsWritten,
+    ByValue,
+}
+
+fn run(json: &str, form: CanonicalForm, write: &mut dyn FnMut(&[u8])) {
     let mut writer = CanonicalWriter {
         bytes: json.as_bytes(),
+        form,
         at: 0,
-        objects: ObjectTable::of(json.as_bytes()),
+        objects: ObjectTable::of(json.as_bytes(), form),
         key: Vec::new(),
         text: Vec::new(),
         write,
@@ -80,7 +102,7 @@ struct ObjectTable {
 }
 
 impl ObjectTable {
-    fn of(bytes: &[u8]) -> Self {
+    fn of(bytes: &[u8], form: CanonicalForm) -> Self {
         let mut table = Self::default();
         let (mut open, mut waiting) = (Vec::new(), Vec::new());
         let mut at = 0;
@@ -110,7 +132,10 @@ impl ObjectTable {
                 }
                 b']' | b'}' => {
                     if let Some(object) = close(&mut open) {
-                        table.close(bytes, object, &mut waiting, at + 1);
+                        let first = table.close(bytes, object, &mut waiting, at + 1);
+                        if form == CanonicalForm::ByValue {
+                            table.leave_out_nulls(bytes, object, first);
+                        }
                     }
                     at + 1
                 }
@@ -121,16 +146,16 @@ impl ObjectTable {
         table
     }
 
-    /// Ends an object. Its members are the last ones that wait.
+    /// Ends an object. Its members are the last ones that wait. Returns the index of the first one.
     fn close(
         &mut self,
         bytes: &[u8],
         object: OpenObject,
         waiting: &mut Vec<MemberPlace>,
         end: usize,
-    ) {
-        let Some(found) = self.objects.get_mut(object.index as usize) else { return };
+    ) -> usize {
         let first = self.members.len();
+        let Some(found) = self.objects.get_mut(object.index as usize) else { return first };
         self.members.extend(waiting.drain((object.waiting as usize).min(waiting.len())..));
         let members = self.members.get_mut(first..).unwrap_or_default();
         // Stable: repeated keys keep their order.
@@ -141,6 +166,30 @@ impl ObjectTable {
             members: place(members.len()),
             ..*found
         };
+        first
+    }
+
+    /// Leaves out the members of the last closed object that are null. One whose key is repeated stays: readers that
+    /// take the last of the members would see another value.
+    fn leave_out_nulls(&mut self, bytes: &[u8], object: OpenObject, first: usize) {
+        let (mut kept, mut last) = (first, None::<Place>);
+        for index in first..self.members.len() {
+            let member = self.members[index];
+            let is_same = |other: Option<Place>| {
+                other.is_some_and(|it| compare_keys(bytes, it, member.key).is_eq())
+            };
+            let next = self.members.get(index + 1).map(|next| next.key);
+            let is_null = bytes.get(member.value as usize) == Some(&b'n');
+            if !is_null || is_same(last) || is_same(next) {
+                self.members[kept] = member;
+                kept += 1;
+            }
+            last = Some(member.key);
+        }
+        self.members.truncate(kept);
+        if let Some(found) = self.objects.get_mut(object.index as usize) {
+            found.members = place(kept - first);
+        }
     }
 
     /// Returns the object that begins at a position.
@@ -200,6 +249,7 @@ struct WrittenObject {
 
 struct CanonicalWriter<'a> {
     bytes: &'a [u8],
+    form: CanonicalForm,
     /// Position of the next byte.
     at: usize,
     objects: ObjectTable,
@@ -234,7 +284,13 @@ impl CanonicalWriter<'_> {
                 }
                 Some(_) => {
                     let end = scalar_end(self.bytes, self.at);
-                    (self.write)(self.bytes.get(self.at..end).unwrap_or_default());
+                    let scalar = self.bytes.get(self.at..end).unwrap_or_default();
+                    match (self.form, scalar.first()) {
+                        (CanonicalForm::ByValue, Some(b'-' | b'0'..=b'9')) => {
+                            write_exact(scalar, self.write);
+                        }
+                        _ => (self.write)(scalar),
+                    }
                     self.at = end;
                 }
             }
@@ -368,7 +424,7 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_the_depth_of_arrays() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let table = ObjectTable::of(deep.as_bytes());
+        let table = ObjectTable::of(deep.as_bytes(), CanonicalForm::ByValue);
         assert_eq!((table.objects.capacity(), table.members.capacity()), (0, 0));
         let mut open: Vec<OpenParts<OpenObject>> = Vec::new();
         (0..100_000).for_each(|_| open_array(&mut open));
@@ -396,6 +452,14 @@ mod tests {
             assert_eq!(text(expected), expected);
         }
         assert_eq!(canonical_string("a\"\nü"), "\"a\\\"\\nü\"".as_bytes());
+    }
+
+    #[test]
+    fn text_by_value_has_exact_numbers_and_no_null_members() {
+        let json = r#"{"b":[1.0,null,-0],"a":null,"c":{"x":null},"k":null,"k":1e1}"#;
+        let mut text = Vec::new();
+        canonical_value(json, &mut |part| text.extend_from_slice(part));
+        assert_eq!(text, br#"{"b":[1,null,0],"c":{},"k":null,"k":1e1}"#);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod computed;
 mod dedupe;
 mod edits;
 mod evaluator;
+mod exact_number;
 mod expected;
 mod explain;
 mod expression;
@@ -58,6 +59,7 @@ mod value;
 #[cfg(feature = "cli")]
 pub(crate) use self::missing::missing_values_of;
 pub(crate) use self::{
+    canonical::canonical_value,
     column_edits::ColumnEdit,
     dedupe::{HashKey, NOT_COMPARED},
     edits::{EditedRow, NotJson},

@@ -2,6 +2,7 @@
 
 mod odd;
 mod outside;
+mod spelling;
 
 use std::{collections::BTreeMap, fs};
 

@@ -92,10 +92,14 @@ class Diff:
     ----------
     added, removed, changed, unchanged : int
         Numbers of rows.
+    respelled : int
+        The changed rows that differ only in the spelling of their JSON, such as ``1`` and ``1.0``; 0 if it is ignored.
     columns : dict of str to int
         The compared columns, each with the number of changed rows that differ in it.
     by : {"id", "order", "input"}
         The key that identified rows.
+    ignore_spelling : bool
+        Whether JSON was compared by value.
     before, after : dict
         Facts about the two exports.
     differences : list of Difference
@@ -105,9 +109,11 @@ class Diff:
     added: int
     removed: int
     changed: int
+    respelled: int
     unchanged: int
     columns: dict[str, int]
     by: str
+    ignore_spelling: bool
     shared_keys: int
     before: dict[str, Any]
     after: dict[str, Any]
@@ -127,6 +133,8 @@ class Diff:
 
     def __str__(self) -> str:
         counts = [f"{getattr(self, kind):,} {kind}" for kind in ("added", "removed", "changed", "unchanged")]
+        if self.respelled:
+            counts[2] += f" ({self.respelled:,} only in spelling)"
         return ", ".join(counts)
 
     def __repr__(self) -> str:
@@ -167,8 +175,9 @@ def diff(before: Path | HasLocation, after: Path | HasLocation, **options: Unpac
     before, after : str, os.PathLike or Export
         Two exports. Of an :class:`Export`, only the location is used.
     **options
-        ``by`` (``"id"``, ``"order"`` or ``"input"``), ``show`` (how many differences of each kind to return: 3 by
-        default, ``None`` for all), ``temp_dir``, ``record_a``, ``record_b``, ``max_value_bytes``, ``storage_options``.
+        ``by`` (``"id"``, ``"order"`` or ``"input"``), ``ignore_spelling`` (JSON is compared by value: ``1`` equals
+        ``1.0``), ``show`` (how many differences of each kind to return: 3 by default, ``None`` for all), ``temp_dir``,
+        ``record_a``, ``record_b``, ``max_value_bytes``, ``storage_options``.
 
     Examples
     --------

@@ -152,6 +152,8 @@ def diff_html(found: Diff) -> str:
     """The counts, the columns that differ, and the first differences."""
     names = ("added", "removed", "changed", "unchanged")
     facts: list[tuple[str, Any]] = [(name, getattr(found, name)) for name in names]
+    facts += [("changed only in spelling", found.respelled)] if found.respelled else []
     facts += [(f"changed in {column}", rows) for column, rows in found.columns.items() if rows]
     facts += _first("first", [f"{it.kind}: {it.key}" for it in found.differences])
-    return _facts([*facts, ("compared by", found.by)])
+    facts.append(("compared by", found.by))
+    return _facts([*facts, ("spelling", "ignored")] if found.ignore_spelling else facts)

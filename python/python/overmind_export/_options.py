@@ -292,6 +292,7 @@ class DiffOptions(TypedDict, total=False):
     """How to compare two exports."""
 
     by: Literal["id", "order", "input"] | None
+    ignore_spelling: bool | None
     show: int | None
     temp_dir: Path | None
     record_a: Path | None
@@ -308,6 +309,7 @@ class ReportOptions(OpenOptions, total=False):
     mask: str | Iterable[str] | None
     drop: str | Iterable[str] | None
     by: Literal["id", "order", "input"] | None
+    ignore_spelling: bool | None
     temp_dir: Path | None
 
 

@@ -108,7 +108,8 @@ def report(
     **options
         ``rows`` (how many rows to show: 200 by default, 0 for no value of any row), ``seed``, ``mask`` (jq paths whose
         values become null), ``drop`` (columns to leave out), ``by`` (the column that identifies a row of both exports:
-        ``id``, ``order`` or ``input``), ``temp_dir``, and those of :func:`open`.
+        ``id``, ``order`` or ``input``), ``ignore_spelling`` (rows are equal if only the spelling of their JSON differs),
+        ``temp_dir``, and those of :func:`open`.
 
     Examples
     --------

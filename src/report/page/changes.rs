@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     batch::Column,
-    diff::{DiffBy, DifferenceKind},
+    diff::{DiffBy, DifferenceKind, is_same_value},
     report::changes::{COMPARED_BYTES, ChangedRow, ChangesSeen},
     text::{counted, grouped, line},
 };
@@ -79,7 +79,10 @@ fn body(changes: &ChangesSeen) -> Markup {
     let changed = of(DifferenceKind::Changed);
     let (open, closed) = changed.split_at(changed.len().min(OPEN_ROWS));
     html! {
-        p.intro { "Since " code { (Outside(&changes.before)) } ". Rows are compared by " (summary.by) "." }
+        p.intro {
+            "Since " code { (Outside(&changes.before)) } ". Rows are compared by " (summary.by) "."
+            @if summary.ignore_spelling { " The spelling of JSON is ignored." }
+        }
         @for (path, is_later) in &changes.masked {
             p.note { code { (Outside(path)) } " is masked in " (if *is_later { "this export" } else { "the earlier export" }) " only, so its values differ." }
         }
@@ -88,6 +91,9 @@ fn body(changes: &ChangesSeen) -> Markup {
             (fact("Removed", summary.removed, before, "before"))
             (fact("Changed", summary.changed, before, "before"))
             (fact("Unchanged", summary.unchanged, before, "before"))
+        }
+        @if summary.respelled > 0 {
+            p.note { (grouped(summary.respelled)) " of " (counted(summary.changed, "changed row")) (if summary.respelled == 1 { " differs only in the spelling of its JSON." } else { " differ only in the spelling of their JSON." }) }
         }
         @if summary.columns.is_empty() {
             p.note { strong { "Only " (summary.by) " was compared" } ": the two exports have no other column in common, so unchanged says only that both have the row." }
@@ -160,16 +166,21 @@ fn column_change(name: &str, before: Option<&str>, after: Option<&str>) -> Marku
     let is_cut = [before, after].into_iter().flatten().any(|text| text.len() > COMPARED_BYTES);
     let old = JsonView::of(&before_text[..cut(before_text)]);
     let new = JsonView::of(&after_text[..cut(after_text)]);
-    let all = value_changes(&old, &new);
+    let is_respelled = is_same_value(before_text, after_text);
+    let all = if is_respelled { Vec::new() } else { value_changes(&old, &new) };
     let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
     html! {
         h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }
         @if all.is_empty() {
-            p.null { @if is_cut { "It differs beyond the part that is compared here." } @else { "Only the order of its keys or the spelling of its text differs." } }
+            p.null {
+                @if is_respelled { "Only the spelling of its JSON differs." }
+                @else if is_cut { "It differs beyond the part that is compared here." }
+                @else { "It differs in a key that an object has more than once." }
+            }
         }
         @for change in shown { (value_change(change)) }
         @if !more.is_empty() { p.soft { "and " (counted(more.len() as u64, "more value")) } }
-        @if is_cut { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
+        @if is_cut && !is_respelled { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
     }
 }
 

@@ -16,8 +16,11 @@ pub(super) enum JsonView<'a> {
     Token(&'a str),
     Text(Cow<'a, str>),
     Array(Vec<JsonView<'a>>),
-    Object(Vec<(Cow<'a, str>, JsonView<'a>)>),
+    Object(Vec<JsonMember<'a>>),
 }
+
+/// A key and its value.
+pub(super) type JsonMember<'a> = (Cow<'a, str>, JsonView<'a>);
 
 struct ViewParser<'a> {
     text: &'a str,
@@ -47,6 +50,10 @@ impl<'a> JsonView<'a> {
             Self::Array(items) => items.iter().flat_map(Self::texts).collect(),
             Self::Object(members) => members.iter().flat_map(|(_, it)| it.texts()).collect(),
         }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self, Self::Token("null"))
     }
 
     pub(super) fn as_text(&self) -> Option<&str> {

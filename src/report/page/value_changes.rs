@@ -2,7 +2,8 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::json::JsonView;
+use super::json::{JsonMember, JsonView};
+use crate::diff::is_same_value;
 
 /// Bytes of a text that are compared word by word: 8 KiB. The time grows with the square of the differences.
 const COMPARED_TEXT: usize = 8 << 10;
@@ -18,7 +19,7 @@ pub(super) struct ValueChange<'v> {
     pub(super) after: Option<&'v JsonView<'v>>,
 }
 
-/// Returns the smallest values that differ, in their order.
+/// Returns the smallest values that differ, in their order. Two spellings of a value do not differ.
 pub(super) fn value_changes<'v>(
     before: &'v JsonView<'v>,
     after: &'v JsonView<'v>,
@@ -35,12 +36,13 @@ fn collect<'v>(
     found: &mut Vec<ValueChange<'v>>,
 ) {
     match (before, after) {
-        _ if before == after => {}
+        _ if is_same(before, after) => {}
         (JsonView::Object(old), JsonView::Object(new)) => {
             let place = |key: &str| format!("{place}.{key}");
-            for (key, value) in old {
-                match after.get(key) {
+            for (index, (key, value)) in old.iter().enumerate() {
+                match counterpart(old, index, new) {
                     Some(other) => collect(&place(key), value, other, found),
+                    None if value.is_null() => {}
                     None => found.push(ValueChange {
                         place: place(key),
                         before: Some(value),
@@ -48,8 +50,10 @@ fn collect<'v>(
                     }),
                 }
             }
-            for (key, value) in new.iter().filter(|(key, _)| before.get(key).is_none()) {
-                found.push(ValueChange { place: place(key), before: None, after: Some(value) });
+            for (index, (key, value)) in new.iter().enumerate() {
+                if !value.is_null() && counterpart(new, index, old).is_none() {
+                    found.push(ValueChange { place: place(key), before: None, after: Some(value) });
+                }
             }
         }
         (JsonView::Array(old), JsonView::Array(new)) => items(place, old, new, found),
@@ -61,6 +65,39 @@ fn collect<'v>(
     }
 }
 
+/// Whether two values are one value, as in a comparison that ignores the spelling.
+fn is_same(one: &JsonView<'_>, other: &JsonView<'_>) -> bool {
+    match (one, other) {
+        (JsonView::Token(one), JsonView::Token(other)) => is_same_value(one, other),
+        (JsonView::Array(items), JsonView::Array(others)) => {
+            let same = |(one, other)| is_same(one, other);
+            items.len() == others.len() && items.iter().zip(others).all(same)
+        }
+        (JsonView::Object(members), JsonView::Object(others)) => {
+            let is_in_both = |(index, (_, value)): (usize, &(_, JsonView<'_>))| {
+                let other = counterpart(members, index, others);
+                other.map_or(value.is_null(), |other| is_same(value, other))
+            };
+            let is_old = |(index, (_, value)): (usize, &(_, JsonView<'_>))| {
+                value.is_null() || counterpart(others, index, members).is_some()
+            };
+            members.iter().enumerate().all(is_in_both) && others.iter().enumerate().all(is_old)
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// Returns the value of the same key in another object. Of repeated keys, the second belongs to the second.
+fn counterpart<'v>(
+    members: &[JsonMember<'_>],
+    index: usize,
+    others: &'v [JsonMember<'v>],
+) -> Option<&'v JsonView<'v>> {
+    let (key, _) = members.get(index)?;
+    let earlier = members.iter().take(index).filter(|(it, _)| it == key).count();
+    others.iter().filter(|(it, _)| it == key).nth(earlier).map(|(_, value)| value)
+}
+
 /// Items between the equal beginnings and ends of two arrays are compared one by one.
 fn items<'v>(
     place: &str,
@@ -68,10 +105,10 @@ fn items<'v>(
     new: &'v [JsonView<'v>],
     found: &mut Vec<ValueChange<'v>>,
 ) {
-    let begin = old.iter().zip(new).take_while(|(old, new)| old == new).count();
+    let begin = old.iter().zip(new).take_while(|(old, new)| is_same(old, new)).count();
     let (rest_old, rest_new) = (&old[begin..], &new[begin..]);
     let ends = rest_old.iter().rev().zip(rest_new.iter().rev());
-    let end = ends.take_while(|(old, new)| old == new).count();
+    let end = ends.take_while(|(old, new)| is_same(old, new)).count();
     let (rest_old, rest_new) =
         (&rest_old[..rest_old.len() - end], &rest_new[..rest_new.len() - end]);
     for index in 0..rest_old.len().max(rest_new.len()) {
@@ -130,16 +167,23 @@ mod tests {
     fn smallest_values_that_differ_are_found() {
         assert_eq!(
             places(
-                r#"{"m":[{"r":"u","c":"a"},{"c":"b"}],"x":1,"gone":2}"#,
-                r#"{"x":1.0,"m":[{"r":"u","c":"z"},{"c":"b"}],"new":[]}"#
+                r#"{"m":[{"r":"u","c":"a"},{"c":"b"}],"x":1,"gone":2,"none":null}"#,
+                r#"{"x":1.5,"m":[{"c":"z","r":"u"},{"c":"b"}],"new":[],"null":null}"#
             ),
             [".m[0].c", ".x", ".gone", ".new"]
         );
+        // Numbers are compared by value, also in items and below the deepest level.
+        assert_eq!(places(r#"[1,{"a":0.10},2]"#, r#"[1e0,{"a":0.1},9,2.0]"#), ["[2]"]);
+        let deep = |number: &str| format!("{}{number}{}", "[".repeat(40), "]".repeat(40));
+        assert_eq!(places(&deep("1"), &deep("1.0")), [] as [&str; 0]);
+        assert_eq!(places(&deep("1"), &deep("1.0000000000000000001")).len(), 1);
         // An item that is put in or taken out does not change the others.
         assert_eq!(places("[1,2,3]", "[1,9,2,3]"), ["[1]"]);
         assert_eq!(places("[1,2,3]", "[3]"), ["[0]", "[1]"]);
         assert_eq!(places(r#""a""#, "null"), [""]);
         assert_eq!(places(r#"{"a":1,"b":2}"#, r#"{"b":2,"a":1}"#), [] as [&str; 0]);
+        let repeated = |number: &str| format!(r#"[{{"k":1,"k":2}},{{"k":1,"k":{number}}}]"#);
+        assert_eq!(places(&repeated("2"), &repeated("3")), ["[1].k"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod inputs;
 mod model;
 mod output;
+mod spelling;
 
 use std::{fs, path::Path};
 
@@ -132,7 +133,7 @@ fn json_has_all_counts_and_compared_columns() {
     let exports = support_chat();
     let ran = exports.diff(&["old.jsonl", "new.jsonl", "--json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(1), ""));
-    insta::assert_snapshot!(ran.stdout, @r#"{"added":1,"removed":1,"changed":2,"unchanged":1,"columns":{"order":0,"input":0,"expected_output":2,"persona":1,"tags":0,"additional_properties":0},"by":"id","shared_keys":3,"before":{"path":"old.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[],"computed":[]},"after":{"path":"new.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[],"computed":[]}}"#);
+    insta::assert_snapshot!(ran.stdout, @r#"{"added":1,"removed":1,"changed":2,"respelled":0,"unchanged":1,"columns":{"order":0,"input":0,"expected_output":2,"persona":1,"tags":0,"additional_properties":0},"by":"id","ignore_spelling":false,"shared_keys":3,"before":{"path":"old.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[],"computed":[]},"after":{"path":"new.jsonl","rows":4,"repeated_keys":0,"without_key":0,"only_here":[],"computed":[]}}"#);
 }
 
 #[test]

@@ -13,7 +13,9 @@ type Row = [String; 4];
 /// Random rows. They have few distinct values, so that keys repeat within a side and across both sides.
 fn row() -> impl Strategy<Value = Row> {
     let order = prop_oneof![Just("null".to_owned()), (0..4_u8).prop_map(|it| it.to_string())];
-    let input = prop_oneof![Just("null".to_owned()), (0..3_u8).prop_map(|it| format!("[{it}]"))];
+    let spelled = (0..3_u8, prop::sample::select(vec!["", ".0"]));
+    let spelled = spelled.prop_map(|(it, zero)| format!("[{it}{zero}]"));
+    let input = prop_oneof![Just("null".to_owned()), spelled];
     let persona = prop::sample::select(vec!["null", "\"a\"", "\"null\""]);
     ((0..6_u8).prop_map(|it| format!("\"{it}\"")), order, input, persona.prop_map(str::to_owned))
         .prop_map(<[String; 4]>::from)
@@ -87,6 +89,18 @@ fn seen(difference: Difference, by: DiffBy) -> Seen {
     (difference.kind, key, difference.before.map(values), difference.after.map(values))
 }
 
+/// Spells the input of a row, or of a difference, in one way.
+fn plain(text: &str) -> String {
+    text.replace(".0]", "]")
+}
+
+fn plain_seen((kind, key, before, after): Seen) -> Seen {
+    let values = |values: Option<Vec<String>>| {
+        values.map(|values| values.iter().map(|value| plain(value)).collect::<Vec<_>>())
+    };
+    (kind, plain(&key), values(before), values(after))
+}
+
 proptest! {
     #[test]
     fn diff_agrees_with_the_model(
@@ -116,10 +130,29 @@ proptest! {
             let kinds = [DifferenceKind::Added, DifferenceKind::Removed, DifferenceKind::Changed];
             prop_assert_eq!([summary.added, summary.removed, summary.changed], kinds.map(count));
             prop_assert_eq!(summary.unchanged, unchanged);
+            let is_respelled = |it: &&Seen| {
+                let (_, _, before, after) = plain_seen((**it).clone());
+                it.0 == DifferenceKind::Changed && before == after
+            };
+            prop_assert_eq!(summary.respelled, expected.iter().filter(is_respelled).count() as u64);
             prop_assert_eq!(summary.is_equal(), expected.is_empty());
             // Every row is counted exactly once.
             prop_assert_eq!(summary.removed + summary.changed + unchanged, old.len() as u64);
             prop_assert_eq!(summary.added + summary.changed + unchanged, new.len() as u64);
+
+            // Without the spelling, the result is that of rows that are spelled in one way.
+            let same = |rows: &[Row]| -> Vec<Row> {
+                rows.iter().map(|row| row.each_ref().map(|value| plain(value))).collect()
+            };
+            let (unchanged, expected) = model(&same(&old), &same(&new), by);
+            let ignoring = DiffOptions { ignore_spelling: true, ..options.clone() };
+            let found = diff(&a, &b, ignoring).unwrap();
+            let summary = found.summary().clone();
+            prop_assert_eq!((summary.unchanged, summary.respelled), (unchanged, 0));
+            let mut values = Vec::new();
+            found.differences(None, |it| { values.push(plain_seen(seen(it, by))); Ok(()) }).unwrap();
+            values.sort();
+            prop_assert_eq!(values, expected);
 
             // With a limit, at most `limit` differences of each kind come, all of them from the full list.
             let mut few = Vec::new();
