@@ -68,6 +68,7 @@ impl Error {
             | Self::ListChanged { .. }
             | Self::OutOfOrder(_)
             | Self::Damaged { .. }
+            | Self::Column(_)
             | Self::ChangedCells { .. }
             | Self::PartChanged { .. }
             | Self::ValueTooLarge { .. }

@@ -50,6 +50,7 @@ impl Error {
                  or give `rescue` to keep such values in a column of their own"
             }
             Self::Nesting(error) => error.hint(),
+            Self::Column(error) => return error.hint.map(Cow::Borrowed),
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"

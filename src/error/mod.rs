@@ -4,6 +4,7 @@
 //! This module prints nothing and never holds a key: URLs are stored without credentials.
 
 mod api;
+mod column;
 mod constructors;
 mod exit_code;
 mod hint;
@@ -20,7 +21,9 @@ use self::phrases::{
     attempts_in, damaged_of, listed, meant_output, meant_path, of_id, of_page, of_row, text_kind,
     unlike_schema,
 };
-pub use self::{api::ApiError, nesting::NestingError, page::PageError, report::ErrorReport};
+pub use self::{
+    api::ApiError, column::ColumnError, nesting::NestingError, page::PageError, report::ErrorReport,
+};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, excerpt, harmless, human},
@@ -287,6 +290,9 @@ pub enum Error {
         /// The problem with the file.
         why: String,
     },
+    /// A file has a column that cannot be read.
+    #[error(transparent)]
+    Column(#[from] Box<ColumnError>),
     /// The cells of a CSV file are protected from spreadsheets. They are not the values of the rows.
     #[error("{}: its header is in quotes, so its cells are protected from spreadsheets (`csv_safe`) and are not the values of the rows", path.display())]
     ChangedCells {

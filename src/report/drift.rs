@@ -210,10 +210,9 @@ impl SnapshotData {
             require_masked(mask, &source.facts, &options.drop)?;
         }
         let plan = ReadPlan {
-            options: reading,
             size: SampleSize { all: 0, seed: 0 },
             drop: options.drop.clone(),
-            foreign: Vec::new(),
+            unread: Vec::new(),
             mask,
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };

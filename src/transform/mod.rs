@@ -33,6 +33,7 @@ mod json_text;
 mod missing;
 mod mistakes;
 mod natives;
+mod needed;
 mod number;
 mod options;
 mod paths;

@@ -4,7 +4,6 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
     column_edits::ColumnEdit,
-    columns::FieldsRead,
     computed::{ComputedColumn, LineMap},
     dedupe::{HashKey, NOT_COMPARED, RowHash, RowKey},
     edits::{EditedRow, NotJson, RowEditor},
@@ -21,7 +20,6 @@ use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
     client::Row,
     error::{Error, Result, human},
-    text::quoted,
 };
 
 /// The expression language. It decides which rows an expression keeps, so records and fingerprints hold it.
@@ -176,7 +174,7 @@ impl Shaper {
     }
 
     /// Returns the expressions by their numbers, each with the name of its option, and of its column if it has one.
-    fn labelled(&self) -> impl Iterator<Item = (&Expression, String)> {
+    pub(super) fn labelled(&self) -> impl Iterator<Item = (&Expression, String)> {
         let plain = |it| (it, Expression::option(it).to_owned());
         let keys = self.dedupe.iter().map(|key| &key.expression);
         let columns = self
@@ -207,31 +205,6 @@ impl Shaper {
     /// Whether each row is mapped to any number of lines.
     pub(crate) fn maps(&self) -> bool {
         self.map.is_some()
-    }
-
-    /// Refuses an expression that names a field which the rows do not have. `why` says it of a name. A field that an
-    /// expression reads only with the whole row is null.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for the first such expression, and for a sample or a split of rows without inputs.
-    pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
-        let columns = self.columns.iter().map(|column| &column.expression);
-        let columns = columns.chain(self.dedupe.iter().map(|key| &key.expression));
-        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
-        let columns = columns.chain(self.key.expression());
-        for expression in self.conditions.iter().chain(columns) {
-            let FieldsRead::Named(names) = expression.fields() else { continue };
-            if let Some(why) = names.iter().find_map(|name| why(name)) {
-                let (option, text) = (expression.option(), quoted(expression.text(), 60));
-                return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
-            }
-        }
-        match self.chooses_by_input().and_then(|option| Some((option, why("input")?))) {
-            Some((option, why)) => {
-                Err(Error::Usage(format!("`{option}` chooses rows by their inputs, and {why}")))
-            }
-            None => Ok(()),
-        }
     }
 
     /// Whether rows are compared, so that only the first of equal ones is kept.
