@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Batches, Client, Column, ColumnType, Encoding, Error, Format, Location, OutputColumn, Query,
-    ReadOptions, Result, RowExplanation, Sink, Transform, TransformPlan, TransformedBatches,
+    Batches, Client, Column, ColumnType, Encoding, Error, ExplainedRows, Format, Location,
+    OutputColumn, Query, ReadOptions, Result, Sink, Transform, TransformPlan, TransformedBatches,
     arrow_schema::SchemaRef, batch::json_texts, explain_export, export::unchecked,
     readback::ForeignFile, text::harmless_json,
 };
@@ -121,7 +121,8 @@ impl PreviewArgs {
         screen: &Screen,
     ) -> Result<()> {
         if self.explain {
-            return self.print_explained(explained(client, asked, plan, self.rows).await?);
+            let explained = explained(client, asked, plan, self.rows).await?;
+            return self.print_explained(&explained, screen);
         }
         if self.json {
             let sink = json_lines(plan.schema())?;
@@ -181,7 +182,7 @@ impl PreviewArgs {
                 return Err(nothing_to_explain());
             }
             let explained = explain_export(location, options, &transform, self.rows as usize)?;
-            return self.print_explained(with_flagged_reasons(explained));
+            return self.print_explained(&with_flagged_reasons(explained), screen);
         }
         let (_, drop) = self.transform.output();
         let batches = TransformedBatches::open(location, options, &transform, &drop)?;
@@ -219,11 +220,13 @@ impl PreviewArgs {
         Ok(())
     }
 
-    fn print_explained(&self, rows: Vec<RowExplanation>) -> Result<()> {
+    fn print_explained(&self, explained: &ExplainedRows, screen: &Screen) -> Result<()> {
         match self.json {
-            true => rows.iter().try_for_each(super::print_json),
-            false => super::print(&explanation_table(&rows)),
+            true => explained.rows.iter().try_for_each(super::print_json)?,
+            false => super::print(&explanation_table(&explained.rows))?,
         }
+        note_missing(screen, &explained.missing, false);
+        Ok(())
     }
 
     /// Prints the first rows of a Parquet file that is not an export.

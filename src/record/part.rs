@@ -15,7 +15,7 @@ use crate::{
     nested::RescuedPaths,
     proof::Digest,
     text::{counted, grouped},
-    transform::TransformRecord,
+    transform::{TransformRecord, keep_missing},
 };
 
 /// One file of an export.
@@ -145,14 +145,6 @@ pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
     sums.resize(sums.len().max(rows.len()), 0);
     for (sum, rows) in sums.iter_mut().zip(rows) {
         *sum = sum.saturating_add(*rows);
-    }
-}
-
-/// Keeps what none of more rows gave to the expressions either.
-pub(crate) fn keep_missing(sum: &mut Option<Vec<String>>, missing: &[String]) {
-    match sum {
-        None => *sum = Some(missing.to_vec()),
-        Some(sum) => sum.retain(|text| missing.contains(text)),
     }
 }
 

@@ -236,7 +236,7 @@ impl SnapshotData {
             replaced.iter_mut().zip(&snapshot.replaced).for_each(|(all, more)| *all += more);
         }
         let rows = data.iter().map(|snapshot| snapshot.rows).sum();
-        mask.check_replaced(rows, &replaced).map_err(not_delivered)
+        mask.check_replaced(rows, &replaced, &[]).map_err(not_delivered)
     }
 }
 

@@ -220,7 +220,7 @@ impl Report {
         let changes = changes.transpose()?;
         let mask = match mask {
             Some(mask) => {
-                let checked = mask.check_replaced(seen.profile.rows, &seen.profile.replaced);
+                let checked = mask.check_replaced(seen.profile.rows, &seen.profile.replaced, &[]);
                 checked.map_err(not_delivered)?;
                 mask.recorded().mask.clone()
             }

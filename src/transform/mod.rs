@@ -39,6 +39,7 @@ mod options;
 mod paths;
 mod places;
 mod pseudonyms;
+mod reads;
 mod recorded;
 mod regexes;
 mod rewrite;
@@ -56,14 +57,13 @@ mod tests;
 mod updates;
 mod value;
 
-#[cfg(feature = "cli")]
-pub(crate) use self::missing::missing_values_of;
 pub(crate) use self::{
     column_edits::ColumnEdit,
     dedupe::{HashKey, NOT_COMPARED},
     edits::{EditedRow, NotJson},
     explain::Explanation,
     held::EarlierColumn,
+    missing::{keep_missing, missing_values_of},
     options::ColumnText,
     paths::{PathStep, ValuePath},
     places::PathSet,

@@ -169,6 +169,9 @@ impl Shaper {
         for (expression, label) in shaper.labelled() {
             expected.add(&label, expression, expression.option() != "where");
         }
+        for (option, path) in shaper.replaced() {
+            expected.add_replaced(option, path);
+        }
         shaper.expected = expected;
         Ok(Some(shaper))
     }
@@ -186,9 +189,18 @@ impl Shaper {
         self.conditions.iter().chain(keys).map(plain).chain(values)
     }
 
-    /// Returns what no row has given to the expressions, as records have it.
-    pub(super) fn missing(&self, found: PathSet) -> Vec<String> {
-        self.expected.missing(found)
+    /// Adds what the row gives to the expressions.
+    pub(super) fn look(&self, row: &Row<'_>, found: &mut PathSet) {
+        self.expected.look(row, found);
+    }
+
+    /// Returns what none of these rows has given to the expressions, as records have it.
+    pub(super) fn missing<'r>(
+        &self,
+        found: PathSet,
+        rows: impl Iterator<Item = Row<'r>>,
+    ) -> Vec<String> {
+        self.expected.missing(found, rows)
     }
 
     /// Returns the record of the transformation.
@@ -252,12 +264,17 @@ impl Shaper {
     }
 
     /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and
-    /// `replaced` has for each path the number of those in which it has replaced a value.
+    /// `replaced` has for each path the number of those in which it has replaced a value. `missing` is what no row gave.
     ///
     /// # Errors
     /// [`Error::UnmatchedPath`] for the first such path.
-    pub(crate) fn check_replaced(&self, rows: u64, replaced: &[u64]) -> Result<()> {
-        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced))
+    pub(crate) fn check_replaced(
+        &self,
+        rows: u64,
+        replaced: &[u64],
+        missing: &[String],
+    ) -> Result<()> {
+        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced, missing))
     }
 
     /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number

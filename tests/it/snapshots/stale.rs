@@ -99,3 +99,39 @@ fn next_success_makes_a_job_healthy_again() {
     command.args(["snapshots", "--check", "--config", "snapshots.toml"]);
     assert_eq!(Ran::of(command.stdout(writer)).code, Some(1));
 }
+
+/// The job `failures`, which keeps the rows of a topic.
+fn failures(topic: &str) -> String {
+    format!(
+        "[[job]]\nname = \"failures\"\ndataset = \"{ID}\"\nwhere = \".tags.topic? == \\\"{topic}\\\"\"\n"
+    )
+}
+
+#[test]
+fn check_finds_jobs_that_lost_all_rows() {
+    let nightly = Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &failures("billing"));
+    let night = |topic: &str, time: &str| {
+        let config = format!("[defaults]\nroot = \"snaps\"\n{}", failures(topic));
+        std::fs::write(nightly.world.path("snapshots.toml"), config).unwrap();
+        nightly.at(time);
+        nightly.run(&["snapshots", "--check"]).told(&nightly.world)
+    };
+    let told = [
+        night("billing", "2026-11-23T02:00:00Z"),
+        night("biling", "2026-11-24T02:00:00Z"),
+        night("biling", "2026-11-30T02:00:00Z"),
+        night("biling", "2026-12-01T02:00:00Z"),
+        night("billing", "2026-12-02T02:00:00Z"),
+    ];
+    insta::assert_snapshot!(told.concat(), @"
+    exit 0
+    failures: ok, last success 2026-11-23 02:00 UTC
+    ");
+    night("biling", "2026-12-03T02:00:00Z");
+    let json = nightly.run(&["snapshots", "--check", "--json"]);
+    assert_eq!(json.code, Some(1), "{json:?}");
+    let health: Value = serde_json::from_str(&json.stdout).unwrap();
+    let (empty, before) = (&health["empty"][0], &health["empty"][0]["before"]);
+    assert_eq!((&empty["dataset"], &empty["rows_read"]), (&ID.to_string().into(), &100.into()));
+    assert_eq!(before["finished_at"], "2026-12-02T02:00:00Z");
+}
