@@ -152,6 +152,12 @@ pub(super) fn report(summary: &Summary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
+    let lines = match summary.has_empty_card {
+        true => lines.and(
+            "  load_dataset of Hugging Face reads the card of an export without rows only with streaming=True",
+        ),
+        false => lines,
+    };
     let named = |text: &str| with_flags(text).into_owned();
     let lines = missing_values(lines, &summary.missing, ("no row", rows), named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());

@@ -10,8 +10,12 @@ use std::{
 use crate::{
     Batches, Client, Column, ColumnType, Encoding, Error, ExplainedRows, Format, Location,
     OutputColumn, Query, ReadOptions, Result, Sink, Transform, TransformPlan, TransformedBatches,
-    arrow_schema::SchemaRef, batch::json_texts, explain_export, export::unchecked,
-    readback::ForeignFile, text::harmless_json,
+    arrow_schema::SchemaRef,
+    batch::json_texts,
+    explain_export,
+    export::unchecked,
+    readback::ForeignFile,
+    text::{did_you_mean, harmless_json},
 };
 use arrow_array::RecordBatch;
 use clap::{Args, builder::TypedValueParser};
@@ -313,7 +317,11 @@ fn first_rows_of(
         let batch = batch?;
         let lacks = |column: &&String| batch.column_by_name(column).is_none();
         if let Some(column) = columns.iter().find(lacks) {
-            return Err(Error::Usage(format!("the export has no column {column}")));
+            let schema = batch.schema();
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let names = names.chain(Column::ALL.iter().map(|it| it.name()));
+            let meant = did_you_mean(column, names.filter(|name| *name != column.as_str()));
+            return Err(Error::Usage(format!("the export has no column {column}{meant}")));
         }
         let mut batch = batch.slice(0, batch.num_rows().min(left));
         if !columns.is_empty() {

@@ -9,6 +9,7 @@ mod constructors;
 mod exit_code;
 mod hint;
 pub(crate) mod limits;
+mod missing_path;
 mod nesting;
 mod page;
 pub(crate) mod panics;

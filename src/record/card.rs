@@ -191,6 +191,12 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
         writeln!(card, "| {} | {numbers} |", escaped(name))?;
     }
 
+    if manifest.rows == 0 {
+        writeln!(
+            card,
+            "\nThere are no rows. `load_dataset` reads such a dataset only with `streaming=True`."
+        )?;
+    }
     writeln!(card, "\n## Provenance\n")?;
     writeln!(card, "- Completeness: {}", completeness(manifest))?;
     let filters = match manifest.query.as_ref().map(ToString::to_string) {

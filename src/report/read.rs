@@ -33,6 +33,7 @@ use crate::{
     location::Location,
     proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, IdSet},
     readback::{ReadOptions, checked_files::RecordedRows},
+    text::did_you_mean,
     transform::Shaper,
 };
 
@@ -155,7 +156,9 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         columns.iter().any(|column| column.name() == name) || plan.unread.contains(name)
     };
     if let Some(name) = plan.drop.iter().find(|name| !has(name)) {
-        return Err(Error::Usage(format!("the export has no column {name}")));
+        let known = columns.iter().map(OutputColumn::name);
+        let meant = did_you_mean(name, known.chain(plan.unread.iter().map(String::as_str)));
+        return Err(Error::Usage(format!("the export has no column {name}{meant}")));
     }
     let columns =
         &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());

@@ -185,7 +185,7 @@ fn column_of_a_wrong_type_can_be_dropped() {
     ");
     insta::assert_snapshot!(told(&["convert", "a.parquet", "-o", "-", "--drop", "order,persona,tag"]), @r#"
     exit 2
-    error: "tag" is not a valid column: did you mean tags? the columns are id, tags; `mask` makes any other field null
+    error: "tag" is not a valid column: did you mean tags? the columns are id, tags; --mask makes any other field null
     "#);
     insta::assert_snapshot!(told(&["report", "a.parquet", "-o", "-"]), @"
     exit 65
@@ -241,7 +241,7 @@ fn uneven_columns_of_lines_can_be_dropped() {
     let unknown = told("persona,order,note,inputs");
     insta::assert_snapshot!(unknown, @r#"
     exit 2
-    error: "inputs" is not a valid column: did you mean input? the columns are id, input; `mask` makes any other field null
+    error: "inputs" is not a valid column: did you mean input? the columns are id, input; --mask makes any other field null
     "#);
     let page = run(folder, &["report", "a.jsonl", "-o", "-", "--drop", "persona,order,note"]).ok();
     assert!(page.stdout.contains("Left out of this report: <code>persona</code>"), "{page:?}");
