@@ -194,7 +194,7 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
     if manifest.rows == 0 {
         writeln!(
             card,
-            "\nThere are no rows. `load_dataset` reads such a dataset only with `streaming=True`."
+            "\nThere are no rows. `load_dataset()` reads such a dataset only with `streaming=True`."
         )?;
     }
     writeln!(card, "\n## Provenance\n")?;

@@ -48,7 +48,8 @@ pub struct Part {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
     /// What none of the rows that were read gave to the expressions of the transformation: a field that an expression reads,
-    /// such as `dedupe: .inptu`, or a result that is not null, such as `dedupe` or `column topic`.
+    /// such as `dedupe: .inptu`, or a result that is not null, such as `dedupe` or `column topic`. A similar name that rows
+    /// have in place of a misspelled one is in brackets: `where: .input.mesages (.input.messages)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Number of rows of the file with a value that does not fit the type of its nested column. The column `_rescued`

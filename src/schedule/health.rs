@@ -161,7 +161,7 @@ fn stale_from(job: &Job, success: &JobResult) -> Option<DateTime<Utc>> {
     let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
     let (begin, end) = (time(&success.started_at)?, time(&success.finished_at)?);
     let second = Timetable::of(job)?.after(begin).nth(1)?;
-    second.starts.checked_add_signed((end - begin).max(chrono::TimeDelta::zero()))
+    second.starts.checked_add_signed((end - begin).max(TimeDelta::zero()))
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
         let failure = json!({ "message": "m", "causes": [], "hint": null, "exit_code": exit_code });
         serde_json::from_value(json!({
             "job": "a", "status": status, "started_at": started_at,
-            "finished_at": text(end + chrono::TimeDelta::minutes(10)), "seconds": 600.0, "rows": 0,
+            "finished_at": text(end + TimeDelta::minutes(10)), "seconds": 600.0, "rows": 0,
             "bytes": 0, "requests": 1, "retries": 0, "snapshots": [], "pruned": [],
             "error": if exit_code == 0 { json!(null) } else { failure }, "exit_code": exit_code,
         }))

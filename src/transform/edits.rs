@@ -450,10 +450,10 @@ mod tests {
     #[test]
     fn paths_without_a_match_are_named() {
         let paths = editor(".persona, .tags.emial");
-        let error = paths.check(1000, &[3, 0]).unwrap_err();
+        let error = paths.check(1000, &[3, 0], &[]).unwrap_err();
         assert_eq!(error.to_string(), "`mask` \".tags.emial\" matches no value in 1,000 rows");
         assert_eq!(error.exit_code(), 65);
-        assert!(paths.check(1000, &[3, 1]).is_ok() && paths.check(0, &[0, 0]).is_ok());
-        assert!(paths.check(1, &[]).is_err());
+        assert!(paths.check(1000, &[3, 1], &[]).is_ok() && paths.check(0, &[0, 0], &[]).is_ok());
+        assert!(paths.check(1, &[], &[]).is_err());
     }
 }
