@@ -26,8 +26,10 @@ pub(crate) fn missing_values_of(none: &str, missing: &[String], rows: u64) -> Ve
         .clone()
         .map(|(option, path)| {
             let (field, meant) = with_meant(path);
-            let usual =
-                || similar(field.trim_start_matches('.'), FIELDS).map(|it| format!(".{it}"));
+            // The name of a field of the row, and not a path in it.
+            let name = field.trim_start_matches('.');
+            let name = Some(name).filter(|name| !name.contains(['.', '[']));
+            let usual = || Some(format!(".{}", similar(name?, FIELDS)?));
             let meant = meant.map(str::to_owned).or_else(usual);
             let meant = meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
             format!("{none} has the field {field}, which {} reads{meant}", quoted(option))
