@@ -40,11 +40,18 @@ fn similar_path(path: &Path) -> Option<PathBuf> {
         entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     // Nobody asks for staged files, records and markers.
     names.retain(|name| !name.starts_with(['.', '_']) && !name.ends_with(".manifest.json"));
+    // Equal extensions do not make names similar.
+    names.retain(|name| similar(stem(typed), [stem(name)]).is_some());
     names.sort_unstable();
     let meant = folder.join(similar(typed, names.iter().map(String::as_str))?);
     let rest = path.strip_prefix(missing).ok()?;
     let meant = if rest.as_os_str().is_empty() { meant } else { meant.join(rest) };
     meant.exists().then_some(meant)
+}
+
+/// Returns a name without its extensions.
+fn stem(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(stem, _)| stem)
 }
 
 #[cfg(test)]
@@ -71,6 +78,8 @@ mod tests {
             ("sp/dta/other", None),
             ("sp/part-1", None),
             ("orders.csv", None),
+            ("missing.parquet", None),
+            ("rows", Some("rows.parquet")),
         ] {
             let expected = meant.map(|meant| format!("did you mean {}?", at(meant).display()));
             assert_eq!(hint(&at(typed)).as_deref(), expected.as_deref(), "{typed}");
