@@ -158,7 +158,7 @@ impl Summary {
             missing: manifest.missing(),
             transform: manifest.transform.clone(),
             kept_rows: kept.min(manifest.rows_read),
-            has_empty_card: manifest.card.is_some() && manifest.rows == 0,
+            has_empty_card: manifest.has_empty_card(),
             files: manifest.parts.len() as u64,
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             completeness: manifest.completeness,
