@@ -140,10 +140,13 @@ pub use diff::{
     Diff, DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, DifferenceKind,
     DifferenceRow, diff,
 };
-pub use error::{ApiError, Cause, Error, ErrorReport, NestingError, PageError, Result};
+pub use error::{
+    ApiError, Cause, ColumnError, Error, ErrorReport, NestingError, PageError, Result,
+};
 pub use export::{
-    DryRun, Export, ExportOptions, ExportPlan, NestingOptions, Progress, RowExplanation, Summary,
-    TransformPlan, TransformedRows, explain_rows, write_pages, write_transformed,
+    DryRun, ExplainedRows, Export, ExportOptions, ExportPlan, NestingOptions, Progress,
+    RowExplanation, Summary, TransformPlan, TransformedRows, explain_rows, write_pages,
+    write_transformed,
 };
 pub use location::{Location, StorageOptions, Target};
 pub use nested::{GivenSchema, NestedField, NestedType};

@@ -73,6 +73,12 @@ pub(crate) fn similar<'a>(
     nearest.filter(|(likeness, _)| *likeness >= SIMILAR).map(|(_, name)| name)
 }
 
+/// Asks whether a known name was meant, to follow a message about a mistyped one. Empty if all are too different.
+pub(crate) fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let meant = similar(typed, known);
+    meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default()
+}
+
 /// Returns the known name whose `part` is most similar to a mistyped text, with the likeness from 0 to 1.
 pub(crate) fn most_similar<'a>(
     typed: &str,

@@ -1,6 +1,6 @@
 //! Calls that are not streams: the list of datasets, exports to files, and manifests.
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use futures::TryStreamExt;
 use overmind_export::{
@@ -155,13 +155,22 @@ pub(crate) fn convert<'py>(
     Ok(dict)
 }
 
-/// Refuses a location that no export can have. Reads nothing.
+/// Refuses a location that no export can have, and a local path that does not exist. Asks no store.
 #[pyfunction]
 pub(crate) fn check_location(
     location: Bound<'_, PyAny>,
     options: Bound<'_, PyDict>,
 ) -> PyResult<()> {
-    place(&location, &Options::of_call(options)).map(drop)
+    let place = place(&location, &Options::of_call(options))?;
+    let Some(path) = place.as_local() else { return Ok(()) };
+    match std::fs::metadata(path) {
+        Err(source) if source.kind() == ErrorKind::NotFound => {
+            let error = Error::Io { action: "read", path: path.to_owned(), source };
+            Err(raised(location.py(), &error))
+        }
+        // The first read names any other error.
+        _ => Ok(()),
+    }
 }
 
 /// Returns the manifest of an export as a JSON text; `None` if it has none.

@@ -287,9 +287,11 @@ fn open(
         },
     };
     let missing = options.columns.iter().find(|name| schema.index_of(name).is_err());
-    match missing {
-        Some(column) => Err(Error::Usage(format!("{location} has no column {column}"))),
-        None => Ok((schema, first, batches)),
+    let Some(column) = missing else { return Ok((schema, first, batches)) };
+    // It names the columns, and the one that was probably meant.
+    match TransformedBatches::open(location, options, &Transform::new(), &[]) {
+        Err(error) => Err(error),
+        Ok(_) => Err(Error::Usage(format!("{location} has no column {column}"))),
     }
 }
 

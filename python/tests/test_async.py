@@ -42,6 +42,9 @@ def test_calls_give_what_those_of_a_client_give(
             assert await aclient.datasets(source="synthetic") == client.datasets(source="synthetic")
             rows = await aclient.read(demo.dataset, columns=["id"])
             assert rows.summary.digest == client.read(demo.dataset, columns=["id"]).summary.digest
+            wanted = {"where": ".order != 1", "rows": 3}
+            explained = await aclient.explain(demo.dataset, **wanted)
+            assert explained == client.explain(demo.dataset, **wanted) and not explained[1].kept
             written = await aclient.export(demo.dataset, tmp_path / "rows.parquet")
             assert (written.rows, written.completeness) == (ROWS, "proven")
             seen = 0

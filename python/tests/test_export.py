@@ -69,8 +69,8 @@ def test_opened_export_has_manifest_and_columns(
     with export.stream(columns=["input"]) as stream:
         assert stream.column_names == ["input"]
         assert sum(batch.num_rows for batch in stream) == ROWS
-    with pytest.raises(oe.UsageError, match="has no column tags"):
-        export.read(columns=["tags"])
+    with pytest.raises(oe.UsageError, match="did you mean input"):
+        export.read(columns=["inptu"])
     client.export(demo.dataset, tmp_path / "rows.parquet", limit=10)
     assert oe.open(tmp_path / "rows.parquet").manifest is None
 
@@ -80,8 +80,20 @@ def test_damaged_export_raises(tmp_path: Path, demo: oe.Demo, client: oe.Client)
     (tmp_path / "out" / "part-00000.parquet").write_bytes(b"nothing")
     with pytest.raises(oe.DataError):
         oe.open(tmp_path / "out").read()
-    with pytest.raises(oe.ReadWriteError):
-        oe.open(tmp_path / "missing.parquet").read()
+
+
+def test_missing_export_raises_when_it_is_opened(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    with pytest.raises(oe.ReadWriteError) as raised:
+        oe.open(tmp_path / "missing.parquet")
+    assert raised.value.hint is None
+    client.export(demo.dataset, tmp_path / "rows.parquet", limit=10)
+    client.export(demo.dataset, f"{tmp_path}/sp/", split={"train": 0.9, "test": 0.1}, dataset_card=True)
+    for typed, meant in (("rows.parqet", "rows.parquet"), ("sp/test", "sp/data/test")):
+        for call in (oe.open, oe.verify, lambda path: oe.convert(path, tmp_path / "x.csv")):
+            with pytest.raises(oe.ReadWriteError) as raised:
+                call(tmp_path / typed)
+            assert raised.value.hint == f"did you mean {tmp_path / meant}?"
+    assert oe.open(tmp_path / "sp" / "data" / "test").read().num_rows > 0
 
 
 def test_one_of_several_parts_is_a_part(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:

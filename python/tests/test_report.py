@@ -67,3 +67,25 @@ def test_report_of_rows_and_of_something_else(demo: oe.Demo, client: oe.Client) 
     assert oe.report(client.read(demo.dataset), rows=0).rows == ROWS
     with pytest.raises(TypeError, match="not of int"):
         oe.report(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.consumer("pandas", "pyarrow")
+def test_report_of_decoded_columns(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
+    client.export(demo.dataset, tmp_path / "rows.parquet")
+    rows = oe.open(tmp_path / "rows.parquet").read()
+    frame = rows.to_pandas(json="objects")
+    page = oe.report(frame, tmp_path / "rows.parquet", rows=0)
+    assert page.rows == ROWS and 'id="column-input"' in page.html
+    assert type(frame["input"][0]) is dict
+    # Strings that are no JSON text are values.
+    frame["expected_output"] = ["no"] * ROWS
+    assert oe.report(frame).rows == ROWS
+    frame["persona"] = [7] + ["a"] * (ROWS - 1)
+    with pytest.raises(oe.DataError) as raised:
+        oe.report(frame)
+    assert "cannot be written as Parquet" in str(raised.value) and raised.value.hint is not None
+    assert oe.report(frame, drop=["persona"]).rows == ROWS
+    frame["tags"] = [{"at": object()}] * len(frame)
+    with pytest.raises(oe.DataError, match="the column tags has a value that is not JSON"):
+        oe.report(frame, drop="persona")
+    assert oe.report(frame, drop=["persona", "tags"]).rows == ROWS

@@ -230,6 +230,23 @@ def test_explain_says_why_rows_are_left_out(tmp_path: Path, demo: oe.Demo, clien
     assert len(client.explain(demo.dataset, sample=0.5)) == 20
 
 
+def test_explain_warns_of_misspelled_fields(
+    tmp_path: Path, demo: oe.Demo, client: oe.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.export(demo.dataset, tmp_path / "rows.parquet")
+    stored = oe.open(tmp_path / "rows.parquet")
+    start = "no row that was read has the field"
+    notes = [
+        f"{start} .persna, which `where` reads: did you mean .persona?",
+        f"{start} .input.mesages, which `where` reads: did you mean .input.messages?",
+    ]
+    for explain in (lambda **given: client.explain(demo.dataset, **given), stored.explain):
+        caplog.clear()
+        rows = explain(where=".persna == 1 or (.input.mesages | length) > 0", rows=3)
+        assert [row.kept for row in rows] == [False] * 3
+        assert [it.getMessage() for it in caplog.records if it.levelname == "WARNING"] == notes
+
+
 def test_explain_refuses_what_it_cannot_explain(tmp_path: Path, demo: oe.Demo, client: oe.Client) -> None:
     client.export(demo.dataset, tmp_path / "rows.parquet")
     stored = oe.open(tmp_path / "rows.parquet")
@@ -248,7 +265,7 @@ def test_misspelled_fields_are_warned_of(
     tmp_path: Path, demo: oe.Demo, client: oe.Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     field = "no row has the field .tag, which `where` reads: did you mean .tags?"
-    result = "`column` n is null on every row: a misspelled field is null, too"
+    result = "no row has the field .input.mesages, which `column` n reads: did you mean .input.messages?"
     calls = [
         lambda: client.read(demo.dataset, where='.tag[0]? == "x"').summary,
         lambda: client.export(demo.dataset, tmp_path / "none.parquet", where='.tag[0]? == "x"'),

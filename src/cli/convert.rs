@@ -11,7 +11,8 @@ use clap::Args;
 
 use super::{
     export::{
-        failed_rows, missing_rows, planned, replaced_rows, rescued_rows, split_rows, written_rows,
+        empty_card, failed_rows, missing_rows, planned, replaced_rows, rescued_rows, split_rows,
+        written_rows,
     },
     flags::with_flags,
     global::Global,
@@ -140,6 +141,7 @@ fn report(summary: &ConvertSummary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
+    let lines = empty_card(lines, summary.has_empty_card);
     let named = |text: &str| with_flags(text).into_owned();
     let lines = missing_values(lines, &summary.missing, ("no row", rows), named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());

@@ -152,6 +152,7 @@ pub(super) fn report(summary: &Summary) -> Lines {
     let lines = replaced_rows(lines, &summary.replaced_rows, summary.transform.as_ref());
     let (rows, read) = (summary.rows, summary.rows_read);
     let lines = missing_rows(lines, summary.duplicate_rows, rows, read);
+    let lines = empty_card(lines, summary.has_empty_card);
     let named = |text: &str| with_flags(text).into_owned();
     let lines = missing_values(lines, &summary.missing, ("no row", rows), named);
     let lines = failed_rows(lines, summary.failed_rows, summary.transform.as_ref());
@@ -225,6 +226,16 @@ pub(super) fn missing_rows(lines: Lines, duplicates: u64, rows: u64, read: u64) 
             "  nothing was kept: preview --explain shows why; a misspelled field is null in every row",
         ),
         _ => lines,
+    }
+}
+
+/// Adds a line about a dataset card of an export without rows, if there is one.
+pub(super) fn empty_card(lines: Lines, is_empty: bool) -> Lines {
+    match is_empty {
+        true => lines.and(
+            "  load_dataset of Hugging Face reads the card of an export without rows only with streaming=True",
+        ),
+        false => lines,
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
     table::{Fit, TableColumn, render},
 };
 use crate::{
-    Client, Query, Result, RowExplanation, Sink, StreamOptions, TransformPlan, Written,
-    explain_rows,
+    Client, ExplainedRows, Query, Result, RowExplanation, Sink, StreamOptions, TransformPlan,
+    Written, explain_rows,
     text::{counted, grouped},
     write_transformed,
 };
@@ -80,14 +80,14 @@ pub(super) async fn explained(
     (dataset, query): (Uuid, Query),
     plan: &TransformPlan,
     rows: u32,
-) -> Result<Vec<RowExplanation>> {
+) -> Result<ExplainedRows> {
     let pages = client.dataset(dataset).query(query).options(first(rows)).pages();
     explain_rows(pages, plan).await.map(with_flagged_reasons)
 }
 
 /// Names the options in the reasons as flags.
-pub(super) fn with_flagged_reasons(mut explained: Vec<RowExplanation>) -> Vec<RowExplanation> {
-    for row in &mut explained {
+pub(super) fn with_flagged_reasons(mut explained: ExplainedRows) -> ExplainedRows {
+    for row in &mut explained.rows {
         row.reason = row.reason.take().map(|reason| with_flags(&reason).into_owned());
     }
     explained

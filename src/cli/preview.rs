@@ -8,10 +8,14 @@ use std::{
 };
 
 use crate::{
-    Batches, Client, Column, ColumnType, Encoding, Error, Format, Location, OutputColumn, Query,
-    ReadOptions, Result, RowExplanation, Sink, Transform, TransformPlan, TransformedBatches,
-    arrow_schema::SchemaRef, batch::json_texts, explain_export, export::unchecked,
-    readback::ForeignFile, text::harmless_json,
+    Batches, Client, Column, ColumnType, Encoding, Error, ExplainedRows, Format, Location,
+    OutputColumn, Query, ReadOptions, Result, Sink, Transform, TransformPlan, TransformedBatches,
+    arrow_schema::SchemaRef,
+    batch::json_texts,
+    explain_export,
+    export::unchecked,
+    readback::ForeignFile,
+    text::{did_you_mean, harmless_json},
 };
 use arrow_array::RecordBatch;
 use clap::{Args, builder::TypedValueParser};
@@ -121,7 +125,8 @@ impl PreviewArgs {
         screen: &Screen,
     ) -> Result<()> {
         if self.explain {
-            return self.print_explained(explained(client, asked, plan, self.rows).await?);
+            let explained = explained(client, asked, plan, self.rows).await?;
+            return self.print_explained(&explained, screen);
         }
         if self.json {
             let sink = json_lines(plan.schema())?;
@@ -181,7 +186,7 @@ impl PreviewArgs {
                 return Err(nothing_to_explain());
             }
             let explained = explain_export(location, options, &transform, self.rows as usize)?;
-            return self.print_explained(with_flagged_reasons(explained));
+            return self.print_explained(&with_flagged_reasons(explained), screen);
         }
         let (_, drop) = self.transform.output();
         let batches = TransformedBatches::open(location, options, &transform, &drop)?;
@@ -219,11 +224,13 @@ impl PreviewArgs {
         Ok(())
     }
 
-    fn print_explained(&self, rows: Vec<RowExplanation>) -> Result<()> {
+    fn print_explained(&self, explained: &ExplainedRows, screen: &Screen) -> Result<()> {
         match self.json {
-            true => rows.iter().try_for_each(super::print_json),
-            false => super::print(&explanation_table(&rows)),
+            true => explained.rows.iter().try_for_each(super::print_json)?,
+            false => super::print(&explanation_table(&explained.rows))?,
         }
+        note_missing(screen, &explained.missing, false);
+        Ok(())
     }
 
     /// Prints the first rows of a Parquet file that is not an export.
@@ -310,7 +317,11 @@ fn first_rows_of(
         let batch = batch?;
         let lacks = |column: &&String| batch.column_by_name(column).is_none();
         if let Some(column) = columns.iter().find(lacks) {
-            return Err(Error::Usage(format!("the export has no column {column}")));
+            let schema = batch.schema();
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let names = names.chain(Column::ALL.iter().map(|it| it.name()));
+            let meant = did_you_mean(column, names.filter(|name| *name != column.as_str()));
+            return Err(Error::Usage(format!("the export has no column {column}{meant}")));
         }
         let mut batch = batch.slice(0, batch.num_rows().min(left));
         if !columns.is_empty() {

@@ -3,8 +3,10 @@
 
 use crate::{
     Clock, DamagedSnapshot, Job, ListedSnapshot, Result, StorageOptions, SystemClock,
-    UnnamedFolder, list_snapshots,
-    schedule::{JobHealth, job_health},
+    UnnamedFolder,
+    error::harmless,
+    list_snapshots,
+    schedule::{EmptySnapshot, JobHealth, RunWithRows, job_health},
     snapshots::unreadable_text,
     text::{counted, grouped},
     unnamed_folders,
@@ -31,6 +33,9 @@ const COLUMNS: [TableColumn; 7] = [
     TableColumn::new("unchanged as of", Fit::Whole).left_out(2),
 ];
 
+/// What to do about a job that keeps no rows.
+const LOOK: &str = ": look at its `where`, and at the fields that it reads";
+
 /// List the existing snapshots, and the last failure of each job
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -43,7 +48,7 @@ pub(super) struct SnapshotsArgs {
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Print whether each job is healthy instead, and exit with 1 if the last run of a job failed, or if
-    /// a job is stale or its newest snapshot is damaged
+    /// a job is stale, or its newest snapshot is damaged or lost all rows
     #[arg(long)]
     check: bool,
     /// Print one JSON object per line instead of text
@@ -125,8 +130,30 @@ fn state(health: &JobHealth) -> Vec<String> {
         Some(_) => {}
     }
     lines.extend(health.damaged.iter().map(|it| damage(job, it)));
+    lines.extend(health.empty.iter().map(|it| emptiness(job, it)));
     lines.extend(unreadable_text(health.unreadable_lines).map(|text| format!("{job}: {text}")));
     lines
+}
+
+/// Returns the line about a snapshot without rows.
+fn emptiness(job: &str, snapshot: &EmptySnapshot) -> String {
+    let EmptySnapshot { name, rows_read, before, .. } = snapshot;
+    let of_dataset = name.as_ref().map(|name| format!(" of {}", harmless(name)));
+    let of_dataset = of_dataset.unwrap_or_default();
+    let (has, look) = match rows_read {
+        Some(0) => ("has no rows, like its dataset".to_owned(), ""),
+        Some(1) => ("does not have the row that was read".to_owned(), LOOK),
+        Some(read) => (format!("has none of the {} rows that were read", grouped(*read)), LOOK),
+        None => ("has no rows".to_owned(), LOOK),
+    };
+    let newest = format!("the newest snapshot{of_dataset} {has}");
+    match before {
+        Some(RunWithRows { finished_at, rows, .. }) => {
+            let (time, rows) = (minute(finished_at), counted(*rows, "row"));
+            format!("{job}: empty: {newest}, and that of {time} UTC had {rows}{look}")
+        }
+        None => format!("{job}: {newest}{look}"),
+    }
 }
 
 /// Returns the line about a damaged snapshot that is newer than the newest complete one.

@@ -166,7 +166,8 @@ impl ClusterCommit {
         let parts: Vec<Part> = kept.into_iter().map(|kept| kept.part).collect();
         let (parts, rows) = listed_parts(&parts, width);
         if let Some(shaper) = &export.plan.shaper {
-            shaper.check_replaced(rows.written, &rows.replaced)?;
+            let missing = rows.missing.as_deref().unwrap_or_default();
+            shaper.check_replaced(rows.written, &rows.replaced, missing)?;
         }
         let manifest = export.describe(ReadExport {
             started_at: plan.begun_at.clone(),

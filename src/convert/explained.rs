@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{block::BatchBlock, source_plan::SourcePlan};
 use crate::{
     error::{Error, Result},
-    export::{ExplainedRows, RowExplanation},
+    export::{ExplainedRows, ExplanationsSoFar},
     location::Location,
     paginator::StreamOptions,
     readback::ReadOptions,
@@ -30,7 +30,7 @@ use crate::{
 ///
 /// let transform = Transform::new().keep_where(".order < 2");
 /// let place = Location::from("rows.parquet");
-/// for row in explain_export(&place, &ReadOptions::default(), &transform, 20)? {
+/// for row in explain_export(&place, &ReadOptions::default(), &transform, 20)?.rows {
 ///     println!("{} {}", row.id, row.reason.unwrap_or_default());
 /// }
 /// # Ok::<(), overmind_export::Error>(())
@@ -40,7 +40,7 @@ pub fn explain_export(
     options: &ReadOptions,
     transform: &Transform,
     rows: usize,
-) -> Result<Vec<RowExplanation>> {
+) -> Result<ExplainedRows> {
     let nothing = || Error::Usage("there is no transformation to explain: give `where`".to_owned());
     let shaper = Shaper::compile(transform)?.map(Arc::new).ok_or_else(nothing)?;
     let read = ReadOptions { columns: Vec::new(), ..options.clone() };
@@ -48,13 +48,13 @@ pub fn explain_export(
     let bytes = StreamOptions::default().prefetch_bytes;
     let mut stage =
         Stage::explaining(shaper, StageLimits { threads: cores(), bytes, hash_key: None })?;
-    let (mut explained, mut left, mut failed) = (ExplainedRows::default(), rows, None);
+    let (mut explained, mut left, mut failed) = (ExplanationsSoFar::default(), rows, None);
     let mut take = |stage: &mut Stage<BatchBlock>| -> Result<()> {
         let Some(shaped) = stage.take(|| options.go_on().is_err())? else {
             return options.go_on();
         };
         let ids = shaped.block.ids.into_iter().chain(std::iter::repeat(Uuid::nil()));
-        explained.add(ids.zip(shaped.explanations));
+        explained.add(ids.zip(shaped.explanations), &shaped.missing);
         Ok(())
     };
     let reader = plan.reader(false, std::env::temp_dir());

@@ -7,7 +7,7 @@ use arrow_array::{Array, RecordBatch};
 use super::{
     block::BatchBlock,
     checks::{DistinctIds, RowChecks, damaged, ids, with_json},
-    source::{ConvertSource, SourceRows},
+    source::{ConvertSource, DROP, SourceRows},
 };
 use crate::{
     batch::{Column, OutputColumn},
@@ -55,7 +55,8 @@ impl SourceReader {
             };
             for batch in reader.batches.mapped(&self.options, with_digest) {
                 self.options.go_on()?;
-                let (digest, is_unchecked, mut batch) = batch?;
+                let (digest, is_unchecked, mut batch) =
+                    batch.map_err(|error| error.with_hint_of_column(DROP))?;
                 let (rows, first_row) = (batch.num_rows() as u64, all.rows + of_file.rows + 1);
                 require_columns(&batch, &self.source.columns, place)?;
                 of_file.digest.join(digest, rows);

@@ -27,6 +27,10 @@ use crate::{
     sink::{Encoding, Format},
 };
 
+/// The next step for a column of a file without a record that cannot be read.
+pub(super) const DROP: &str =
+    "leave it out with `drop`, or name the columns to write with `columns`";
+
 /// The rows of the source that were read.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SourceRows {
@@ -42,8 +46,8 @@ pub(super) struct ConvertSource {
     pub(super) format: Format,
     /// All columns that are read, in the source's order.
     pub(super) columns: Arc<[OutputColumn]>,
-    /// The names of the columns that no export has and that are not read.
-    pub(super) foreign: Vec<String>,
+    /// The names of columns that are not read: no export has them, or they are left out.
+    pub(super) unread: Vec<String>,
     /// Number of rows, if it is stated.
     pub(super) rows: Option<u64>,
     pub(super) origin: RowOrigin,
@@ -143,7 +147,8 @@ impl ConvertSource {
     /// Opens an export and reads its metadata. Of JSON Lines without a record, it also reads the first rows.
     ///
     /// `options` names the place of the record, if the caller chose one. A column of a file without a record may be
-    /// unknown if `is_unused` returns true for its name.
+    /// unknown if `is_unused` returns true for its name. Also returns the options for the rows: those for all columns, so
+    /// that the rows can be compared with their digest, or the same if the source states no digest.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Store`] when the source does not exist or cannot be read, [`Error::Damaged`] when it is
@@ -152,7 +157,7 @@ impl ConvertSource {
         place: &Location,
         options: &ReadOptions,
         is_unused: impl Fn(&str) -> bool,
-    ) -> Result<Self> {
+    ) -> Result<(Self, ReadOptions)> {
         let is_directory = match place.as_local() {
             Some(_) => !readback::is_single_file(place)?,
             None => place.is_directory()?,
@@ -171,7 +176,7 @@ impl ConvertSource {
             false => RecordedFiles::find_of_file(place, asked)?,
         };
         match recorded {
-            Some(recorded) => Ok(Self::recorded(place, recorded)),
+            Some(recorded) => Ok((Self::recorded(place, recorded), options.of_all_columns())),
             None => Self::file(place, options, is_unused),
         }
     }
@@ -183,7 +188,7 @@ impl ConvertSource {
             files: files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect(),
             format: manifest.format,
             columns: manifest.columns.as_slice().into(),
-            foreign: Vec::new(),
+            unread: Vec::new(),
             rows: Some(manifest.rows),
             origin: RowOrigin::from(&manifest),
         }
@@ -193,17 +198,14 @@ impl ConvertSource {
         place: &Location,
         options: &ReadOptions,
         is_unused: impl Fn(&str) -> bool,
-    ) -> Result<Self> {
-        let mut reader = readback::open(place, options)?;
-        reader.require_columns(place)?;
+    ) -> Result<(Self, ReadOptions)> {
+        let (mut reader, options) = readback::open_unrecorded(place, options)?;
+        reader.require_columns(place).map_err(|error| error.with_hint_of_column(DROP))?;
         if let Some(why) = reader.foreign_name(&is_unused) {
-            let why = format!(
-                "{why}: leave it out with `drop`, or name the columns to write with `columns`"
-            );
-            return Err(damaged(place, why));
+            return Err(Error::column(place.to_path(), why, Some(DROP)));
         }
-        let foreign = reader.foreign_names().to_vec();
-        let columns = columns(&mut reader)?;
+        let unread = reader.unread_names(place, &options)?;
+        let columns = columns(&mut reader).map_err(|error| error.with_hint_of_column(DROP))?;
         let of_file = Encoding::of_path(Path::new(&place.name())).map(Encoding::format);
         let is_known = |column: &OutputColumn| {
             column.of_api().is_some()
@@ -211,26 +213,25 @@ impl ConvertSource {
                 || is_unused(column.name())
         };
         if let Some(unknown) = columns.iter().find(|column| !is_known(column)) {
-            let why = format!(
-                "it has the column {unknown}, and no record says what it is: leave it out with `drop`, or give the \
-                 record with `source_record`"
-            );
-            return Err(damaged(place, why));
+            let why = format!("it has the column {unknown}, and no record says what it is");
+            let hint = "leave it out with `drop`, or give the record with `source_record`";
+            return Err(Error::column(place.to_path(), why, Some(hint)));
         }
         let facts = reader.facts.as_ref();
         if let Some(why) = facts.and_then(Facts::unexplained) {
             return Err(damaged(place, why));
         }
         let recorded = facts.map(RecordedRows::from);
-        Ok(Self {
+        let source = Self {
             place: place.clone(),
             format: of_file.unwrap_or(Format::JsonLines),
             columns: columns.into(),
-            foreign,
+            unread,
             rows: recorded.as_ref().map(|recorded| recorded.rows).or(reader.rows),
             origin: facts.map(RowOrigin::from).unwrap_or_default(),
             files: vec![ExportFile::Single(place.clone(), recorded)],
-        })
+        };
+        Ok((source, options))
     }
 
     /// Whether the rows are lines that a map wrote.

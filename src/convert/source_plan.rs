@@ -39,7 +39,8 @@ impl SourcePlan {
         let is_named = |names: &[String], name: &str| names.iter().any(|it| it == name);
         let is_unused =
             |name: &str| names.is_some_and(|names| !is_named(names, name)) || is_named(drop, name);
-        let source = ConvertSource::open(place, &read, is_unused)?;
+        let read = fewer_columns(&read, (names, drop), shaper.as_deref());
+        let (source, read) = ConvertSource::open(place, &read, is_unused)?;
         if source.has_lines() && shaper.is_some() {
             let why = format!(
                 "the rows of {place} are lines that `map` wrote, without fields of the API"
@@ -71,6 +72,23 @@ impl SourcePlan {
     }
 }
 
+/// Returns the options for a file that does not state its rows: a column that is left out is not read, unless the
+/// transformation reads it.
+fn fewer_columns(
+    read: &ReadOptions,
+    (names, drop): (Option<&[String]>, &[String]),
+    shaper: Option<&Shaper>,
+) -> ReadOptions {
+    let trimmed = |name: &String| name.trim().to_owned();
+    let read_by_shaper: Vec<&str> = shaper.map(Shaper::columns_read).unwrap_or_default();
+    let is_unused = |name: &String| !read_by_shaper.contains(&name.as_str());
+    let columns = names.into_iter().flatten().map(trimmed);
+    let columns = columns.chain(read_by_shaper.iter().map(|name| (*name).to_owned()));
+    let columns = if names.is_some() { columns.collect() } else { Vec::new() };
+    let unused = drop.iter().map(trimmed).filter(is_unused).collect();
+    ReadOptions { columns, unused, ..read.clone() }
+}
+
 /// Returns the columns of the output, and where their values come from.
 fn chosen_columns(
     source: &ConvertSource,
@@ -96,7 +114,8 @@ fn chosen_columns(
         BatchColumn { column, source: ColumnSource::Batch(index) }
     });
     // With `columns`, `drop` has no effect, and the check of both says so.
-    let is_read = |name: &&String| names.is_some() || !source.foreign.contains(name);
+    let is_read =
+        |name: &&String| names.is_some() || !source.unread.iter().any(|it| it == name.trim());
     let drop: Vec<String> = drop.iter().filter(is_read).cloned().collect();
     output_columns_of(all.collect(), names, &drop, shaper)
 }

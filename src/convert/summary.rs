@@ -49,6 +49,9 @@ pub struct ConvertSummary {
     /// How the rows to write were chosen and changed; `None` if all were written as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformRecord>,
+    /// Whether there is a dataset card that `load_dataset` cannot read as a whole, because the output has no rows.
+    #[serde(skip)]
+    pub(crate) has_empty_card: bool,
     /// Number of files written.
     pub files: u64,
     /// Number of bytes written, after compression.
@@ -104,6 +107,7 @@ impl ConvertSummary {
             rescued_rows,
             rescued_paths: rescued_paths.0,
             transform: manifest.transform.clone(),
+            has_empty_card: manifest.has_empty_card(),
             files: manifest.parts.len() as u64,
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             completeness: manifest.completeness,

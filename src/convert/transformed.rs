@@ -28,9 +28,9 @@ use crate::{
     location::Location,
     paginator::StreamOptions,
     readback::ReadOptions,
-    record::manifest::{Completeness, keep_missing},
+    record::manifest::Completeness,
     tasks::cores,
-    transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
+    transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord, keep_missing},
 };
 
 /// How often a waiting caller looks whether it is stopped.
@@ -231,7 +231,8 @@ impl TransformedBatches {
         if last.is_none()
             && let Some(shaper) = &self.plan.shaper
         {
-            shaper.check_replaced(self.totals.written.rows, &self.totals.replaced_rows)?;
+            let TransformedRows { written, replaced_rows, missing, .. } = &self.totals;
+            shaper.check_replaced(written.rows, replaced_rows, missing)?;
         }
         Ok(last)
     }

@@ -34,8 +34,8 @@ use crate::{
     nested::NestedField,
     paginator::StreamOptions,
     proof::Digest,
-    record::manifest::{Part, PartRows, keep_missing},
-    transform::{Shaped, Stage, StageLimits, TransformRecord},
+    record::manifest::{Part, PartRows},
+    transform::{Shaped, Stage, StageLimits, TransformRecord, keep_missing},
 };
 
 /// How often a waiting writer looks whether the run is stopped.
@@ -262,7 +262,8 @@ impl ConvertWriter {
         self.close_parts()?;
         if let Some(shaper) = &self.plan.rows.shaper {
             let rows = self.parts.rows();
-            shaper.check_replaced(rows.written, &rows.replaced)?;
+            let missing = rows.missing.as_deref().unwrap_or_default();
+            shaper.check_replaced(rows.written, &rows.replaced, missing)?;
         }
         let (parts, rows) = self.parts.finished();
         let unchanged = match &self.order {

@@ -299,7 +299,8 @@ pub fn diff(before: &Location, after: &Location, options: DiffOptions) -> Result
     diff_without(before, after, options, &[])
 }
 
-/// Compares two exports like [`diff`]. Each may have columns of the names in `drop` that no export has.
+/// Compares two exports like [`diff`]. Each may have columns of the names in `drop` that no export has. Other columns of
+/// these names, without the key, are not read from files that state no digest of their rows.
 pub(crate) fn diff_without(
     before: &Location,
     after: &Location,
@@ -332,9 +333,12 @@ fn compare(
     drop: &[String],
 ) -> Result<(Diff, u64)> {
     let max_value_bytes = options.max_value_bytes;
+    let key = options.by.column().name();
     let open = |place, record: Option<Location>| {
         let stop = options.stop.clone();
-        let reading = ReadOptions { max_value_bytes, record, stop, ..ReadOptions::default() };
+        let unused = drop.iter().filter(|name| *name != key).cloned().collect();
+        let reading =
+            ReadOptions { max_value_bytes, record, stop, unused, ..ReadOptions::default() };
         Side::open(place, reading, drop)
     };
     let records = (options.record_a.clone(), options.record_b.clone());

@@ -58,14 +58,15 @@ impl Side {
 
     fn directory(place: &Location, options: ReadOptions) -> Result<Self> {
         let recorded = RecordedFiles::of_directory(place, options.record.as_ref())?;
-        Ok(Self::recorded(place, recorded, options))
+        Ok(Self::recorded(place, recorded, options.of_all_columns()))
     }
 
-    fn file(place: &Location, options: ReadOptions, drop: &[String]) -> Result<Self> {
+    fn file(place: &Location, mut options: ReadOptions, drop: &[String]) -> Result<Self> {
         if let Some(recorded) = RecordedFiles::find_of_file(place, options.record.as_ref())? {
-            return Ok(Self::recorded(place, recorded, options));
+            return Ok(Self::recorded(place, recorded, options.of_all_columns()));
         }
-        let mut reader = readback::open(place, &options)?;
+        let mut reader;
+        (reader, options) = readback::open_unrecorded(place, &options)?;
         reader.require_export_but(place, drop)?;
         let recorded = reader.facts.as_ref().map(RecordedRows::from);
         let rows = match (reader.rows, &recorded) {

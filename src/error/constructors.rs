@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Cause, Error};
+use super::Error;
+
+/// A boxed cause.
+pub type Cause = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 impl Error {
     pub(crate) fn invalid(

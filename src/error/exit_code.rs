@@ -19,7 +19,7 @@ impl Error {
     /// Returns the process exit code, mostly as in `sysexits.h`.
     ///
     /// 1 is not an error: the command `diff` ends with it if it found differences, and `snapshots --check` if a job
-    /// is stale, failed or damaged.
+    /// is stale, failed or damaged, or lost all rows.
     ///
     /// | code | meaning |
     /// |---|---|
@@ -68,6 +68,7 @@ impl Error {
             | Self::ListChanged { .. }
             | Self::OutOfOrder(_)
             | Self::Damaged { .. }
+            | Self::Column(_)
             | Self::ChangedCells { .. }
             | Self::PartChanged { .. }
             | Self::ValueTooLarge { .. }

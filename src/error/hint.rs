@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use super::{Error, limits};
+use super::{Error, limits, missing_path};
 use crate::text;
 
 impl Error {
@@ -50,6 +50,7 @@ impl Error {
                  or give `rescue` to keep such values in a column of their own"
             }
             Self::Nesting(error) => error.hint(),
+            Self::Column(error) => return error.hint.map(Cow::Borrowed),
             Self::BaseUrl { .. } => {
                 "set it with `base_url`, OVERMIND_LAB_BASE_URL or OVERMIND_API_URL; an example is \
                  https://api.overmindlab.ai"
@@ -122,10 +123,9 @@ impl Error {
                 "standard output is closed: redirect it to a file, a pipe or /dev/null"
             }
             Self::Io { action: "read", path, source }
-                if source.kind() == io::ErrorKind::NotFound
-                    && path.to_str().is_some_and(|text| text.parse::<uuid::Uuid>().is_ok()) =>
+                if source.kind() == io::ErrorKind::NotFound =>
             {
-                "this is the id of a dataset, but a path is needed: `overmind-export export` writes a dataset to one"
+                return missing_path::hint(path);
             }
             Self::Io { source, action, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 match *action {

@@ -4,23 +4,25 @@
 //! This module prints nothing and never holds a key: URLs are stored without credentials.
 
 mod api;
+mod column;
 mod constructors;
 mod exit_code;
 mod hint;
 pub(crate) mod limits;
+mod missing_path;
 mod nesting;
 mod page;
 pub(crate) mod panics;
 mod phrases;
 mod report;
 
-use std::{error::Error as StdError, io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
-use self::phrases::{
-    attempts_in, damaged_of, listed, meant_output, meant_path, of_id, of_page, of_row, text_kind,
-    unlike_schema,
+use self::phrases::{listed, meant_output, meant_path, of_id, of_page, of_row, text_kind};
+pub use self::{
+    api::ApiError, column::ColumnError, constructors::Cause, nesting::NestingError,
+    page::PageError, report::ErrorReport,
 };
-pub use self::{api::ApiError, nesting::NestingError, page::PageError, report::ErrorReport};
 pub(crate) use self::{
     api::{ApiAnswer, Resource},
     report::{causes, excerpt, harmless, human},
@@ -30,12 +32,9 @@ use crate::text::{self, counted, grouped};
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A boxed cause.
-pub type Cause = Box<dyn StdError + Send + Sync + 'static>;
-
 /// An error that ends an export or another command.
 ///
-/// `Display` formats this error without its causes. Walk [`source`](StdError::source) for the causes, or use
+/// `Display` formats this error without its causes. Walk [`source`](std::error::Error::source) for the causes, or use
 /// [`Error::report`] for the full text that the command prints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,14 +83,12 @@ pub enum Error {
         option: &'static str,
         /// The expression as given.
         expression: String,
-        /// The problem, as a predicate. In the message, it follows the expression. It can contain values of the row, in at
-        /// most 80 characters.
+        /// The problem, as a predicate that follows the expression. It can have 80 characters of values of the row.
         why: String,
         /// Whether the evaluation was stopped, and not an error of the expression. Such a row is never skipped.
         stopped: bool,
     },
-    /// A path whose values a transformation replaces led to no value in any row that was written. It is probably
-    /// misspelled.
+    /// A path whose values a transformation replaces led to no value in any written row: it is probably misspelled.
     #[error("`{option}` {path:?} matches no value in {}{}", counted(*rows, "row"), meant_path(meant.as_deref()))]
     UnmatchedPath {
         /// Name of the option with the path.
@@ -118,7 +115,7 @@ pub enum Error {
         meant: Option<String>,
     },
     /// A value does not fit the given type of its column.
-    #[error("{}{path} is {value}, {}", of_row(*row, id.as_deref()), unlike_schema(expected.as_deref()))]
+    #[error("{}{path} is {value}, {}", of_row(*row, id.as_deref()), phrases::unlike_schema(expected.as_deref()))]
     Misfit {
         /// Number of the row in the output, from 1; `None` if the output has splits.
         row: Option<u64>,
@@ -222,7 +219,7 @@ pub enum Error {
     #[error(transparent)]
     Api(#[from] Box<ApiError>),
     /// The API gave no usable answer within the retry limits.
-    #[error("the API at {origin} stayed unavailable: {}", attempts_in(*attempts, *elapsed))]
+    #[error("the API at {origin} stayed unavailable: {}", phrases::attempts_in(*attempts, *elapsed))]
     Unavailable {
         /// Scheme, host and port.
         origin: String,
@@ -287,6 +284,9 @@ pub enum Error {
         /// The problem with the file.
         why: String,
     },
+    /// A file has a column that cannot be read.
+    #[error(transparent)]
+    Column(#[from] Box<ColumnError>),
     /// The cells of a CSV file are protected from spreadsheets. They are not the values of the rows.
     #[error("{}: its header is in quotes, so its cells are protected from spreadsheets (`csv_safe`) and are not the values of the rows", path.display())]
     ChangedCells {
@@ -320,7 +320,7 @@ pub enum Error {
         of: u64,
     },
     /// Some exports have changed since they were written.
-    #[error("{}", damaged_of(*damaged, *of))]
+    #[error("{}", phrases::damaged_of(*damaged, *of))]
     Unverified {
         /// Number of damaged exports.
         damaged: u64,

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     client::Page,
     error::{Error, Result},
-    transform::{Explanation, Shaped, Stage},
+    transform::{Explanation, Shaped, Stage, keep_missing, missing_values_of},
 };
 
 /// What a transformation makes of a row.
@@ -35,16 +35,40 @@ pub struct RowExplanation {
     pub reason: Option<String>,
 }
 
-/// The explanations of rows so far, and the keys of those that are kept.
-#[derive(Default)]
-pub(crate) struct ExplainedRows {
-    rows: Vec<RowExplanation>,
-    seen: HashSet<u128>,
+/// What a transformation makes of some rows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ExplainedRows {
+    /// What becomes of each row, in order.
+    pub rows: Vec<RowExplanation>,
+    /// The fields that the expressions read and none of these rows has, as in [`Part::missing`](crate::Part::missing).
+    pub missing: Vec<String>,
 }
 
 impl ExplainedRows {
-    /// Adds the next rows.
-    pub(crate) fn add(&mut self, rows: impl Iterator<Item = (Uuid, Explanation)>) {
+    /// Returns a sentence for each field that no row has, with the name that was probably meant. Names of options are in
+    /// backticks.
+    pub fn notes(&self) -> Vec<String> {
+        missing_values_of("no row that was read", &self.missing, 0)
+    }
+}
+
+/// The explanations of rows so far, and the keys of those that are kept.
+#[derive(Default)]
+pub(crate) struct ExplanationsSoFar {
+    rows: Vec<RowExplanation>,
+    seen: HashSet<u128>,
+    missing: Option<Vec<String>>,
+}
+
+impl ExplanationsSoFar {
+    /// Adds the next rows. `missing` is what none of them gave to the expressions.
+    pub(crate) fn add(
+        &mut self,
+        rows: impl Iterator<Item = (Uuid, Explanation)>,
+        missing: &[String],
+    ) {
+        keep_missing(&mut self.missing, missing);
         let seen = &mut self.seen;
         self.rows.extend(rows.map(|(id, it)| {
             let Explanation { is_kept, is_end, split, reason, key } = it;
@@ -57,8 +81,11 @@ impl ExplainedRows {
         }));
     }
 
-    pub(crate) fn into_rows(self) -> Vec<RowExplanation> {
-        self.rows
+    pub(crate) fn into_rows(self) -> ExplainedRows {
+        let mut missing = self.missing.unwrap_or_default();
+        // The results of expressions are in the explanations.
+        missing.retain(|text| text.contains(": "));
+        ExplainedRows { rows: self.rows, missing }
     }
 }
 
@@ -83,7 +110,8 @@ impl ExplainedRows {
 /// # let client = Client::builder().base_url(server.url()).api_key("demo").build()?;
 /// let plan = TransformPlan::new(&Transform::new().keep_where(".order < 2"), None, &[])?;
 /// let options = StreamOptions { limit: Some(3), ..StreamOptions::default() };
-/// let rows = explain_rows(client.dataset(id).options(options).pages(), &plan).await?;
+/// let explained = explain_rows(client.dataset(id).options(options).pages(), &plan).await?;
+/// let rows = explained.rows;
 /// assert_eq!(rows.iter().map(|row| row.is_kept).collect::<Vec<_>>(), [true, true, false]);
 /// assert_eq!(rows[2].reason.as_deref(), Some("`where` \".order < 2\" does not hold"));
 /// # Ok(())
@@ -92,16 +120,16 @@ impl ExplainedRows {
 pub async fn explain_rows(
     mut pages: impl Stream<Item = Result<Page>> + Unpin,
     plan: &TransformPlan,
-) -> Result<Vec<RowExplanation>> {
+) -> Result<ExplainedRows> {
     let (sender, mut receiver) = mpsc::channel(QUEUED_BATCHES);
     let interrupt = InterruptOnDrop::default();
     let (interrupted, limits) = (interrupt.0.clone(), plan.limits());
     let nothing = || Error::Usage("there is no transformation to explain: give `where`".to_owned());
     let shaper = plan.shaper().ok_or_else(nothing)?;
     let explaining = blocking(move || {
-        let mut rows = ExplainedRows::default();
+        let mut rows = ExplanationsSoFar::default();
         let mut explain = |shaped: Shaped<Page>| {
-            rows.add(shaped.block.ids().zip(shaped.explanations));
+            rows.add(shaped.block.ids().zip(shaped.explanations), &shaped.missing);
             Ok(())
         };
         let stage = Stage::explaining(shaper, limits)?;

@@ -41,9 +41,9 @@ use std::{pin::pin, sync::Arc, time::Instant};
 
 use tokio::time::timeout;
 
-pub(crate) use self::{explained::ExplainedRows, summary::unchecked};
+pub(crate) use self::{explained::ExplanationsSoFar, summary::unchecked};
 pub use self::{
-    explained::{RowExplanation, explain_rows},
+    explained::{ExplainedRows, RowExplanation, explain_rows},
     into_sink::write_pages,
     nesting_options::NestingOptions,
     plan::{ExportOptions, ExportPlan},

@@ -57,6 +57,9 @@ pub struct Summary {
     pub transform: Option<TransformRecord>,
     /// Number of the rows read that belong to parts of an interrupted run. They were not fetched now.
     pub kept_rows: u64,
+    /// Whether there is a dataset card that `load_dataset` cannot read as a whole, because the export has no rows.
+    #[serde(skip)]
+    pub(crate) has_empty_card: bool,
     /// Number of files written.
     pub files: u64,
     /// Number of bytes written, after compression.
@@ -155,6 +158,7 @@ impl Summary {
             missing: manifest.missing(),
             transform: manifest.transform.clone(),
             kept_rows: kept.min(manifest.rows_read),
+            has_empty_card: manifest.has_empty_card(),
             files: manifest.parts.len() as u64,
             bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
             completeness: manifest.completeness,

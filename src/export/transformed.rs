@@ -21,10 +21,10 @@ use crate::{
     client::Page,
     error::Result,
     paginator::StreamOptions,
-    record::manifest::{add_replaced, keep_missing},
+    record::manifest::add_replaced,
     sink::{Sink, Written},
     tasks::cores,
-    transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord},
+    transform::{Shaped, Shaper, Stage, StageLimits, Transform, TransformRecord, keep_missing},
 };
 
 /// A checked transformation and the columns of its output, for [`write_transformed`] and
@@ -246,7 +246,10 @@ impl SinkWriter {
         }
         self.flush()?;
         match &plan.shaper {
-            Some(shaper) => shaper.check_replaced(self.rows, &self.replaced),
+            Some(shaper) => {
+                let missing = self.missing.as_deref().unwrap_or_default();
+                shaper.check_replaced(self.rows, &self.replaced, missing)
+            }
             None => Ok(()),
         }
     }

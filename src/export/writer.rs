@@ -25,8 +25,8 @@ use crate::{
         shaping::{WriterInterrupt, computed_columns, ended_early, shape_pages, split_rows},
     },
     location::Target,
-    record::manifest::{Part, PartRows, add_replaced, keep_missing},
-    transform::{HashKey, Shaped, Shaper, Stage, StageLimits},
+    record::manifest::{Part, PartRows, add_replaced},
+    transform::{HashKey, Shaped, Shaper, Stage, StageLimits, keep_missing},
 };
 
 /// The staged output.
@@ -261,7 +261,8 @@ impl Writer {
         // A path may match only in the rows of another worker.
         if let Some(shaper) = self.plan.shaper.as_ref().filter(|_| self.scope.is_whole) {
             let rows = self.parts.rows();
-            shaper.check_replaced(rows.written, &rows.replaced)?;
+            let missing = rows.missing.as_deref().unwrap_or_default();
+            shaper.check_replaced(rows.written, &rows.replaced, missing)?;
         }
         let (parts, rows) = self.parts.finished();
         let of_first_split = parts.iter().take(parts.len() / self.builders.len());

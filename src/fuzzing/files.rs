@@ -82,7 +82,10 @@ pub(super) fn options(columns: &[Column]) -> ReadOptions {
 pub(super) fn assert_typed(error: &Error) {
     let is_typed = matches!(
         error,
-        Error::Damaged { .. } | Error::ValueTooLarge { .. } | Error::ChangedCells { .. }
+        Error::Damaged { .. }
+            | Error::Column(_)
+            | Error::ValueTooLarge { .. }
+            | Error::ChangedCells { .. }
     );
     assert!(is_typed, "{error:?}");
     assert_eq!(error.exit_code(), 65);

@@ -96,7 +96,10 @@ fn directory(manifest: &Manifest, json: &[u8], part: &[u8]) {
     let rows = match read() {
         Ok(rows) => Some(rows),
         Err(error) => {
-            let is_typed = matches!(error, Error::Damaged { .. } | Error::ValueTooLarge { .. });
+            let is_typed = matches!(
+                error,
+                Error::Damaged { .. } | Error::Column(_) | Error::ValueTooLarge { .. }
+            );
             assert!(is_typed, "{error:?}");
             None
         }

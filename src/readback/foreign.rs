@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     sink::{Encoding, Format},
+    text::did_you_mean,
 };
 
 /// A Parquet file with a column that no export has.
@@ -55,7 +56,8 @@ impl ForeignFile {
             let found = metadata.file_metadata().schema_descr().root_schema().get_fields();
             let lacks = |column: &&String| !found.iter().any(|it| it.name() == *column);
             if let Some(column) = options.columns.iter().find(lacks) {
-                return Err(Error::Usage(format!("the file has no column {column}")));
+                let meant = did_you_mean(column, found.iter().map(|it| it.name()));
+                return Err(Error::Usage(format!("the file has no column {column}{meant}")));
             }
             let fields = found.iter().filter(|it| options.wants(it.name()));
             let root = Type::group_type_builder("schema").with_fields(fields.cloned().collect());

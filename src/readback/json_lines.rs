@@ -1,6 +1,6 @@
 //! Reads JSON Lines, plain or compressed, line by line. The length of a line is bounded.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, builder::StringBuilder};
 
@@ -16,7 +16,7 @@ use crate::{
     batch::{Column, ColumnType, ComputedValue, OutputColumn, ValueBuilder},
     error::{Cause, Error, Result},
     location::Location,
-    sink::{Compression, is_text_line},
+    sink::{Compression, Encoding, is_text_line},
     text::{grouped, json_mistake, quoted},
 };
 
@@ -71,6 +71,27 @@ pub(super) fn count_lines(mut file: TextFile, go_on: impl Fn() -> Result<()>) ->
     Ok(count + u64::from(open))
 }
 
+/// Returns the names of unused columns that lines have. Reads until each of them was found.
+pub(super) fn unused_names(path: &Location, options: &ReadOptions) -> Result<Vec<String>> {
+    let compression = Encoding::of_path(Path::new(&path.name())).map(Encoding::compression);
+    let mut file = TextFile::open(path, compression.unwrap_or(Compression::None), None)?;
+    let (mut found, mut line) = (Vec::new(), Vec::new());
+    while found.len() < options.unused.len() {
+        options.go_on()?;
+        if read_line(&mut file, &mut line, options)? == 0 {
+            break;
+        }
+        // A line that is wrong is refused when its rows are read.
+        let Ok(line) = JsonLine::parse(&line, LineColumns::Any) else { break };
+        let mut unused = options.unused.iter().enumerate();
+        let is_new =
+            |(place, name): &(usize, &String)| line.has(name, *place) && !found.contains(*name);
+        let new: Vec<_> = unused.by_ref().filter(is_new).map(|(_, name)| name.clone()).collect();
+        found.extend(new);
+    }
+    Ok(found)
+}
+
 /// The columns of the lines.
 struct LineSchema {
     columns: Vec<OutputColumn>,
@@ -82,13 +103,14 @@ impl LineSchema {
         Self { columns: columns.to_vec(), is_recorded: true }
     }
 
-    /// Takes the columns of the first line. One that is not of the API is JSON: nothing says its type.
-    fn of(line: &JsonLine<'_>) -> std::result::Result<Self, Cause> {
+    /// Takes the columns of the first line that are read. One that is not of the API is JSON: nothing says its type.
+    fn of(line: &JsonLine<'_>, options: &ReadOptions) -> std::result::Result<Self, Cause> {
         let column = |name: &str| match name.parse::<Column>() {
             Ok(column) => Ok(column.into()),
             Err(_) => OutputColumn::computed(name, ColumnType::Json).map_err(Cause::from),
         };
-        let columns = line.names().map(column).collect::<std::result::Result<_, _>>()?;
+        let read = line.names().filter(|name| options.wants(name));
+        let columns = read.map(column).collect::<std::result::Result<_, _>>()?;
         Ok(Self { columns, is_recorded: false })
     }
 
@@ -101,8 +123,9 @@ impl LineSchema {
         self.is_recorded && self.columns.iter().any(OutputColumn::is_line)
     }
 
-    /// Says how the columns of a line differ from these; `None` if they do not.
-    fn unlike(&self, line: &JsonLine<'_>) -> Option<String> {
+    /// Says how the columns of a line differ from these; `None` if they do not. Lines without a record can differ in
+    /// columns that are not read.
+    fn unlike(&self, line: &JsonLine<'_>, options: &ReadOptions) -> Option<String> {
         const SHOWN: usize = 60;
         let mut columns = self.columns.iter().enumerate();
         if let Some((_, column)) = columns.find(|(place, column)| !line.has(column.name(), *place))
@@ -110,7 +133,10 @@ impl LineSchema {
             let name = quoted(column.name(), SHOWN);
             return Some(format!("it does not have the column {name} of the lines before"));
         }
-        let is_new = |name: &&str| self.columns.iter().all(|column| column.name() != *name);
+        let is_compared = |name: &str| self.is_recorded || options.wants(name);
+        let is_new = |name: &&str| {
+            is_compared(name) && self.columns.iter().all(|column| column.name() != *name)
+        };
         let new = line.names().find(is_new)?;
         let name = quoted(new, SHOWN);
         Some(format!("it has the column {name}, which the lines before do not have"))
@@ -133,19 +159,24 @@ impl JsonColumnBuilder {
     }
 
     /// Adds a value, which is JSON text. `json_is_text` says that the JSON elements of a list are strings of their text.
-    fn push(&mut self, value: Option<&str>, json_is_text: bool) -> std::result::Result<(), Cause> {
+    ///
+    /// # Errors
+    /// Why the value does not fit, as a predicate.
+    fn push(&mut self, value: Option<&str>, json_is_text: bool) -> std::result::Result<(), String> {
+        let wrong = |why: String| format!("{} {why}", quoted(value.unwrap_or("null"), MOST_SHOWN));
         match self {
             Self::Text(builder) => {
-                builder.append_option(value.map(serde_json::from_str::<String>).transpose()?);
+                let text = value.map(unquoted).transpose().map_err(wrong)?;
+                builder.append_option(text);
             }
             Self::Json(builder) => builder.append_option(value),
             Self::Other(builder, column_type) => {
-                let Some(value) = value else { return Ok(builder.push(ComputedValue::Null)?) };
+                let Some(value) = value else {
+                    return builder.push(ComputedValue::Null).map_err(|error| error.to_string());
+                };
                 let is_quoted = *column_type == ColumnType::Timestamp;
-                let unquoted = is_quoted.then(|| serde_json::from_str::<String>(value));
-                let unquoted = unquoted.transpose()?;
-                let plain = unquoted.as_deref().unwrap_or(value);
-                let wrong = |why| format!("{} {why}", quoted(value, MOST_SHOWN));
+                let text = is_quoted.then(|| unquoted(value)).transpose().map_err(wrong)?;
+                let plain = text.as_deref().unwrap_or(value);
                 builder.push_parsed(plain, *column_type, json_is_text).map_err(wrong)?;
             }
         }
@@ -158,6 +189,17 @@ impl JsonColumnBuilder {
             Self::Other(mut builder, _) => builder.finish(),
         }
     }
+}
+
+/// Returns the text of a JSON string.
+///
+/// # Errors
+/// Why it is none, as a predicate.
+fn unquoted(value: &str) -> std::result::Result<String, String> {
+    serde_json::from_str::<String>(value).map_err(|error| match value.starts_with('"') {
+        true => format!("is not a text: {}", json_mistake(&error)),
+        false => "is not a text".to_owned(),
+    })
 }
 
 /// Returns the value of a line that is one JSON value; `None` for null.
@@ -197,6 +239,10 @@ fn read_lines(
         let why = format!("line {}: {why}", grouped(line));
         Error::Damaged { path: path.to_path(), why }
     };
+    let unreadable = |line: u64, why: String| {
+        let why = format!("line {}: {why}", grouped(line));
+        Error::column(path.to_path(), why, None)
+    };
     let mut builders: Vec<(usize, OutputColumn, JsonColumnBuilder)> = Vec::new();
     let (mut text, mut rows, mut bytes, mut ended) = (Vec::new(), 0, 0, false);
     while rows < BATCH_ROWS && bytes < BATCH_BYTES {
@@ -218,7 +264,7 @@ fn read_lines(
             }
             options.check_value(&path, "line", value.map_or(0, str::len))?;
             for (_, _, builder) in &mut builders {
-                builder.push(value, false).map_err(wrong)?;
+                builder.push(value, false).map_err(|why| wrong(why.into()))?;
             }
             continue;
         }
@@ -226,13 +272,13 @@ fn read_lines(
         let line = JsonLine::parse(&text, allowed).map_err(|why| unlike(*number, why))?;
         let columns = match columns {
             Some(columns) => columns,
-            None => columns.insert(LineSchema::of(&line).map_err(wrong)?),
+            None => columns.insert(LineSchema::of(&line, options).map_err(wrong)?),
         };
         if line.names().len() == 0 {
             return Err(unlike(*number, "it has no column".to_owned()));
         }
-        if let Some(why) = columns.unlike(&line) {
-            return Err(unlike(*number, why));
+        if let Some(why) = columns.unlike(&line, options) {
+            return Err(unreadable(*number, why));
         }
         if builders.is_empty() {
             let wanted = |name: &str| options.wants(name);
@@ -248,9 +294,11 @@ fn read_lines(
             let is_known = columns.is_recorded || column.of_api().is_some();
             let is_json = is_known && column.column_type() == ColumnType::Json;
             let value = line.value((column.name(), *place), is_json);
-            let value = value.map_err(|error| wrong(error.into()))?;
+            let its = |why: String| unreadable(*number, format!("its {column} {why}"));
+            let value = value
+                .map_err(|error| its(format!("is not JSON text: {}", json_mistake(&error))))?;
             options.check_value(&path, column.name(), value.as_deref().map_or(0, str::len))?;
-            builder.push(value.as_deref(), line.is_text()).map_err(wrong)?;
+            builder.push(value.as_deref(), line.is_text()).map_err(its)?;
         }
     }
     if rows == 0 {

@@ -28,6 +28,7 @@ mod tests;
 mod text;
 mod unit_threads;
 mod units;
+mod unread;
 mod verification;
 pub(crate) mod verify;
 mod widened;
@@ -55,10 +56,15 @@ pub use self::{
     verification::{Check, Verification},
     verify::{verify, verify_with},
 };
-pub(crate) use self::{count::count_rows, widened::widened_types};
+pub(crate) use self::{
+    count::count_rows,
+    unread::{open_unrecorded, unknown_column},
+    widened::widened_types,
+};
 use self::{
     unit_threads::UnitThreads,
     units::{ReadUnits, SequentialUnits},
+    unread::Foreign,
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
@@ -105,6 +111,9 @@ pub struct ReadOptions {
     pub stop: Arc<AtomicBool>,
     /// Whether the batches also have the column of rescued values, as their last one, if the file has it.
     pub(crate) with_rescued: bool,
+    /// The names of columns that are not read, whatever `columns` has. Their values can have any type, and lines can
+    /// lack them. Only for files that state no digest of their rows.
+    pub(crate) unused: Vec<String>,
 }
 
 impl ReadOptions {
@@ -118,9 +127,15 @@ impl ReadOptions {
         Self { max_value_bytes: self.max_value_bytes.min(Self::HIGHEST), ..self.clone() }
     }
 
+    /// Returns the same options for all columns.
+    pub(crate) fn of_all_columns(&self) -> Self {
+        Self { columns: Vec::new(), unused: Vec::new(), ..self.clone() }
+    }
+
     /// Whether a column is decoded.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.columns.is_empty() || self.columns.iter().any(|column| column == name)
+        let is_named = |names: &[String]| names.iter().any(|column| column == name);
+        (self.columns.is_empty() || is_named(&self.columns)) && !is_named(&self.unused)
     }
 
     /// Returns [`Error::Interrupted`] if the stop flag is set.
@@ -141,6 +156,7 @@ impl Default for ReadOptions {
             decode_threads: None,
             stop: Arc::default(),
             with_rescued: false,
+            unused: Vec::new(),
         }
     }
 }
@@ -236,59 +252,6 @@ pub(crate) struct FileChecksum {
     pub(crate) footer: u64,
 }
 
-/// Columns of a file that no export has.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Foreign {
-    /// The first error about a column that has an export's column name but a wrong type, or occurs twice.
-    types: Option<String>,
-    /// The unknown names.
-    names: Vec<String>,
-    /// Whether the file has no column of an export at all.
-    only: bool,
-}
-
-impl Reader {
-    /// Refuses every column that no export has: unknown names and wrong types.
-    pub(crate) fn require_export(&self, path: &Location) -> Result<()> {
-        self.require_export_but(path, &[])
-    }
-
-    /// Like [`require_export`](Self::require_export), but allows unknown columns of these names.
-    pub(crate) fn require_export_but(&self, path: &Location, unused: &[String]) -> Result<()> {
-        let is_unused = |name: &str| unused.iter().any(|it| it == name);
-        let why = self.foreign.types.clone().or_else(|| self.foreign_name(is_unused));
-        match why {
-            Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
-            None => Ok(()),
-        }
-    }
-
-    /// Returns why the first column that no export has is wrong, unless its name is one of these.
-    pub(crate) fn foreign_name(&self, is_unused: impl Fn(&str) -> bool) -> Option<String> {
-        let other = self.foreign.names.iter().find(|name| !is_unused(name))?;
-        Some(unknown_column(other))
-    }
-
-    /// Returns the names of the columns that no export has. They are not decoded.
-    pub(crate) fn foreign_names(&self) -> &[String] {
-        &self.foreign.names
-    }
-
-    /// Refuses export columns of a wrong type, and files without any export column. Columns with unknown names are
-    /// allowed.
-    pub(crate) fn require_columns(&self, path: &Location) -> Result<()> {
-        let unknown = || self.foreign_name(|_| false).filter(|_| self.foreign.only);
-        match self.foreign.types.clone().or_else(unknown) {
-            Some(why) => Err(Error::Damaged { path: path.to_path(), why }),
-            None => Ok(()),
-        }
-    }
-}
-
-pub(crate) fn unknown_column(name: &str) -> String {
-    format!("it has a column {name:?}, which no export has")
-}
-
 /// The columns of a file to read.
 struct ColumnChoice {
     schema: SchemaRef,
@@ -364,6 +327,9 @@ impl ColumnChoice {
                 (None, expected) => field.data_type() == expected,
             };
             let chosen = wanted.wants(name);
+            if !chosen {
+                foreign.unread.push(name.clone());
+            }
             if !fits {
                 let why = || kinds::wrong_values(name, field.data_type());
                 if chosen {

@@ -101,20 +101,18 @@ impl Verifying {
         self.found.problems.push(text);
     }
 
-    /// Turns [`Error::Damaged`] into a problem and returns `None`. All other errors stay errors.
+    /// Turns [`Error::Damaged`] and [`Error::Column`] into a problem and returns `None`. All other errors stay errors.
     fn found_damaged<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
-        match result {
-            Ok(value) => Ok(Some(value)),
-            Err(Error::Damaged { path, why }) => {
-                // The command starts each line with the path of the export: name the file only if it differs.
-                match path.file_name().filter(|_| path != self.found.path) {
-                    Some(name) => self.problem(format!("{}: {why}", name.display())),
-                    None => self.problem(why),
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error),
+        let (path, why) = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error.damage()?,
+        };
+        // The command starts each line with the path of the export: name the file only if it differs.
+        match path.file_name().filter(|_| path != self.found.path) {
+            Some(name) => self.problem(format!("{}: {why}", name.display())),
+            None => self.problem(why),
         }
+        Ok(None)
     }
 
     fn directory(&mut self, location: &Location) -> Result<()> {

@@ -33,6 +33,11 @@ pub(crate) fn is_hub_name(name: &str) -> bool {
 }
 
 impl Manifest {
+    /// Whether there is a card that `load_dataset` cannot read as a whole: it refuses splits without rows.
+    pub(crate) fn has_empty_card(&self) -> bool {
+        self.card.is_some() && self.rows == 0
+    }
+
     /// Returns the files that the record lists: path, size in bytes and SHA-256 of each part, and of the card.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&str, u64, &str)> {
         let parts = self.parts.iter().map(|part| (&*part.path, part.bytes, &*part.sha256));
@@ -191,6 +196,12 @@ fn body(card: &mut String, manifest: &Manifest) -> std::fmt::Result {
         writeln!(card, "| {} | {numbers} |", escaped(name))?;
     }
 
+    if manifest.rows == 0 {
+        writeln!(
+            card,
+            "\nThere are no rows. `load_dataset()` reads such a dataset only with `streaming=True`."
+        )?;
+    }
     writeln!(card, "\n## Provenance\n")?;
     writeln!(card, "- Completeness: {}", completeness(manifest))?;
     let filters = match manifest.query.as_ref().map(ToString::to_string) {

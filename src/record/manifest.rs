@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub(crate) use super::names::{is_desktop_file, is_part_name};
 pub(crate) use super::{
     origin::{ConvertedFrom, Listed, SnapshotOf},
-    part::{ListedPart, PartRows, add_replaced, keep_missing},
+    part::{ListedPart, PartRows, add_replaced},
 };
 pub use super::{part::Part, written::Completeness};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     },
     sink::{Format, JsonColumns, ParquetEncoding},
     text::foreign,
-    transform::TransformRecord,
+    transform::{TransformRecord, keep_missing},
 };
 
 /// The manifest's file name in a directory.

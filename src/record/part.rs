@@ -15,7 +15,7 @@ use crate::{
     nested::RescuedPaths,
     proof::Digest,
     text::{counted, grouped},
-    transform::TransformRecord,
+    transform::{TransformRecord, keep_missing},
 };
 
 /// One file of an export.
@@ -48,7 +48,8 @@ pub struct Part {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced: Vec<u64>,
     /// What none of the rows that were read gave to the expressions of the transformation: a field that an expression reads,
-    /// such as `dedupe: .inptu`, or a result that is not null, such as `dedupe` or `column topic`.
+    /// such as `dedupe: .inptu`, or a result that is not null, such as `dedupe` or `column topic`. A similar name that rows
+    /// have in place of a misspelled one is in brackets: `where: .input.mesages (.input.messages)`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// Number of rows of the file with a value that does not fit the type of its nested column. The column `_rescued`
@@ -145,14 +146,6 @@ pub(crate) fn add_replaced(sums: &mut Vec<u64>, rows: &[u64]) {
     sums.resize(sums.len().max(rows.len()), 0);
     for (sum, rows) in sums.iter_mut().zip(rows) {
         *sum = sum.saturating_add(*rows);
-    }
-}
-
-/// Keeps what none of more rows gave to the expressions either.
-pub(crate) fn keep_missing(sum: &mut Option<Vec<String>>, missing: &[String]) {
-    match sum {
-        None => *sum = Some(missing.to_vec()),
-        Some(sum) => sum.retain(|text| missing.contains(text)),
     }
 }
 

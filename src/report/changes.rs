@@ -82,7 +82,7 @@ impl ChangesSeen {
             DifferenceKind::Removed => 2,
         });
         let facts = |place: &Location, record: Option<Location>| {
-            let reading = ReadOptions { columns: Vec::new(), record, ..options.read.clone() };
+            let reading = ReadOptions { record, ..options.reading(mask) };
             Ok::<_, Error>(ReportSource::open(place, &reading)?.facts)
         };
         let (old, new) = (facts(before, None)?, facts(after, options.read.record.clone())?);

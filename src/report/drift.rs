@@ -211,10 +211,9 @@ impl SnapshotData {
             require_masked(mask, &source.facts, &options.drop)?;
         }
         let plan = ReadPlan {
-            options: reading,
             size: SampleSize { all: 0, seed: 0 },
             drop: options.drop.clone(),
-            foreign: Vec::new(),
+            unread: Vec::new(),
             mask,
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
@@ -238,7 +237,7 @@ impl SnapshotData {
             replaced.iter_mut().zip(&snapshot.replaced).for_each(|(all, more)| *all += more);
         }
         let rows = data.iter().map(|snapshot| snapshot.rows).sum();
-        mask.check_replaced(rows, &replaced).map_err(not_delivered)
+        mask.check_replaced(rows, &replaced, &[]).map_err(not_delivered)
     }
 }
 

@@ -37,7 +37,7 @@ use self::{
     masked::MaskedValues,
     read::{ReadPlan, RowsSeen, read},
     sample::{MOST_ROWS, SampleSize},
-    source::{ExportFacts, ReportSource},
+    source::{DROP, ExportFacts, ReportSource},
     values::require_masked,
 };
 #[cfg(feature = "snapshots")]
@@ -73,7 +73,7 @@ pub struct ReportOptions {
     /// The paths whose values are replaced by null before anything looks at them, like
     /// [`Transform::mask`](crate::Transform::mask). Several paths can be in one text, with commas between them.
     pub mask: Vec<String>,
-    /// The names of the columns to leave out.
+    /// The names of the columns to leave out. They are not read, unless the export states a digest of its rows.
     pub drop: Vec<String>,
     /// The key that identifies rows when two exports are compared; default [`DiffBy::Id`].
     pub by: DiffBy,
@@ -98,6 +98,16 @@ impl Default for ReportOptions {
             read: ReadOptions::default(),
             temp_dir: None,
         }
+    }
+}
+
+impl ReportOptions {
+    /// Returns how to read an export: all columns but those that are left out and not masked.
+    fn reading(&self, mask: Option<&Shaper>) -> ReadOptions {
+        let masked = mask.map(Shaper::columns_read).unwrap_or_default();
+        let unused = self.drop.iter().filter(|name| !masked.contains(&name.as_str()));
+        let unused = unused.cloned().collect();
+        ReadOptions { columns: Vec::new(), unused, ..self.read.clone() }
     }
 }
 
@@ -189,24 +199,23 @@ impl Report {
         }
         let masking = options.mask.iter().fold(Transform::new(), |all, it| all.mask(it.as_str()));
         let mask = Shaper::compile(&masking)?.map(Arc::new);
-        let reading = ReadOptions { columns: Vec::new(), ..options.read.clone() };
+        let reading = options.reading(mask.as_deref());
         let source = ReportSource::open(export, &reading)?;
         if let Some(mask) = &mask {
             require_masked(mask, &source.facts, &options.drop)?;
         }
-        let mut foreign = source.facts.foreign.clone();
+        let mut unread = source.unread.clone();
         if let Some(before) = before {
-            require_known(export, &foreign, &options.drop)?;
-            let reading = ReadOptions { record: None, ..reading.clone() };
-            let others = ReportSource::open(before, &reading)?.facts.foreign;
-            require_known(before, &others, &options.drop)?;
-            foreign.extend(others);
+            require_known(export, &source.facts.foreign, &options.drop)?;
+            let reading = ReadOptions { record: None, ..reading };
+            let other = ReportSource::open(before, &reading)?;
+            require_known(before, &other.facts.foreign, &options.drop)?;
+            unread.extend(other.unread);
         }
         let plan = ReadPlan {
-            options: reading,
             size: SampleSize { all: options.rows, seed: options.seed },
             drop: options.drop.clone(),
-            foreign,
+            unread,
             mask: mask.clone(),
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
@@ -215,7 +224,7 @@ impl Report {
         let changes = changes.transpose()?;
         let mask = match mask {
             Some(mask) => {
-                let checked = mask.check_replaced(seen.profile.rows, &seen.profile.replaced);
+                let checked = mask.check_replaced(seen.profile.rows, &seen.profile.replaced, &[]);
                 checked.map_err(not_delivered)?;
                 mask.recorded().mask.clone()
             }
@@ -249,10 +258,7 @@ impl Report {
 /// Refuses a column that no export has, unless it is dropped: a comparison does not leave out columns silently.
 fn require_known(place: &Location, foreign: &[String], drop: &[String]) -> Result<()> {
     match foreign.iter().find(|name| !drop.contains(name)) {
-        Some(name) => {
-            let why = format!("{}: leave it out with `drop`", unknown_column(name));
-            Err(Error::Damaged { path: place.to_path(), why })
-        }
+        Some(name) => Err(Error::column(place.to_path(), unknown_column(name), Some(DROP))),
         None => Ok(()),
     }
 }

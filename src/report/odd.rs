@@ -16,7 +16,7 @@ use crate::snapshots::{DamagedSnapshot, Failure, JobResult, Status};
 const FALL: (u128, u128) = (4, 5);
 /// A rise of the rows to this multiple of the rows before, or to more, is odd.
 const RISE: u128 = 2;
-/// Rows that fewer rows than this more or less do not make odd.
+/// Rows that fewer rows than this more or less do not make odd, unless none is left.
 const FEW_ROWS: u64 = 10;
 /// What is odd counts for the state of a job if it is from the last week before the last run: 7 days.
 const RECENT: TimeDelta = TimeDelta::days(7);
@@ -160,7 +160,8 @@ fn rows(runs: &[JobResult]) -> Vec<OddNight> {
             let (old, new) = (u128::from(before), u128::from(after));
             let is_fall = new * FALL.1 <= old * FALL.0;
             let is_rise = new >= old * RISE;
-            if (is_fall || is_rise) && before.abs_diff(after) >= FEW_ROWS {
+            let is_much = before.abs_diff(after) >= FEW_ROWS || after == 0 && before > 0;
+            if (is_fall || is_rise) && is_much {
                 let at = run.started_at.clone();
                 found.push(OddNight::Rows { dataset, before, after, at });
             }

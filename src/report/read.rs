@@ -33,6 +33,7 @@ use crate::{
     location::Location,
     proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, IdSet},
     readback::{ReadOptions, checked_files::RecordedRows},
+    text::did_you_mean,
     transform::Shaper,
 };
 
@@ -45,11 +46,10 @@ const REMEMBERED: usize = 1 << 18;
 
 /// How to read.
 pub(super) struct ReadPlan {
-    pub(super) options: ReadOptions,
     pub(super) size: SampleSize,
     pub(super) drop: Vec<String>,
-    /// The names of the columns that no export has, in the files of the report. They can be dropped, too.
-    pub(super) foreign: Vec<String>,
+    /// The names of the columns of the report's files that are not read. They can be dropped, too.
+    pub(super) unread: Vec<String>,
     pub(super) mask: Option<Arc<Shaper>>,
     pub(super) temp_dir: PathBuf,
 }
@@ -146,17 +146,19 @@ struct Lane<'s> {
 /// # Errors
 /// `Damaged` when a file cannot be read or does not match its record, `Interrupted` when the stop flag is set.
 pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
-    let mut batches = SourceBatches::new(source, &plan.options);
+    let mut batches = SourceBatches::new(source, &source.options);
     let first = batches.next().transpose()?;
     let columns = match (&source.columns, &first) {
         (None, Some((_, batch))) => columns_of(batch),
         _ => source.usual_columns(),
     };
     let has = |name: &String| {
-        columns.iter().any(|column| column.name() == name) || plan.foreign.contains(name)
+        columns.iter().any(|column| column.name() == name) || plan.unread.contains(name)
     };
     if let Some(name) = plan.drop.iter().find(|name| !has(name)) {
-        return Err(Error::Usage(format!("the export has no column {name}")));
+        let known = columns.iter().map(OutputColumn::name);
+        let meant = did_you_mean(name, known.chain(plan.unread.iter().map(String::as_str)));
+        return Err(Error::Usage(format!("the export has no column {name}{meant}")));
     }
     let columns =
         &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());

@@ -27,9 +27,16 @@ use crate::{
 /// Most files that a report lists: 100.
 const MOST_FILES: usize = 100;
 
+/// The next step for a column of a file without a record that cannot be read.
+pub(super) const DROP: &str = "leave it out with `drop`";
+
 /// An export, or a file with the columns of an export.
 pub(super) struct ReportSource {
     pub(super) place: Location,
+    /// How to read its rows.
+    pub(super) options: ReadOptions,
+    /// The names of columns that are not read: no export has them, or the report leaves them out.
+    pub(super) unread: Vec<String>,
     pub(super) files: Vec<ExportFile>,
     /// The columns; `None` if only the rows name them, or nothing does.
     pub(super) columns: Option<Arc<[OutputColumn]>>,
@@ -80,7 +87,7 @@ pub(super) struct FileFacts {
 }
 
 impl ReportSource {
-    /// Opens an export and reads its metadata.
+    /// Opens an export and reads its metadata. The columns that the options leave out are read only to check the rows.
     ///
     /// # Errors
     /// `Io` or `Store` when it does not exist or cannot be read, `Damaged` when it is not an export or does not match
@@ -94,6 +101,8 @@ impl ReportSource {
         match recorded {
             Some(RecordedFiles { manifest, files }) => Ok(Self {
                 place: place.clone(),
+                options: options.of_all_columns(),
+                unread: Vec::new(),
                 files: files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect(),
                 columns: Some(manifest.columns.as_slice().into()),
                 facts: ExportFacts::of_manifest(&manifest)?,
@@ -103,8 +112,8 @@ impl ReportSource {
     }
 
     fn file(place: &Location, options: &ReadOptions) -> Result<Self> {
-        let reader = readback::open(place, options)?;
-        reader.require_columns(place)?;
+        let (reader, options) = readback::open_unrecorded(place, options)?;
+        reader.require_columns(place).map_err(|error| error.with_hint_of_column(DROP))?;
         let of_schema = |schema: &arrow_schema::SchemaRef| {
             schema.fields().iter().filter_map(|field| OutputColumn::of_field(field)).collect()
         };
@@ -122,6 +131,8 @@ impl ReportSource {
         stated.parts = vec![FileFacts { path: place.name(), rows, bytes, sha256: None }];
         Ok(Self {
             place: place.clone(),
+            unread: reader.unread_names(place, &options)?,
+            options,
             files: vec![ExportFile::Single(place.clone(), recorded)],
             columns: reader.schema.as_ref().map(of_schema),
             facts: stated,

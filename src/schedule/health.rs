@@ -1,7 +1,8 @@
 //! Says whether a job is healthy, from its history and its schedule. Runs nothing.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::Timetable;
 use crate::{
@@ -11,6 +12,9 @@ use crate::{
     location::StorageOptions,
     snapshots::{DamagedSnapshot, Failure, JobResult, RunHistory, Status, damaged_snapshots},
 };
+
+/// A job that had rows in this time before its last success, and has none now, needs attention: 7 days.
+const LOST_ROWS: TimeDelta = TimeDelta::days(7);
 
 /// The state of a job at one time.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,8 +35,35 @@ pub struct JobHealth {
     pub stale_from: Option<String>,
     /// The snapshots newer than the newest complete one whose manifest is damaged or missing, newest first.
     pub damaged: Vec<DamagedSnapshot>,
+    /// The snapshots of the last success that have no rows, although rows were read or an earlier snapshot had some.
+    pub empty: Vec<EmptySnapshot>,
     /// Number of lines of the history that cannot be read. The runs in them do not count.
     pub unreadable_lines: u64,
+}
+
+/// A snapshot without rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct EmptySnapshot {
+    /// The dataset.
+    pub dataset: Uuid,
+    /// The dataset's name, if the list of datasets contains one.
+    pub name: Option<String>,
+    /// Number of rows that were read for the snapshot. `None` in the history of an earlier version.
+    pub rows_read: Option<u64>,
+    /// The newest run that stored or found rows: the success before, or one in the week before the last success. `None` if
+    /// they have none either.
+    pub before: Option<RunWithRows>,
+}
+
+/// A run whose snapshot had rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RunWithRows {
+    /// End of the run, RFC 3339, UTC.
+    pub finished_at: String,
+    /// Number of rows in the snapshot.
+    pub rows: u64,
 }
 
 /// A run that failed.
@@ -46,10 +77,11 @@ pub struct FailedRun {
 }
 
 impl JobHealth {
-    /// Returns whether the job needs attention: its last run failed, it is stale, or its newest snapshot is
-    /// damaged.
+    /// Returns whether the job needs attention: its last run failed, it is stale, its newest snapshot is damaged, or the
+    /// newest snapshot of a dataset has no rows and one of the week before had some.
     pub fn is_bad(&self) -> bool {
-        self.failed || self.stale || !self.damaged.is_empty()
+        let has_lost_rows = self.empty.iter().any(|snapshot| snapshot.before.is_some());
+        self.failed || self.stale || !self.damaged.is_empty() || has_lost_rows
     }
 
     fn of(job: &Job, runs: &[JobResult], now: DateTime<Utc>) -> Self {
@@ -59,6 +91,8 @@ impl JobHealth {
         let success = ended().find(|run| !has_failed(run));
         let failure = ended().find(has_failed);
         let stale_from = success.and_then(|success| stale_from(job, success));
+        let mut successes = ended().filter(|run| !has_failed(run));
+        let empty = successes.next().map(|last| empty(last, &successes.collect::<Vec<_>>()));
         Self {
             job: job.name.clone(),
             failed: ended().next().is_some_and(|run| has_failed(&run)),
@@ -70,6 +104,7 @@ impl JobHealth {
             }),
             stale_from: stale_from.map(text),
             damaged: Vec::new(),
+            empty: empty.unwrap_or_default(),
             unreadable_lines: 0,
         }
     }
@@ -86,6 +121,37 @@ pub fn job_health(job: &Job, storage: &StorageOptions, now: DateTime<Utc>) -> Re
     Ok(JobHealth { damaged, unreadable_lines: history.unreadable, ..health })
 }
 
+/// Returns the snapshots of a run that have no rows. `earlier` are the successes before it, newest first.
+fn empty(last: &JobResult, earlier: &[&JobResult]) -> Vec<EmptySnapshot> {
+    let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+    let since = time(&last.started_at).and_then(|at| at.checked_sub_signed(LOST_ROWS));
+    let recent = earlier.iter().enumerate().take_while(|(index, run)| {
+        *index == 0 || since.is_some_and(|since| time(&run.started_at) >= Some(since))
+    });
+    let recent: Vec<&JobResult> = recent.map(|(_, run)| *run).collect();
+    // A job with one dataset can have another id for each of its versions.
+    let has_one = last.snapshots.len() == 1;
+    let empty = last.snapshots.iter().filter(|it| it.status != Status::Failed && it.rows == 0);
+    let empty = empty.map(|snapshot| {
+        let of_dataset = |run: &JobResult| {
+            let mut snapshots = run.snapshots.iter();
+            let found = snapshots.find(|it| has_one || it.dataset == snapshot.dataset)?;
+            let (finished_at, rows) = (run.finished_at.clone(), found.rows);
+            (rows > 0).then_some(RunWithRows { finished_at, rows })
+        };
+        EmptySnapshot {
+            dataset: snapshot.dataset,
+            name: snapshot.name.clone(),
+            rows_read: snapshot.rows_read,
+            before: recent.iter().find_map(|run| of_dataset(run)),
+        }
+    });
+    // An empty dataset has no rows to keep.
+    let has_had_rows =
+        |it: &EmptySnapshot| it.before.is_some() || it.rows_read.is_some_and(|rows| rows > 0);
+    empty.filter(has_had_rows).collect()
+}
+
 /// Returns the time at which the job becomes stale unless it succeeds again: when the second run after its last
 /// success should have ended. A run should take as long as the last successful one.
 ///
@@ -95,7 +161,7 @@ fn stale_from(job: &Job, success: &JobResult) -> Option<DateTime<Utc>> {
     let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
     let (begin, end) = (time(&success.started_at)?, time(&success.finished_at)?);
     let second = Timetable::of(job)?.after(begin).nth(1)?;
-    second.starts.checked_add_signed((end - begin).max(chrono::TimeDelta::zero()))
+    second.starts.checked_add_signed((end - begin).max(TimeDelta::zero()))
 }
 
 #[cfg(test)]
@@ -116,7 +182,7 @@ mod tests {
         let failure = json!({ "message": "m", "causes": [], "hint": null, "exit_code": exit_code });
         serde_json::from_value(json!({
             "job": "a", "status": status, "started_at": started_at,
-            "finished_at": text(end + chrono::TimeDelta::minutes(10)), "seconds": 600.0, "rows": 0,
+            "finished_at": text(end + TimeDelta::minutes(10)), "seconds": 600.0, "rows": 0,
             "bytes": 0, "requests": 1, "retries": 0, "snapshots": [], "pruned": [],
             "error": if exit_code == 0 { json!(null) } else { failure }, "exit_code": exit_code,
         }))
@@ -155,6 +221,59 @@ mod tests {
         assert!(
             health("", &[run("2026-11-23T02:00:00Z", "failed", 69)], "2026-11-23T03:00:00Z").stale
         );
+    }
+
+    /// A nightly run with these rows of each dataset, of 100 that were read. An empty dataset has `None`.
+    fn night(day: u32, rows: &[Option<u64>]) -> JobResult {
+        let mut result = run(&format!("2026-11-{day:02}T02:00:00Z"), "stored", 0);
+        let snapshots = rows.iter().enumerate().map(|(dataset, rows)| {
+            serde_json::from_value(json!({
+                "dataset": Uuid::from_u128(dataset as u128), "name": null, "version": null, "status": "stored",
+                "snapshot": null, "path": null, "unchanged_by": null, "rows": rows.unwrap_or(0),
+                "rows_read": if rows.is_some() { 100 } else { 0 }, "bytes": 0, "digest": null, "error": null,
+            }))
+        });
+        result.snapshots = snapshots.collect::<Result<_, _>>().unwrap();
+        result
+    }
+
+    #[test]
+    fn job_that_lost_all_rows_is_bad_for_a_week() {
+        let states = |runs: &[JobResult]| {
+            let health = health("", runs, "2026-11-30T00:00:00Z");
+            let all = health.empty.iter().map(|it| {
+                let before = it.before.as_ref();
+                (
+                    it.dataset.as_u128(),
+                    before.map(|run| (run.finished_at[8..10].to_owned(), run.rows)),
+                )
+            });
+            (all.collect::<Vec<_>>(), health.is_bad())
+        };
+        let on = |day: &str, rows| Some((day.to_owned(), rows));
+        let (some, none, nothing) = (&[Some(7)][..], &[Some(0)][..], &[None][..]);
+        assert_eq!(states(&[night(1, none), night(2, some)]), (vec![], false));
+        assert_eq!(states(&[night(1, some), night(2, none)]), (vec![(0, on("01", 7))], true));
+        assert_eq!(states(&[night(1, some), night(2, nothing)]), (vec![(0, on("01", 7))], true));
+        let mut week = vec![night(1, some)];
+        week.extend((2..=8).map(|day| night(day, none)));
+        assert_eq!(states(&week), (vec![(0, on("01", 7))], true));
+        week.push(night(9, none));
+        assert_eq!(states(&week), (vec![(0, None)], false));
+        // The run before counts, however long ago it was.
+        assert_eq!(states(&[night(1, some), night(20, none)]), (vec![(0, on("01", 7))], true));
+        // Never any rows.
+        assert_eq!(states(&[night(1, none), night(2, none)]), (vec![(0, None)], false));
+        assert_eq!(states(&[night(1, nothing), night(2, nothing)]), (vec![], false));
+        // A failed run in between says nothing.
+        let failed = run("2026-11-02T02:00:00Z", "failed", 69);
+        assert_eq!(states(&[night(1, some), failed.clone()]), (vec![], true));
+        let found = states(&[night(1, some), failed, night(3, none)]);
+        assert_eq!(found, (vec![(0, on("01", 7))], true));
+        // Each dataset of a job counts for itself.
+        let two = |one, two| [Some(one), Some(two)];
+        let found = states(&[night(1, &two(3, 4)), night(2, &two(3, 0))]);
+        assert_eq!(found, (vec![(1, on("01", 4))], true));
     }
 
     #[test]

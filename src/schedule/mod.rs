@@ -31,7 +31,7 @@ pub use self::orphans::reap_orphans;
 pub use self::page::NightsPage;
 pub use self::{
     agenda::AgendaEntry,
-    health::{FailedRun, JobHealth, job_health},
+    health::{EmptySnapshot, FailedRun, JobHealth, RunWithRows, job_health},
     hook::{HookError, OnResult},
     jobs::{Planned, SnapshotJobs},
     metrics::{Metrics, RunEnd},

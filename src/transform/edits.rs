@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{
     dedupe::HashKey,
     expression::EvaluationFailure,
+    missing::meant_of,
     options::Transform,
     paths::ValuePath,
     places::{PathSet, PathTree},
@@ -281,11 +282,11 @@ impl RowEditor {
     }
 
     /// Refuses a path that has replaced no value. `replaced` has a number of rows for each path, and `rows` is the
-    /// number of all rows that were kept.
+    /// number of all rows that were kept. `missing` is what no row gave.
     ///
     /// # Errors
     /// [`Error::UnmatchedPath`] for the first such path.
-    pub(super) fn check(&self, rows: u64, replaced: &[u64]) -> Result<()> {
+    pub(super) fn check(&self, rows: u64, replaced: &[u64], missing: &[String]) -> Result<()> {
         let is_unused = |number: usize| replaced.get(number).is_none_or(|rows| *rows == 0);
         let mut unused = self.paths.iter().enumerate().filter(|(number, _)| is_unused(*number));
         match unused.next() {
@@ -294,7 +295,8 @@ impl RowEditor {
                 option: path.option,
                 path: path.path.to_string(),
                 rows,
-                meant: path.path.meant().map(|path| path.to_string()),
+                meant: meant_of(missing, path.option, &path.path.to_string())
+                    .or_else(|| path.path.meant().map(|path| path.to_string())),
                 // An export whose files are not yet published sets this to false.
                 delivered: true,
             }),
@@ -448,10 +450,10 @@ mod tests {
     #[test]
     fn paths_without_a_match_are_named() {
         let paths = editor(".persona, .tags.emial");
-        let error = paths.check(1000, &[3, 0]).unwrap_err();
+        let error = paths.check(1000, &[3, 0], &[]).unwrap_err();
         assert_eq!(error.to_string(), "`mask` \".tags.emial\" matches no value in 1,000 rows");
         assert_eq!(error.exit_code(), 65);
-        assert!(paths.check(1000, &[3, 1]).is_ok() && paths.check(0, &[0, 0]).is_ok());
-        assert!(paths.check(1, &[]).is_err());
+        assert!(paths.check(1000, &[3, 1], &[]).is_ok() && paths.check(0, &[0, 0], &[]).is_ok());
+        assert!(paths.check(1, &[], &[]).is_err());
     }
 }

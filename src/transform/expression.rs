@@ -19,7 +19,9 @@ use super::{
     fence::{self, ExpressionRefusal},
     grammar,
     json::beginning,
-    mistakes, natives, rewrite, row_value,
+    mistakes, natives,
+    reads::{ReadPath, paths_read},
+    rewrite, row_value,
     value::{JqValue, ValueError},
 };
 use crate::{
@@ -44,6 +46,8 @@ pub(super) struct Expression {
     fields: FieldsRead,
     /// The fields of the row that it names.
     names: BTreeSet<String>,
+    /// The paths in these fields that it reads.
+    paths: Vec<ReadPath>,
     /// What its evaluation on one row may use.
     bounds: EvaluationBounds,
 }
@@ -119,12 +123,13 @@ impl Expression {
 
     fn compiled(option: &'static str, text: &str, used_as: ExpressionUse) -> Result<Self> {
         match build(text, used_as) {
-            Ok((filter, fields, names)) => Ok(Self {
+            Ok((filter, ExpressionReads { fields, names, paths })) => Ok(Self {
                 option,
                 text: text.to_owned(),
                 filter,
                 fields,
                 names,
+                paths,
                 bounds: EvaluationBounds::STANDARD,
             }),
             Err(refusal) => Err(refused(option, text, &refusal)),
@@ -142,6 +147,11 @@ impl Expression {
     /// Returns the fields of the row that it names.
     pub(super) fn names(&self) -> &BTreeSet<String> {
         &self.names
+    }
+
+    /// Returns the paths in the fields of the row that it reads.
+    pub(super) fn paths(&self) -> &[ReadPath] {
+        &self.paths
     }
 
     /// Parses every field, also those that it does not read.
@@ -233,11 +243,18 @@ fn with_stack<T: Send>(compile: impl FnOnce() -> Result<T> + Send) -> Result<T> 
     })
 }
 
+/// What an expression reads of a row.
+struct ExpressionReads {
+    fields: FieldsRead,
+    names: BTreeSet<String>,
+    paths: Vec<ReadPath>,
+}
+
 /// Parses, checks and compiles an expression.
 fn build(
     text: &str,
     used_as: ExpressionUse,
-) -> Result<(Filter<Fenced>, FieldsRead, BTreeSet<String>), ExpressionRefusal<'_>> {
+) -> Result<(Filter<Fenced>, ExpressionReads), ExpressionRefusal<'_>> {
     /// A name that no expression can have.
     const ROW: &str = "!row";
     if text.trim().is_empty() {
@@ -254,7 +271,7 @@ fn build(
     fence::check(&term)?;
     mistakes::check(text, &term, &tokens, used_as == ExpressionUse::Condition)?;
     let fields = fields_read(&term, used_as != ExpressionUse::Value);
-    let names = fields_named(&term);
+    let (names, paths) = (fields_named(&term), paths_read(&term));
     if let FieldsRead::Named(names) = &fields
         && names.contains("additional_properties")
     {
@@ -276,7 +293,7 @@ fn build(
     Compiler::default()
         .with_funs(natives::functions())
         .compile(modules)
-        .map(|filter| (filter, fields, names))
+        .map(|filter| (filter, ExpressionReads { fields, names, paths }))
         .map_err(|errors| {
             let mut errors = errors.into_iter().flat_map(|(_, errors)| errors);
             let first = errors.find(|(part, _)| contains(text, part));

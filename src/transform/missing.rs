@@ -24,9 +24,14 @@ pub(crate) fn missing_values_of(none: &str, missing: &[String], rows: u64) -> Ve
     let fields = missing.iter().filter_map(|text| text.split_once(": "));
     let mut sentences: Vec<_> = fields
         .clone()
-        .map(|(option, field)| {
-            let meant = similar(field.trim_start_matches('.'), FIELDS);
-            let meant = meant.map(|meant| format!(": did you mean .{meant}?")).unwrap_or_default();
+        .map(|(option, path)| {
+            let (field, meant) = with_meant(path);
+            // The name of a field of the row, and not a path in it.
+            let name = field.trim_start_matches('.');
+            let name = Some(name).filter(|name| !name.contains(['.', '[']));
+            let usual = || Some(format!(".{}", similar(name?, FIELDS)?));
+            let meant = meant.map(str::to_owned).or_else(usual);
+            let meant = meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
             format!("{none} has the field {field}, which {} reads{meant}", quoted(option))
         })
         .collect();
@@ -38,6 +43,45 @@ pub(crate) fn missing_values_of(none: &str, missing: &[String], rows: u64) -> Ve
         format!("{} is null on every row: a misspelled field is null, too", quoted(option))
     }));
     sentences
+}
+
+/// Returns the text of a record about a value that no row has given, and the path that was probably meant: it can follow
+/// in brackets.
+fn with_meant(text: &str) -> (&str, Option<&str>) {
+    let opened = text.strip_suffix(')').and_then(|text| Some((text, text.rfind(" (.")?)));
+    match opened {
+        Some((inner, at)) => (&text[..at], inner.get(at + 2..)),
+        None => (text, None),
+    }
+}
+
+/// Keeps what none of more rows gave to the expressions either.
+pub(crate) fn keep_missing(sum: &mut Option<Vec<String>>, missing: &[String]) {
+    let Some(sum) = sum else { return *sum = Some(missing.to_vec()) };
+    sum.retain_mut(|kept| {
+        let (text, meant) = with_meant(kept);
+        let Some(other) = missing.iter().find(|other| with_meant(other).0 == text) else {
+            return false;
+        };
+        // The first name that was probably meant stays.
+        if meant.is_none() {
+            *kept = other.clone();
+        }
+        true
+    });
+}
+
+/// Returns the path that was probably meant by a path of an option whose values are replaced.
+pub(crate) fn meant_of(missing: &[String], option: &str, path: &str) -> Option<String> {
+    missing.iter().find_map(|text| {
+        let (start, meant) = with_meant(text);
+        let (of_option, start) = start.split_once(": ")?;
+        let rest = path.strip_prefix(start).filter(|_| of_option == option)?;
+        // A longer name is another one.
+        let is_whole = rest.is_empty() || rest.starts_with(['.', '[']);
+        let meant = meant.filter(|_| is_whole);
+        meant.map(|meant| format!("{meant}{rest}"))
+    })
 }
 
 /// Puts the name of an option in backticks: that of a column follows it.

@@ -34,11 +34,13 @@ mod json_text;
 mod missing;
 mod mistakes;
 mod natives;
+mod needed;
 mod number;
 mod options;
 mod paths;
 mod places;
 mod pseudonyms;
+mod reads;
 mod recorded;
 mod regexes;
 mod rewrite;
@@ -56,8 +58,6 @@ mod tests;
 mod updates;
 mod value;
 
-#[cfg(feature = "cli")]
-pub(crate) use self::missing::missing_values_of;
 pub(crate) use self::{
     canonical::canonical_value,
     column_edits::ColumnEdit,
@@ -65,6 +65,7 @@ pub(crate) use self::{
     edits::{EditedRow, NotJson},
     explain::Explanation,
     held::EarlierColumn,
+    missing::{keep_missing, missing_values_of},
     options::ColumnText,
     paths::{PathStep, ValuePath},
     places::PathSet,

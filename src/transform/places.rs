@@ -21,6 +21,11 @@ impl PathSet {
         self.0 >> path & 1 == 1
     }
 
+    /// Whether it has all of the others.
+    pub(super) fn has_all(self, others: Self) -> bool {
+        others.0 & !self.0 == 0
+    }
+
     pub(super) fn insert(&mut self, path: usize) {
         self.0 |= 1 << path;
     }

@@ -4,7 +4,6 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
     column_edits::ColumnEdit,
-    columns::FieldsRead,
     computed::{ComputedColumn, LineMap},
     dedupe::{HashKey, NOT_COMPARED, RowHash, RowKey},
     edits::{EditedRow, NotJson, RowEditor},
@@ -21,7 +20,6 @@ use crate::{
     batch::{ComputedValue, OutputColumn, ValueBuilder},
     client::Row,
     error::{Error, Result, human},
-    text::quoted,
 };
 
 /// The expression language. It decides which rows an expression keeps, so records and fingerprints hold it.
@@ -171,12 +169,15 @@ impl Shaper {
         for (expression, label) in shaper.labelled() {
             expected.add(&label, expression, expression.option() != "where");
         }
+        for (option, path) in shaper.replaced() {
+            expected.add_replaced(option, path);
+        }
         shaper.expected = expected;
         Ok(Some(shaper))
     }
 
     /// Returns the expressions by their numbers, each with the name of its option, and of its column if it has one.
-    fn labelled(&self) -> impl Iterator<Item = (&Expression, String)> {
+    pub(super) fn labelled(&self) -> impl Iterator<Item = (&Expression, String)> {
         let plain = |it| (it, Expression::option(it).to_owned());
         let keys = self.dedupe.iter().map(|key| &key.expression);
         let columns = self
@@ -188,9 +189,18 @@ impl Shaper {
         self.conditions.iter().chain(keys).map(plain).chain(values)
     }
 
-    /// Returns what no row has given to the expressions, as records have it.
-    pub(super) fn missing(&self, found: PathSet) -> Vec<String> {
-        self.expected.missing(found)
+    /// Adds what the row gives to the expressions.
+    pub(super) fn look(&self, row: &Row<'_>, found: &mut PathSet) {
+        self.expected.look(row, found);
+    }
+
+    /// Returns what none of these rows has given to the expressions, as records have it.
+    pub(super) fn missing<'r>(
+        &self,
+        found: PathSet,
+        rows: impl Iterator<Item = Row<'r>>,
+    ) -> Vec<String> {
+        self.expected.missing(found, rows)
     }
 
     /// Returns the record of the transformation.
@@ -207,31 +217,6 @@ impl Shaper {
     /// Whether each row is mapped to any number of lines.
     pub(crate) fn maps(&self) -> bool {
         self.map.is_some()
-    }
-
-    /// Refuses an expression that names a field which the rows do not have. `why` says it of a name. A field that an
-    /// expression reads only with the whole row is null.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for the first such expression, and for a sample or a split of rows without inputs.
-    pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
-        let columns = self.columns.iter().map(|column| &column.expression);
-        let columns = columns.chain(self.dedupe.iter().map(|key| &key.expression));
-        let columns = columns.chain(self.map.iter().map(|map| &map.expression));
-        let columns = columns.chain(self.key.expression());
-        for expression in self.conditions.iter().chain(columns) {
-            let FieldsRead::Named(names) = expression.fields() else { continue };
-            if let Some(why) = names.iter().find_map(|name| why(name)) {
-                let (option, text) = (expression.option(), quoted(expression.text(), 60));
-                return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
-            }
-        }
-        match self.chooses_by_input().and_then(|option| Some((option, why("input")?))) {
-            Some((option, why)) => {
-                Err(Error::Usage(format!("`{option}` chooses rows by their inputs, and {why}")))
-            }
-            None => Ok(()),
-        }
     }
 
     /// Whether rows are compared, so that only the first of equal ones is kept.
@@ -279,12 +264,17 @@ impl Shaper {
     }
 
     /// Refuses a path that has replaced no value in any row that was kept. `rows` is the number of these rows, and
-    /// `replaced` has for each path the number of those in which it has replaced a value.
+    /// `replaced` has for each path the number of those in which it has replaced a value. `missing` is what no row gave.
     ///
     /// # Errors
     /// [`Error::UnmatchedPath`] for the first such path.
-    pub(crate) fn check_replaced(&self, rows: u64, replaced: &[u64]) -> Result<()> {
-        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced))
+    pub(crate) fn check_replaced(
+        &self,
+        rows: u64,
+        replaced: &[u64],
+        missing: &[String],
+    ) -> Result<()> {
+        self.editor.as_ref().map_or(Ok(()), |editor| editor.check(rows, replaced, missing))
     }
 
     /// Decides about a row, and computes the columns or the lines of a row that is kept. `begin` is called with the number

@@ -342,6 +342,7 @@ impl<B: RowBlock> StageShared<B> {
             }
             let begin = |expression| slot.reach(expression);
             if self.explains {
+                self.shaper.look(&row, &mut next.found);
                 let explained = self.shaper.explain(&row, &slot.stop, &begin, self.hash_key);
                 match (explained, slot.end()) {
                     (Ok(explanation), _) => explanations.push(explanation),
@@ -399,7 +400,7 @@ impl<B: RowBlock> StageShared<B> {
         }
         self.count(number, computed - counted);
         let columns = builders.iter_mut().map(|builder| builder.finish()).collect::<Result<_>>()?;
-        let duplicates = Vec::new();
+        let (duplicates, missing) = (Vec::new(), self.shaper.missing(next.found, block.rows()));
         Ok(Shaped {
             block,
             kept,
@@ -409,7 +410,7 @@ impl<B: RowBlock> StageShared<B> {
             lines,
             edited,
             replaced,
-            missing: self.shaper.missing(next.found),
+            missing,
             compares: self.shaper.compares(),
             hashes,
             duplicates,

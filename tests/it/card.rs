@@ -73,8 +73,14 @@ fn card_without_a_split_has_all_rows_in_train() {
     assert_eq!(card(&world).matches("- split: ").count(), 1);
     assert!(card(&world).contains("| 0 | 1 |"), "{}", card(&world));
     // Without any row, the card names all of them, because its list cannot be empty.
-    export(&world, &[&SPLIT[..], &["--where", "false", "--overwrite"]].concat()).ok();
+    let none = ["--split", "train=0.8,test=0.2", "--where", "false", "--overwrite"];
+    let ran = world.export(&[&["-o", "out/", "--dataset-card"], &none[..]].concat()).ok();
+    assert!(
+        ran.stderr.contains("load_dataset of Hugging Face reads the card of an export without"),
+        "{ran:?}"
+    );
     let text = card(&world);
+    assert!(text.contains("only with `streaming=True`"), "{text}");
     assert_eq!(text.matches("- split: ").count(), 2, "{text}");
     assert!(text.contains("size_categories:\n- n<1K\n---\n"), "{text}");
     assert!(text.contains("130 of 130 rows read, 0 rows written"), "{text}");

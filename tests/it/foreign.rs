@@ -132,7 +132,8 @@ fn unknown_columns_of_a_file_can_be_dropped() {
     let told = |arguments: &[&str]| run(folder, arguments).told(&world);
     insta::assert_snapshot!(told(&["convert", "a.parquet", "-o", "x.parquet"]), @r#"
     exit 65
-    error: a.parquet: it has a column "score", which no export has: leave it out with --drop, or name the columns to write with --columns
+    error: a.parquet: it has a column "score", which no export has
+      hint: leave it out with --drop, or name the columns to write with --columns
     "#);
     let both = ["convert", "a.parquet", "-o", "x.parquet", "--columns", "id", "--drop", "score"];
     assert_eq!(run(folder, &both).code, Some(2));
@@ -143,7 +144,8 @@ fn unknown_columns_of_a_file_can_be_dropped() {
     assert!(page.contains("Left out of this report: <code>score</code>"), "{page}");
     insta::assert_snapshot!(told(&["report", "a.parquet", "b.parquet", "-o", "-"]), @r#"
     exit 65
-    error: b.parquet: it has a column "score", which no export has: leave it out with --drop
+    error: b.parquet: it has a column "score", which no export has
+      hint: leave it out with --drop
     "#);
     let both = ["report", "a.parquet", "b.parquet", "-o", "-", "--drop", "score"];
     assert!(run(folder, &both).ok().stdout.contains("The rows are equal in the columns"));
@@ -153,6 +155,96 @@ fn unknown_columns_of_a_file_can_be_dropped() {
         let ran = run(folder, &["report", both[0], both[1], "-o", "-", "--drop", "score"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
     }
+}
+
+#[test]
+fn column_of_a_wrong_type_can_be_dropped() {
+    let world = World::generated(Options::default(), 3);
+    let folder = world.folder.path();
+    let ids = (1..=3).map(|number| format!("00000000-0000-4000-8000-00000000000{number}"));
+    let ids: ArrayRef = Arc::new(StringArray::from(ids.collect::<Vec<_>>()));
+    let columns = [("id", ids), ("order", column(5)), ("persona", column(3)), ("tags", column(9))];
+    write(&world.path("a.parquet"), &RecordBatch::try_from_iter(columns).unwrap(), None);
+    let told = |arguments: &[&str]| run(folder, arguments).told(&world);
+    insta::assert_snapshot!(told(&["convert", "a.parquet", "-o", "-", "-q", "--drop", "order"]), @"
+    exit 65
+    error: a.parquet: its column persona has integers of 64 bits, which no export has there
+      hint: leave it out with --drop, or name the columns to write with --columns
+    ");
+    for how in [["--drop", "order,persona"], ["--columns", "id,tags"]] {
+        let ran = run(folder, &[&["convert", "a.parquet", "-o", "-", "-q"], &how[..]].concat());
+        let first = "{\"id\":\"00000000-0000-4000-8000-000000000001\",\"tags\":1}\n";
+        assert!(ran.stdout.starts_with(first), "{ran:?}");
+    }
+    // An expression reads it all the same.
+    let read = ["--drop", "order,persona", "--where", ".persona != null"];
+    insta::assert_snapshot!(told(&[&["convert", "a.parquet", "-o", "-"], &read[..]].concat()), @"
+    exit 65
+    error: a.parquet: its column persona has integers of 64 bits, which no export has there
+      hint: leave it out with --drop, or name the columns to write with --columns
+    ");
+    insta::assert_snapshot!(told(&["convert", "a.parquet", "-o", "-", "--drop", "order,persona,tag"]), @r#"
+    exit 2
+    error: "tag" is not a valid column: did you mean tags? the columns are id, tags; --mask makes any other field null
+    "#);
+    insta::assert_snapshot!(told(&["report", "a.parquet", "-o", "-"]), @"
+    exit 65
+    error: a.parquet: its column order has floating-point numbers of 64 bits, which no export has there
+      hint: leave it out with --drop
+    ");
+    let ran = run(folder, &["report", "a.parquet", "-o", "-", "--drop", "order,persona"]).ok();
+    assert!(ran.stdout.contains("Left out of this report: <code>order</code>"), "{ran:?}");
+    let both = ["report", "a.parquet", "a.parquet", "-o", "-", "--drop", "order,persona"];
+    assert!(run(folder, &both).ok().stdout.contains("The rows are equal in the columns"));
+}
+
+/// Three lines, in which two columns have values of several types and one column is missing in a line.
+const UNEVEN: &str = r#"{"id":"00000000-0000-4000-8000-000000000001","persona":{"a":1},"order":1,"input":[1]}
+{"id":"00000000-0000-4000-8000-000000000002","persona":"p","order":"2","input":2,"note":null}
+{"id":"00000000-0000-4000-8000-000000000003","persona":3,"order":3,"input":"3"}
+"#;
+
+#[test]
+fn uneven_columns_of_lines_can_be_dropped() {
+    let world = World::generated(Options::default(), 3);
+    let folder = world.folder.path();
+    fs::write(world.path("a.jsonl"), UNEVEN).unwrap();
+    let told = |drop: &str| {
+        let drop = ["--drop", drop];
+        let drop = if drop[1].is_empty() { &[][..] } else { &drop[..] };
+        run(folder, &[&["convert", "a.jsonl", "-o", "-", "-q"], drop].concat()).told(&world)
+    };
+    insta::assert_snapshot!(["", "persona", "persona,order", "persona,order,notes"].map(told).join(""), @r#"
+    exit 65
+    error: a.jsonl: line 1: its persona "{\"a\":1}" is not a text
+      hint: leave it out with --drop, or name the columns to write with --columns
+    exit 65
+    error: a.jsonl: line 2: it has the column "note", which the lines before do not have
+      hint: leave it out with --drop, or name the columns to write with --columns
+    exit 65
+    error: a.jsonl: line 2: it has the column "note", which the lines before do not have
+      hint: leave it out with --drop, or name the columns to write with --columns
+    exit 65
+    error: a.jsonl: line 2: it has the column "note", which the lines before do not have
+      hint: leave it out with --drop, or name the columns to write with --columns
+    "#);
+    let rows = "{\"id\":\"00000000-0000-4000-8000-000000000001\",\"input\":[1]}\n\
+                {\"id\":\"00000000-0000-4000-8000-000000000002\",\"input\":2}\n\
+                {\"id\":\"00000000-0000-4000-8000-000000000003\",\"input\":\"3\"}\n";
+    for how in [["--drop", "persona,order,note"], ["--columns", "id,input"]] {
+        for more in [&[][..], &["--where", ".input != null"]] {
+            let ran =
+                run(folder, &[&["convert", "a.jsonl", "-o", "-", "-q"], &how[..], more].concat());
+            assert_eq!(ran.ok().stdout, rows, "{how:?} {more:?}");
+        }
+    }
+    let unknown = told("persona,order,note,inputs");
+    insta::assert_snapshot!(unknown, @r#"
+    exit 2
+    error: "inputs" is not a valid column: did you mean input? the columns are id, input; --mask makes any other field null
+    "#);
+    let page = run(folder, &["report", "a.jsonl", "-o", "-", "--drop", "persona,order,note"]).ok();
+    assert!(page.stdout.contains("Left out of this report: <code>persona</code>"), "{page:?}");
 }
 
 #[test]

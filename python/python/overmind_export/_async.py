@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import _native
 from ._client import Client, Dataset
 from ._errors import UsageError
-from ._options import ClientOptions, FileOptions, FilterOptions, Path, RowOptions, checked, dataset_id, with_options
+from ._explanations import Explanation, explanations
+from ._options import (
+    ClientOptions,
+    ExplainOptions,
+    FileOptions,
+    FilterOptions,
+    Path,
+    RowOptions,
+    checked,
+    dataset_id,
+    with_options,
+)
 from ._progress import CallableDisplay, Progress
 from ._summary import Summary
 from ._tables import Batch, Rows
@@ -164,6 +175,15 @@ class AsyncClient:
         """
         given = self._client._shown(checked("stream", options, RowOptions))
         return AsyncStream(dataset_id(dataset), given)
+
+    @with_options(ExplainOptions)
+    async def explain(self, dataset: str | UUID | Dataset, **options: Unpack[ExplainOptions]) -> list[Explanation]:
+        """Says for the first rows whether they are kept, and why not. See :func:`overmind_export.explain`."""
+        cancellation = _native.Cancellation()
+        given = self._client._settings | checked("explain", options, ExplainOptions)
+        given |= {"progress": None, "cancellation": cancellation}
+        explain = lambda: _native.explain_dataset(dataset_id(dataset), given)  # noqa: E731
+        return explanations(await _in_thread(explain, cancellation))
 
     @with_options(FileOptions)
     async def export(

@@ -171,7 +171,7 @@ class Export:
 
 @with_options(OpenOptions)
 def open(location: Path, **options: Unpack[OpenOptions]) -> Export:
-    """Opens an export, in any format and at any place. Reads nothing yet.
+    """Opens an export, in any format and at any place. Only looks whether a local path exists: a store is asked later.
 
     Parameters
     ----------

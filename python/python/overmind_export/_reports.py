@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from . import _native
+from ._errors import DataError
 from ._options import HasArrow, HasLocation, Path, ReportOptions, StoreOptions, checked, place, with_options
 from ._tables import require
 from ._text import plural
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+#: The columns of an export that are JSON.
+_JSON = ("input", "expected_output", "tags", "additional_properties")
 
 #: Height of the page in a notebook, in pixels.
 _HEIGHT = 640
@@ -58,7 +63,9 @@ class Report:
 
 
 @contextmanager
-def _stored(source: Path | HasLocation | HasArrow, name: str, folder: Path | None) -> Iterator[Path]:
+def _stored(
+    source: Path | HasLocation | HasArrow, name: str, folder: Path | None, drop: Sequence[str]
+) -> Iterator[Path]:
     """Gives the place of an export. A table is written into a temporary file, which is removed afterwards."""
     kind = type(source).__module__.partition(".")[0]
     is_table = kind in ("pandas", "polars", "pyarrow")
@@ -70,24 +77,78 @@ def _stored(source: Path | HasLocation | HasArrow, name: str, folder: Path | Non
         raise TypeError(f"a report is of an export or of a table, not of {type(source).__name__}")
     with TemporaryDirectory(dir=None if folder is None else os.fspath(folder), prefix="overmind-report-") as made:
         path = os.path.join(made, f"{name}.parquet")
-        _write(source, kind, path)
+        _write(source, kind, path, drop)
         yield path
 
 
-def _write(source: Any, kind: str, path: str) -> None:
-    """Writes a table with the library that it comes from."""
+def _write(source: Any, kind: str, path: str, drop: Sequence[str]) -> None:
+    """Writes a table with the library that it comes from. The values of columns in `drop` can be of any type."""
     if kind == "polars":
-        frame = source.collect() if hasattr(source, "collect") else source
-        frame.write_parquet(path)
-        return
-    pyarrow = require("pyarrow", "arrow")
-    if kind == "pandas":
-        table = pyarrow.Table.from_pandas(source, preserve_index=False)
-    elif isinstance(source, pyarrow.Table):
-        table = source
+        errors: Any = require("polars", "polars").exceptions.PolarsError
     else:
-        table = pyarrow.table(source)
-    require("pyarrow.parquet", "arrow").write_table(table, path)
+        errors = require("pyarrow", "arrow").ArrowException
+    try:
+        if kind == "polars":
+            frame = source.collect() if hasattr(source, "collect") else source
+            frame.write_parquet(path)
+            return
+        pyarrow = require("pyarrow", "arrow")
+        if kind == "pandas":
+            table = pyarrow.Table.from_pandas(_with_json_text(source, drop), preserve_index=False)
+        elif isinstance(source, pyarrow.Table):
+            table = source
+        else:
+            table = pyarrow.table(source)
+        require("pyarrow.parquet", "arrow").write_table(table, path)
+    except errors as error:
+        hint = "give JSON columns as text, each value with json.dumps, or leave the column out of the table"
+        raise DataError(f"the table cannot be written as Parquet: {error}", hint=hint) from error
+
+
+def _with_json_text(frame: Any, drop: Sequence[str]) -> Any:
+    """Encodes the columns that `to_pandas(json="objects")` has decoded. Empties columns that are left out."""
+    changed: dict[str, Any] = {}
+    for name in frame.columns:
+        if name in drop:
+            changed[name] = None
+        elif frame[name].dtype == object:
+            values = [None if _is_missing(value) else value for value in frame[name]]
+            if _are_decoded(values, name in _JSON):
+                changed[name] = [None if value is None else _text(value, name) for value in values]
+    if not changed:
+        return frame
+    frame = frame.copy(deep=False)
+    for name, values in changed.items():
+        frame[name] = values
+    return frame
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a value is none: None, NaN or NA."""
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
+def _are_decoded(values: list[Any], is_json: bool) -> bool:
+    """Whether values are decoded JSON, and not its text. Strings are its text if each of them is JSON."""
+    if any(isinstance(value, (dict, list)) for value in values):
+        return True
+    return is_json and not all(value is None or _is_json(value) for value in values)
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.loads(cast("str", value))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _text(value: object, name: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the column {name} has a value that is not JSON: {error}") from error
 
 
 @with_options(ReportOptions)
@@ -102,7 +163,8 @@ def report(
     ----------
     location : str, os.PathLike, Export, or a table
         The export. Of an :class:`Export`, only the location is used. A table is one of pandas, Polars or pyarrow, or
-        :class:`Rows`. It is written into a temporary file, which is removed afterwards.
+        :class:`Rows`. It is written into a temporary file, which is removed afterwards. Columns that pandas holds as
+        objects, as ``to_pandas(json="objects")`` makes them, become JSON text again.
     before : str, os.PathLike, Export, or a table, optional
         An earlier export of the same dataset. The page then begins with what changed since it.
     **options
@@ -123,8 +185,10 @@ def report(
     """
     given = checked("report", options, ReportOptions)
     folder = options.get("temp_dir")
-    with _stored(location, "table", folder) as export:
+    dropped = given.get("drop") or []
+    drop = [dropped] if isinstance(dropped, str) else dropped
+    with _stored(location, "table", folder, drop) as export:
         if before is None:
             return Report(_native.report(export, None, given))
-        with _stored(before, "earlier", folder) as earlier:
+        with _stored(before, "earlier", folder, drop) as earlier:
             return Report(_native.report(export, earlier, given))

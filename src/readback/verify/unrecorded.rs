@@ -25,7 +25,7 @@ impl Verifying {
         let foreign = reader.require_columns(location).err();
         let rows = reader.rows;
         if checked.is_empty()
-            && let Some(Error::Damaged { why, .. }) = foreign
+            && let Some(Ok((_, why))) = foreign.map(Error::damage)
         {
             self.unchecked(format!("not an export: {why}"));
             return Ok(());

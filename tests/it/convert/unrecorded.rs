@@ -72,8 +72,10 @@ fn rows_that_no_export_has_are_refused() {
     error: rows.jsonl: row 2: its id "b\u{1b}[1m" is not a UUID
     exit 65
     error: rows.jsonl: line 2: it does not have the column "input" of the lines before
+      hint: leave it out with --drop, or name the columns to write with --columns
     exit 65
-    error: rows.jsonl: it has the column topic, and no record says what it is: leave it out with --drop, or give the record with --source-record
+    error: rows.jsonl: it has the column topic, and no record says what it is
+      hint: leave it out with --drop, or give the record with --source-record
     exit 65
     error: rows.jsonl: row 1: its input "{" is not JSON: it ends too early
     exit 65

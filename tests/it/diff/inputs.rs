@@ -223,7 +223,7 @@ fn invalid_files_are_refused_by_name() {
     exit 65
     error: no-json.jsonl: line 1: it is not JSON: an error at byte 1
     exit 65
-    error: no-number.jsonl: it cannot be read: "\"1\"" is not a whole number
+    error: no-number.jsonl: line 1: its order "\"1\"" is not a whole number
     "#);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "nowhere"]), @"
     exit 74

@@ -99,3 +99,49 @@ fn next_success_makes_a_job_healthy_again() {
     command.args(["snapshots", "--check", "--config", "snapshots.toml"]);
     assert_eq!(Ran::of(command.stdout(writer)).code, Some(1));
 }
+
+/// The job `failures`, which keeps this number of rows.
+fn failures(rows: u64) -> String {
+    format!("[[job]]\nname = \"failures\"\ndataset = \"{ID}\"\nwhere = \".order < {rows}\"\n")
+}
+
+#[test]
+fn check_finds_jobs_that_lost_all_rows() {
+    let nightly = Nightly::new(vec![Dataset::generated(100, 7).with_id(ID)], &failures(7));
+    let night = |rows: u64, time: &str| {
+        let config = format!("[defaults]\nroot = \"snaps\"\n{}", failures(rows));
+        std::fs::write(nightly.world.path("snapshots.toml"), config).unwrap();
+        nightly.at(time);
+        nightly.run(&["snapshots", "--check"]).told(&nightly.world)
+    };
+    let told = [
+        night(7, "2026-11-23T02:00:00Z"),
+        night(0, "2026-11-24T02:00:00Z"),
+        night(0, "2026-11-30T02:00:00Z"),
+        night(0, "2026-12-01T02:00:00Z"),
+        night(1, "2026-12-02T02:00:00Z"),
+    ];
+    let look = ": look at its `where`, and at the fields that it reads";
+    let none = "the newest snapshot of support-chat-100 has none of the 100 rows that were read";
+    insta::assert_snapshot!(told.concat().replace(look, " …").replace(none, "none"), @"
+    exit 0
+    failures: ok, last success 2026-11-23 02:00 UTC
+    exit 1
+    failures: empty: none, and that of 2026-11-23 02:00 UTC had 7 rows …
+    exit 1
+    failures: empty: none, and that of 2026-11-23 02:00 UTC had 7 rows …
+    exit 0
+    failures: ok, last success 2026-12-01 02:00 UTC
+    failures: none …
+    exit 0
+    failures: ok, last success 2026-12-02 02:00 UTC
+    ");
+    night(0, "2026-12-03T02:00:00Z");
+    let json = nightly.run(&["snapshots", "--check", "--json"]);
+    assert_eq!(json.code, Some(1), "{json:?}");
+    let health: Value = serde_json::from_str(&json.stdout).unwrap();
+    let empty = &health["empty"][0];
+    assert_eq!((&empty["dataset"], &empty["rows_read"]), (&ID.to_string().into(), &100.into()));
+    let before = serde_json::json!({ "finished_at": "2026-12-02T02:00:00Z", "rows": 1 });
+    assert_eq!(empty["before"], before);
+}

@@ -85,7 +85,8 @@ fn path_that_matches_nothing_publishes_nothing() {
                 [..if output == "rows/" { 5 } else { 4 }],
         );
         assert_eq!(wrong.code, Some(65), "{}", wrong.stderr);
-        let says = "error: --mask \".tags.topics\" matches no value in 300 rows\n  hint: nothing was published: ";
+        let says = "error: --mask \".tags.topics\" matches no value in 300 rows: did you mean .tags.topic?\n  \
+                    hint: nothing was published: ";
         assert!(wrong.stderr.contains(says), "{}", wrong.stderr);
         // The next run need not know the parts of this one.
         assert_eq!(world.entries(), Vec::<String>::new());

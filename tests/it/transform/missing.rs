@@ -44,7 +44,7 @@ fn misspelled_field_of_each_option_is_named() {
     --
       no row has the field .inptu, which --map reads: did you mean .input?
     --
-      --column topic is null on every row: a misspelled field is null, too
+      no row has the field .tags.topc, which --column topic reads: did you mean .tags.topic?
     --
       nothing was kept: preview --explain shows why; a misspelled field is null in every row
       no row has the field .inptu, which --where reads: did you mean .input?
@@ -72,9 +72,74 @@ fn preview_names_misspelled_fields() {
     insta::assert_snapshot!(told, @r"
       no row has the field .inptu, which --where reads: did you mean .input?
       no row that was read has the field .persna, which --where reads: did you mean .persona?
+      no row that was read has the field .tags.topc, which --column topic reads: did you mean .tags.topic?
       no row has the field .inptu, which --where reads: did you mean .input?
       no row that was read has the field .persna, which --where reads: did you mean .persona?
+      no row that was read has the field .tags.topc, which --column topic reads: did you mean .tags.topic?
     ");
+}
+
+#[test]
+fn misspelled_inner_name_is_named() {
+    let world = world(300);
+    let export = |arguments: &[&str]| {
+        notes(world.export(&[arguments, &["--overwrite", "--manifest"]].concat()))
+    };
+    let all = [
+        export(&["-o", "a.parquet", "--where", ".input.mesages | length > 1"]),
+        export(&["-o", "a.parquet", "--where", "any(.input.messages[]; .rol == \"user\")"]),
+        export(&["-o", "a.parquet", "--column", "topic=.tags.topc // .tags.other // \"none\""]),
+        export(&["-o", "a.parquet", "--column", "id2=.sorce_trace_id", "--dedupe", ".tags.scor"]),
+        export(&["-o", "a.parquet", "--where", ".inptu.messages | length > 1"]),
+    ];
+    insta::assert_snapshot!(all.join("--\n"), @r"
+      nothing was kept: preview --explain shows why; a misspelled field is null in every row
+      no row has the field .input.mesages, which --where reads: did you mean .input.messages?
+    --
+      nothing was kept: preview --explain shows why; a misspelled field is null in every row
+      no row has the field .input.messages[].rol, which --where reads: did you mean .input.messages[].role?
+    --
+      no row has the field .tags.topc, which --column topic reads: did you mean .tags.topic?
+      no row has the field .tags.other, which --column topic reads
+    --
+      left out, because they equal an earlier row: 299 rows
+      no row has the field .tags.scor, which --dedupe reads: did you mean .tags.score?
+      no row has the field .sorce_trace_id, which --column id2 reads: did you mean .source_trace_id?
+    --
+      nothing was kept: preview --explain shows why; a misspelled field is null in every row
+      no row has the field .inptu, which --where reads: did you mean .input?
+    ");
+    // One of two fields is enough, and a field that some rows have is not misspelled.
+    let either = ["--where", ".tags.topc // .tags.topic", "--column", "t=.source_trace_id"];
+    assert_eq!(export(&[&["-o", "b.parquet"], &either[..]].concat()), "");
+    let mask = ["--mask", ".input.mesages[].content"];
+    insta::assert_snapshot!(told(&world, &mask), @r#"
+    exit 65
+    error: --mask ".input.mesages[].content" matches no value in 300 rows: did you mean .input.messages[].content?
+      hint: nothing was published: check the spelling of the path, or leave it out if no row has such a value
+    "#);
+    // The threads and the pages do not matter.
+    let texts = ["1", "7", "100"].map(|size| {
+        let how = ["--page-size", size, "--where", ".input.mesages"];
+        world.export(&[&["-o", "c.parquet", "--overwrite", "--manifest"], &how[..]].concat()).ok();
+        record(&world, "c.parquet")["parts"][0]["missing"].to_string()
+    });
+    assert_eq!(texts, [r#"["where: .input.mesages (.input.messages)"]"#; 3]);
+}
+
+#[test]
+fn explanation_names_misspelled_fields() {
+    let world = world(300);
+    world.export(&["-o", "all.jsonl"]).ok();
+    let how = ["--explain", "-n", "1", "--where", ".input.mesages != null or .persna == 1"];
+    let explained =
+        |source: &str| Ran::of(world.command().args(["preview", source]).args(how)).ok().stderr;
+    let notes = explained("all.jsonl");
+    insta::assert_snapshot!(notes, @r"
+      no row that was read has the field .persna, which --where reads: did you mean .persona?
+      no row that was read has the field .input.mesages, which --where reads: did you mean .input.messages?
+    ");
+    assert_eq!(explained(&crate::support::ID.to_string()), notes);
 }
 
 #[test]
