@@ -28,8 +28,8 @@ const SAFE_EXPONENTS: std::ops::RangeInclusive<i64> = -290..=290;
 
 /// Decides what a number token needs.
 pub(super) fn number_kind(token: &str) -> NumberKind {
-    if token.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
-        return if survives(token) { NumberKind::Double } else { NumberKind::Neither };
+    if is_decimal(token) {
+        return if double_of(token).is_some() { NumberKind::Double } else { NumberKind::Neither };
     }
     match token.parse::<i64>() {
         Ok(0) if token.starts_with('-') => NumberKind::MinusZero,
@@ -39,6 +39,10 @@ pub(super) fn number_kind(token: &str) -> NumberKind {
     }
 }
 
+fn is_decimal(token: &str) -> bool {
+    token.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
+}
+
 /// Returns the integer of a number token; `None` if it is another number. An integer has no negative zero.
 pub(super) fn integer_of(token: &str) -> Option<i64> {
     token.parse().ok().filter(|integer| *integer != 0 || token == "0")
@@ -46,22 +50,33 @@ pub(super) fn integer_of(token: &str) -> Option<i64> {
 
 /// Returns the double of a number token; `None` if it changes the number.
 pub(super) fn float_of(token: &str) -> Option<f64> {
-    let is_exact = !matches!(number_kind(token), NumberKind::Large | NumberKind::Neither);
+    if is_decimal(token) {
+        return double_of(token);
+    }
+    let is_exact = matches!(number_kind(token), NumberKind::Small | NumberKind::MinusZero);
     token.parse().ok().filter(|_| is_exact)
 }
 
-/// Whether the double nearest to a decimal has the same digits and the same exponent when it is written as short as
-/// possible.
-fn survives(token: &str) -> bool {
-    let Some((digits, exponent)) = digits_of(token) else { return false };
-    if digits.length <= SAFE_DIGITS && (digits.length == 0 || SAFE_EXPONENTS.contains(&exponent)) {
-        return true;
+/// Returns the double nearest to a decimal, if it has the same digits and the same exponent when it is written as short
+/// as possible.
+fn double_of(token: &str) -> Option<f64> {
+    let double = token.parse::<f64>().ok().filter(|double| double.is_finite())?;
+    // Most decimals are short, or are the shortest text of a double.
+    if is_short(token) || ShortText::of(format_args!("{double:?}")).text() == token {
+        return Some(double);
     }
-    let Ok(double) = token.parse::<f64>() else { return false };
-    let mut shortest = ShortText::default();
-    // A double needs at most 24 characters.
-    let is_written = write!(shortest, "{double:e}").is_ok();
-    double.is_finite() && is_written && digits_of(shortest.text()) == Some((digits, exponent))
+    let (digits, exponent) = digits_of(token)?;
+    let is_usual = digits.length == 0 || SAFE_EXPONENTS.contains(&exponent);
+    let is_exact = digits.length <= SAFE_DIGITS && is_usual || {
+        let shortest = ShortText::of(format_args!("{double:e}"));
+        digits_of(shortest.text()) == Some((digits, exponent))
+    };
+    is_exact.then_some(double)
+}
+
+/// Whether a decimal has so few characters that it survives in a double: no exponent, and few digits.
+fn is_short(token: &str) -> bool {
+    token.len() <= SAFE_DIGITS && !token.bytes().any(|byte| matches!(byte, b'e' | b'E'))
 }
 
 /// The digits of a decimal without zeros at either end. None are zero.
@@ -113,6 +128,13 @@ struct ShortText {
 }
 
 impl ShortText {
+    /// Writes a double, which needs at most 24 characters. The text is empty if it does not fit.
+    fn of(double: fmt::Arguments<'_>) -> Self {
+        let mut text = Self::default();
+        let written = text.write_fmt(double);
+        written.map_or_else(|_| Self::default(), |()| text)
+    }
+
     fn text(&self) -> &str {
         self.bytes
             .get(..self.length)

@@ -6,6 +6,7 @@
 
 mod arrow;
 pub(crate) mod batches;
+mod block_threads;
 pub(crate) mod checked_files;
 mod checked_pages;
 mod count;
@@ -16,6 +17,7 @@ mod foreign;
 mod json_line;
 mod json_lines;
 pub(crate) mod kinds;
+mod line_block;
 mod pages;
 mod parquet;
 mod recorded;
@@ -56,15 +58,17 @@ pub use self::{
     verification::{Check, Verification},
     verify::{verify, verify_with},
 };
+use self::{
+    block_threads::{BlockThreads, ReadBlocks},
+    line_block::LineBlock,
+    unit_threads::UnitThreads,
+    units::{ReadUnits, SequentialUnits},
+    unread::Foreign,
+};
 pub(crate) use self::{
     count::count_rows,
     unread::{open_unrecorded, unknown_column},
     widened::widened_types,
-};
-use self::{
-    unit_threads::UnitThreads,
-    units::{ReadUnits, SequentialUnits},
-    unread::Foreign,
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
@@ -104,7 +108,7 @@ pub struct ReadOptions {
     pub record: Option<Location>,
     /// Number of threads that decode row groups and Arrow batches; default one for each core, but at most 16. With 1,
     /// the calling thread decodes, and nothing ahead of the batch that it wants. Objects in a store are decoded by two
-    /// threads, because their readers share a small cache. JSON Lines and CSV are read by one thread.
+    /// threads, because their readers share a small cache. These threads also parse the JSON of lines. CSV is read by one thread.
     pub decode_threads: Option<usize>,
     /// Cancellation flag. Set it from another thread to end [`verify`] soon with [`Error::Interrupted`]. Other
     /// readers ignore it.
@@ -188,7 +192,9 @@ pub(crate) struct Reader {
 pub(crate) enum FileBatches {
     /// Parquet and Arrow files have units that threads can decode at the same time.
     Units(Arc<dyn ReadUnits>),
-    /// Lines are read one after the other.
+    /// Lines of JSON are read one after the other, in blocks that threads can parse at the same time.
+    Blocks(Box<ReadBlocks>),
+    /// Lines of CSV are read one after the other.
     Lines(Box<dyn Iterator<Item = Result<RecordBatch>>>),
 }
 
@@ -198,6 +204,7 @@ impl FileBatches {
     pub(crate) fn first_lines(&mut self) -> Option<Result<RecordBatch>> {
         match self {
             Self::Units(_) => None,
+            Self::Blocks(blocks) => blocks.next().map(|block| block.and_then(LineBlock::parse)),
             Self::Lines(batches) => batches.next(),
         }
     }
@@ -206,6 +213,14 @@ impl FileBatches {
     pub(crate) fn in_order(self) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
         match self {
             Self::Units(units) => Box::new(SequentialUnits::new(units)),
+            Self::Blocks(blocks) => {
+                let batches = blocks.map(|block| block.and_then(LineBlock::parse));
+                // A block that cannot be parsed ends the batches.
+                Box::new(batches.scan(false, |has_failed, batch| {
+                    let is_after = std::mem::replace(has_failed, *has_failed || batch.is_err());
+                    (!is_after).then_some(batch)
+                }))
+            }
             Self::Lines(batches) => batches,
         }
     }
@@ -228,19 +243,18 @@ impl FileBatches {
         options: &ReadOptions,
         map: impl Fn(RecordBatch) -> Result<(T, usize)> + Send + Sync + 'static,
     ) -> Box<dyn Iterator<Item = Result<T>>> {
-        match self {
-            Self::Units(units) => {
-                let threads = options.decode_threads.unwrap_or_else(cores).min(units.at_once());
-                if threads > 1 && units.count() > 1 {
-                    return Box::new(UnitThreads::new(units, threads, map));
-                }
-                let batches = SequentialUnits::new(units);
-                Box::new(batches.map(move |batch| batch.and_then(&map).map(|(result, _)| result)))
+        let threads = options.decode_threads.unwrap_or_else(cores);
+        let batches = match self {
+            Self::Units(units) if threads.min(units.at_once()) > 1 && units.count() > 1 => {
+                let threads = threads.min(units.at_once());
+                return Box::new(UnitThreads::new(units, threads, map));
             }
-            Self::Lines(batches) => {
-                Box::new(batches.map(move |batch| batch.and_then(&map).map(|(result, _)| result)))
+            Self::Blocks(blocks) if threads > 1 => {
+                return Box::new(BlockThreads::new(blocks, threads, map));
             }
-        }
+            batches => batches.in_order(),
+        };
+        Box::new(batches.map(move |batch| batch.and_then(&map).map(|(result, _)| result)))
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 /// An open text file.
 pub(super) struct TextFile {
     path: Location,
-    input: BufReader<Box<dyn Read>>,
+    input: BufReader<Box<dyn Read + Send>>,
     failure: ReadFailure,
     hash: Option<FileHash>,
 }
@@ -30,7 +30,7 @@ impl TextFile {
         let hash = sha256.map(|recorded| FileHash::new(recorded.to_owned()));
         let file = HashingReader { input: path.open()?, hash: hash.clone() };
         let file = ErrorRecorder::new(file, failure.clone());
-        let input: Box<dyn Read> = match compression {
+        let input: Box<dyn Read + Send> = match compression {
             Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
             Compression::Zstd(_) => {
                 Box::new(zstd::Decoder::new(file).map_err(Error::io("read", path.to_path()))?)

@@ -1,0 +1,237 @@
+//! Parses several blocks of lines at the same time, and returns what a function makes of their batches in the order of
+//! the lines.
+//!
+//! ```text
+//!                ┌─► thread: parse ─► map ─┐
+//! read a block ──┼─► thread: parse ─► map ─┼─► next()
+//! (one at a time)└─► thread: parse ─► map ─┘
+//! ```
+//!
+//! A thread reads a block while no other thread reads, and parses it while others read on. Memory is bounded in bytes:
+//! no block is read while those that the caller has not taken are too large. The block that the caller waits for is
+//! exempt.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{line_block::LineBlock, unit_threads::MapBatch};
+use crate::{
+    error::{Error, Result, panics::message},
+    tasks::Worker,
+};
+
+/// Blocks and results that the caller has not taken, in bytes: 32 MiB.
+const AHEAD_BYTES: usize = 32 << 20;
+/// Blocks ahead of the caller for each thread: one that is parsed, one that waits.
+const BLOCKS_AHEAD: usize = 2;
+
+/// Reads blocks in the order of the lines. It returns nothing after an error.
+pub(super) type ReadBlocks = dyn Iterator<Item = Result<LineBlock>> + Send;
+
+/// The results of all blocks of a file, in order. Its threads end soon after it is dropped.
+pub(super) struct BlockThreads<T> {
+    shared: Arc<BlockQueue<T>>,
+    started: bool,
+    threads: usize,
+}
+
+struct BlockQueue<T> {
+    blocks: Mutex<Box<ReadBlocks>>,
+    map: Box<MapBatch<T>>,
+    ahead: usize,
+    state: Mutex<BlockState<T>>,
+    changed: Condvar,
+}
+
+struct BlockState<T> {
+    /// Number of the blocks that the caller has taken.
+    taken: usize,
+    /// The blocks that were read and not taken. A block has no result while it is parsed.
+    results: VecDeque<BlockResult<T>>,
+    /// Bytes of these blocks and results.
+    bytes: usize,
+    /// Whether the last block was read.
+    ended: bool,
+    stopped: bool,
+}
+
+struct BlockResult<T> {
+    result: Option<Result<T>>,
+    bytes: usize,
+}
+
+impl<T: Send + 'static> BlockThreads<T> {
+    /// Prepares the threads. They start when the first result is wanted.
+    pub(super) fn new(
+        blocks: Box<ReadBlocks>,
+        threads: usize,
+        map: impl Fn(arrow_array::RecordBatch) -> Result<(T, usize)> + Send + Sync + 'static,
+    ) -> Self {
+        let state = BlockState {
+            taken: 0,
+            results: VecDeque::new(),
+            bytes: 0,
+            ended: false,
+            stopped: false,
+        };
+        let shared = BlockQueue {
+            blocks: Mutex::new(blocks),
+            map: Box::new(map),
+            ahead: threads * BLOCKS_AHEAD,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        };
+        Self { shared: Arc::new(shared), started: false, threads }
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.started = true;
+        for started in 0..self.threads {
+            let shared = self.shared.clone();
+            let thread = Worker::start("parse", "the parser", move || shared.work());
+            // Fewer threads are only slower.
+            if let Err(error) = thread
+                && started == 0
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Result<Option<T>> {
+        if !self.started {
+            self.start()?;
+        }
+        let mut state = self.shared.state();
+        loop {
+            match state.results.pop_front() {
+                Some(BlockResult { result: Some(result), bytes }) => {
+                    state.taken += 1;
+                    state.bytes -= bytes;
+                    self.shared.changed.notify_all();
+                    return result.map(Some);
+                }
+                Some(parsing) => state.results.push_front(parsing),
+                None if state.ended || state.stopped => return Ok(None),
+                None => {}
+            }
+            state = self.shared.wait(state);
+        }
+    }
+}
+
+impl<T: Send + 'static> Iterator for BlockThreads<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let taken = self.take();
+        if taken.is_err() {
+            // After an error the iterator returns no more results.
+            self.shared.stop();
+        }
+        taken.transpose()
+    }
+}
+
+impl<T> Drop for BlockThreads<T> {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl<T> BlockQueue<T> {
+    fn state(&self) -> MutexGuard<'_, BlockState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, BlockState<T>>) -> MutexGuard<'a, BlockState<T>> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        let mut state = self.state();
+        state.stopped = true;
+        state.results.clear();
+        self.changed.notify_all();
+    }
+
+    /// Reads and parses blocks until none is left.
+    fn work(&self) {
+        while let Some((number, block)) = self.read() {
+            let parsed = caught(|| block.parse().and_then(&self.map));
+            let mut state = self.state();
+            if let Some(own) = state.block(number) {
+                let (result, bytes) = match parsed {
+                    Ok((result, bytes)) => (Ok(result), bytes),
+                    Err(error) => (Err(error), 0),
+                };
+                let before = std::mem::replace(&mut own.bytes, bytes);
+                own.result = Some(result);
+                state.bytes = state.bytes - before + bytes;
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for its turn and for room, and reads the next block. Returns it with its number.
+    fn read(&self) -> Option<(usize, LineBlock)> {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        while !state.stopped && !state.results.is_empty() && !self.has_room(&state) {
+            state = self.wait(state);
+        }
+        if state.stopped || state.ended {
+            return None;
+        }
+        drop(state);
+        let block = caught(|| blocks.next().transpose());
+        let mut state = self.state();
+        if state.stopped {
+            return None;
+        }
+        let (result, block) = match block {
+            Ok(Some(block)) => (None, Some(block)),
+            Ok(None) => {
+                state.ended = true;
+                self.changed.notify_all();
+                return None;
+            }
+            Err(error) => {
+                state.ended = true;
+                (Some(Err(error)), None)
+            }
+        };
+        let bytes = block.as_ref().map_or(0, LineBlock::bytes);
+        state.bytes += bytes;
+        state.results.push_back(BlockResult { result, bytes });
+        let number = state.taken + state.results.len() - 1;
+        self.changed.notify_all();
+        Some((number, block?))
+    }
+
+    fn has_room(&self, state: &BlockState<T>) -> bool {
+        state.results.len() < self.ahead && state.bytes < AHEAD_BYTES
+    }
+}
+
+impl<T> BlockState<T> {
+    /// Returns the block with this number, unless the caller wants no more results.
+    fn block(&mut self, number: usize) -> Option<&mut BlockResult<T>> {
+        self.results.get_mut(number.checked_sub(self.taken)?)
+    }
+}
+
+/// Turns a panic into an error.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let panicked = |payload: Box<dyn std::any::Any + Send>| {
+        Err(Error::panicked("the parser", message(&*payload)))
+    };
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
+}
+
+#[cfg(test)]
+mod tests;
