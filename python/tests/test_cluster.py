@@ -64,7 +64,7 @@ def test_steps_without_a_plan_name_what_is_missing(lake):
         with pytest.raises(oe.LockedError):
             step()
     shutil.rmtree(output)
-    Path(f"{output}.manifest.json").unlink()
+    Path(output).with_suffix(".manifest.json").unlink()
     plan = oe.cluster.begin(dataset, output, 12, rows_per_file=100, **api)
     assert repr(plan) == "<Plan: 1,000 rows, 12 ranges, 2 of them without pages>"
     oe.cluster.abort(output)

@@ -133,7 +133,9 @@ def test_interrupts_of_the_kernel_end_cells(kernel: None, slow: oe.Demo) -> None
         cells += [call, "client.read(ID, limit=1).num_rows"]
     outputs = executed(cells, interrupt)
     for interrupted, after in zip(outputs[1::2], outputs[2::2], strict=True):
-        assert [(output.output_type, output.ename) for output in interrupted] == [("error", "KeyboardInterrupt")]
+        # A library can also print that its own clean-up was interrupted.
+        outcomes = [output for output in interrupted if output.output_type != "stream"]
+        assert [(output.output_type, output.ename) for output in outcomes] == [("error", "KeyboardInterrupt")]
         assert after[0].data["text/plain"] == "1"
 
 

@@ -461,7 +461,7 @@ fn plan_blocks_an_export_until_it_ends() {
         place.step("abort", &[]).ok();
         assert_eq!(place.everything(), BTreeMap::new(), "{kind:?}");
         assert_eq!(place.store.open_uploads(), 0, "{kind:?}");
-        assert_eq!(place.step("abort", &[]).code, Some(75), "{kind:?}");
+        assert_eq!(place.step("abort", &[]).code, Some(66), "{kind:?}");
         place.export(&[]).ok();
         assert!(place.content() == truth(kind), "{kind:?}");
     });
