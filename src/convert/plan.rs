@@ -190,14 +190,16 @@ impl ConvertPlan {
         require_apart(&place, &ConvertSource::records(&place, record.as_ref()), &output)?;
         let read = ReadOptions {
             max_value_bytes: options.max_value_bytes,
-            record,
+            record: record.clone(),
             ..ReadOptions::default()
         };
         let named = (options.columns.as_deref(), options.drop.as_slice());
         let rows = SourcePlan::open(&place, read, named, shaper)?;
-        if rows.source.origin.is_of_folder
-            && let Some(whole) = place::find_above(&rows.source.place)?
-        {
+        let whole = match rows.source.origin.is_of_folder {
+            true => place::find(&place, record.as_ref())?,
+            false => place::find_of_part(&place),
+        };
+        if let Some(whole) = whole {
             require_outside(&place, &whole, &output)?;
         }
         let form = OutputForm {

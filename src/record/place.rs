@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use super::{
     layout::is_folder_name,
-    manifest::{MANIFEST, Manifest},
+    manifest::{MANIFEST, Manifest, is_part_name},
     stamp::Stamp,
 };
 use crate::{error::Result, location::Location};
@@ -87,11 +87,29 @@ pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option
             return Ok(Some(FoundRecord { place, bytes, folder, export }));
         }
     }
-    if asked.is_none() { find_above(target) } else { Ok(None) }
+    Ok(if asked.is_none() { find_above(target) } else { None })
 }
 
 /// Finds the record of the export that has this target as a folder of its parts.
-pub(crate) fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
+fn find_above(target: &Location) -> Option<FoundRecord> {
+    // The parts of a split are one level below the directory, or two with a card.
+    above(target, 2, |manifest, folder| manifest.within(folder).is_some())
+}
+
+/// Finds the record of the export that has this file as a part.
+pub(crate) fn find_of_part(file: &Location) -> Option<FoundRecord> {
+    if !is_part_name(&named(file).name()) {
+        return None;
+    }
+    above(file, 3, |manifest, path| manifest.parts.iter().any(|part| part.path == path))
+}
+
+/// Finds a record of one of these levels above a target. `has` says whether it has the path of the target.
+fn above(
+    target: &Location,
+    levels: usize,
+    has: impl Fn(Manifest, &str) -> bool,
+) -> Option<FoundRecord> {
     let mut above = named(target);
     if let Some(path) = above.as_local()
         && let Ok(path) = std::path::absolute(path)
@@ -99,22 +117,20 @@ pub(crate) fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
         above = path.into();
     }
     let mut folder = String::new();
-    // The parts of a split are one level below the directory, or two with a card.
-    for _ in 0..2 {
+    for _ in 0..levels {
         let name = above.name();
-        let Some(parent) = above.parent().filter(|_| is_folder_name(&name)) else { break };
-        above = parent;
+        let is_inner = is_folder_name(&name) || folder.is_empty() && is_part_name(&name);
+        above = above.parent().filter(|_| is_inner)?;
         folder = if folder.is_empty() { name } else { format!("{name}/{folder}") };
         for place in candidates(&above) {
             // A run may have no permission outside of the folder that it was given.
             let Ok(Some(bytes)) = place.read() else { continue };
-            let parsed = Manifest::parse(&bytes, &place).ok();
-            if parsed.and_then(|manifest| manifest.within(&folder)).is_some() {
-                return Ok(Some(FoundRecord { place, bytes, folder, export: above }));
+            if Manifest::parse(&bytes, &place).is_ok_and(|manifest| has(manifest, &folder)) {
+                return Some(FoundRecord { place, bytes, folder, export: above });
             }
         }
     }
-    Ok(None)
+    None
 }
 
 /// Returns the name that a missing record would have, for messages.

@@ -153,6 +153,7 @@ fn splits_are_read_back_and_split_again() {
 fn export_of_the_source_stays_as_it_is() {
     let world = world(transform::rows(200));
     export(&world, &[&["-o", "data/", "--dataset-card"], &SPLIT[..]].concat());
+    export(&world, &["-o", "plain/"]);
     let before = (content(&world.path("data")), world.entries());
     let mut told = String::new();
     for arguments in [
@@ -161,6 +162,9 @@ fn export_of_the_source_stays_as_it_is() {
         &["data/data", "-o", "data/other/"],
         &["data/data/train", "-o", "new/", "--record", "data.manifest.json"],
         &["data/data/test/", "-o", "data"],
+        &["data/data/train/part-00000.parquet", "-o", "data/data/dev/"],
+        &["data/data/train/part-00000.parquet", "-o", "data/data/train/dev.csv"],
+        &["plain/part-00000.parquet", "-o", "plain/dev/"],
     ] {
         told += &run(&world, &[arguments, &["--overwrite"]].concat()).told(&world);
     }
@@ -175,7 +179,17 @@ fn export_of_the_source_stays_as_it_is() {
     error: the output would replace data.manifest.json, the record of the export FOLDER/data, of which the source data/data/train is a part: give another place
     exit 2
     error: the output data would replace the source data/data/test/: give another output, and remove the source afterwards
+    exit 2
+    error: the output data/data/dev/ lies inside the export FOLDER/data, of which the source data/data/train/part-00000.parquet is a part: give another place
+    exit 2
+    error: the output data/data/train/dev.csv lies inside the export FOLDER/data, of which the source data/data/train/part-00000.parquet is a part: give another place
+    exit 2
+    error: the output plain/dev/ lies inside the export FOLDER/plain, of which the source plain/part-00000.parquet is a part: give another place
     ");
+    convert(&world, &["plain/part-00000.parquet", "-o", "dev/"]);
+    verified(&world, "plain");
+    fs::remove_dir_all(world.path("dev")).unwrap();
+    fs::remove_file(world.path("dev.manifest.json")).unwrap();
     assert!((content(&world.path("data")), world.entries()) == before);
 }
 
