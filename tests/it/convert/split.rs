@@ -194,6 +194,51 @@ fn export_of_the_source_stays_as_it_is() {
 }
 
 #[test]
+fn record_elsewhere_is_that_of_a_split_too() {
+    let world = world(transform::rows(200));
+    export(
+        &world,
+        &[&["-o", "data/", "--dataset-card", "--record", "rec.json"], &SPLIT[..]].concat(),
+    );
+    export(
+        &world,
+        &[&["-o", "lines/", "--format", "jsonl", "--record", "lines.json"], &SPLIT[..]].concat(),
+    );
+    let verify = |arguments: &[&str]| Ran::of(world.command().arg("verify").args(arguments));
+    let without = verify(&["data/data/train", "lines/test"]);
+    assert_eq!(without.code, Some(65));
+    insta::assert_snapshot!(without.stdout, @"
+    data/data/train: these are the parts of the split train, and the record of the whole export is missing; if the record is elsewhere, name it with --record
+    lines/test: test.manifest.json is missing, and there are parts of an export; if their record is elsewhere, name it with --record
+    ");
+    for (place, record) in [
+        ("data/data/train", "rec.json"),
+        ("data", "rec.json"),
+        ("lines/test/", "lines.json"),
+        ("lines", "lines.json"),
+    ] {
+        verify(&[place, "--record", record]).ok();
+    }
+    let train = [&["lines/train", "--source-record", "lines.json"][..], &["--overwrite"]].concat();
+    let summary = convert(&world, &[&train[..], &["-o", "train.csv"]].concat());
+    assert_eq!(
+        summary["rows"],
+        serde_json::from_slice::<Value>(&world.read("lines.json")).unwrap()["splits"][0]["rows"]
+    );
+    Ran::of(world.command().args(["diff", "lines/train", "train.csv", "--record-a", "lines.json"]))
+        .ok();
+    let inside = run(&world, &[&train[..], &["-o", "lines/dev/"]].concat());
+    insta::assert_snapshot!(inside.told(&world), @"
+    exit 2
+    error: the output lines/dev/ lies inside the export FOLDER/lines, of which the source lines/train is a part: give another place
+    ");
+    // A directory with the name of one of its splits is the whole export.
+    fs::rename(world.path("lines"), world.path("train")).unwrap();
+    let whole = verify(&["train", "--record", "lines.json"]).ok();
+    assert!(whole.stdout.contains("ok, 200 rows"), "{}", whole.stdout);
+}
+
+#[test]
 fn lines_of_a_row_are_in_its_split() {
     let world = world(transform::rows(600));
     export(&world, &["-o", "source.parquet"]);
