@@ -287,6 +287,7 @@ fn outputs_that_cannot_have_splits_are_refused() {
         &["source.parquet", "-o", "-"],
         &["few.parquet", "-o", "out/"],
         &["few.parquet", "-o", "out/", "--split-by", ".persona"],
+        &["few.parquet", "-o", "out/", "--column", "k=.id", "--split-by", ".k"],
         &["nested.parquet", "-o", "out/", "--where", ".order > 1"],
         &["source.parquet", "-o", "out/", "--split-by", ".id, .order"],
     ] {
@@ -303,9 +304,11 @@ fn outputs_that_cannot_have_splits_are_refused() {
     exit 2
     error: --split needs a directory with a folder for each split, but standard output is not one: give a path that ends in a slash
     exit 2
-    error: --split chooses rows by their inputs, and the source has no column input
+    error: --split chooses rows by their inputs, and the source has no column input: give --split-by another key, such as .id
     exit 2
     error: --split-by ".persona" cannot be evaluated: the source has no column persona
+    exit 2
+    error: --split-by ".k" cannot be evaluated: expressions do not see computed columns such as k: write what computes it instead
     exit 2
     error: --split chooses rows by their inputs, and nested columns do not keep how JSON was spelled (1e5 or 100000.0) or which members were null, so other rows would be chosen than from the text: give --split-by an expression of texts, such as .id
     exit 65
@@ -318,7 +321,7 @@ fn outputs_that_cannot_have_splits_are_refused() {
     exit 2
     error: --split-by has no effect without --split or --sample
     exit 2
-    error: invalid value 'a=0.5,A=0.5' for '--split <NAME=FRACTION,...>': another split has this name
+    error: invalid value 'a=0.5,A=0.5' for '--split <NAME=FRACTION,...>': another split has this name: it is a, and upper and lower case are the same
 
     For more information, try '--help'.
     "#);
