@@ -66,7 +66,7 @@ pub(super) fn require_apart(
     Ok(())
 }
 
-/// Compares the output with the export of which the source is a folder, such as that of a split.
+/// Compares the output with the export of which the source is a folder, such as that of a split, or a part.
 ///
 /// # Errors
 /// [`Error::Usage`] when the output lies in the directory of that export, which holds only its own files, or when it would

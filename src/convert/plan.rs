@@ -20,7 +20,7 @@ use crate::{
     },
     location::{Location, StorageOptions, Target},
     nested::NestedField,
-    readback::ReadOptions,
+    readback::{ReadOptions, recorded_files::with_record_option},
     record::{
         facts::Facts,
         manifest::{FORMAT_VERSION, PartRows},
@@ -190,14 +190,17 @@ impl ConvertPlan {
         require_apart(&place, &ConvertSource::records(&place, record.as_ref()), &output)?;
         let read = ReadOptions {
             max_value_bytes: options.max_value_bytes,
-            record,
+            record: record.clone(),
             ..ReadOptions::default()
         };
         let named = (options.columns.as_deref(), options.drop.as_slice());
-        let rows = SourcePlan::open(&place, read, named, shaper)?;
-        if rows.source.origin.is_of_folder
-            && let Some(whole) = place::find_above(&rows.source.place)?
-        {
+        let rows = SourcePlan::open(&place, read, named, shaper)
+            .map_err(|error| with_record_option(error, Some("source_record")))?;
+        let whole = match rows.source.origin.is_of_folder {
+            true => place::find(&place, record.as_ref())?,
+            false => place::find_of_part(&place),
+        };
+        if let Some(whole) = whole {
             require_outside(&place, &whole, &output)?;
         }
         let form = OutputForm {

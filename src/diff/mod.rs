@@ -334,15 +334,16 @@ fn compare(
 ) -> Result<(Diff, u64)> {
     let max_value_bytes = options.max_value_bytes;
     let key = options.by.column().name();
-    let open = |place, record: Option<Location>| {
+    let open = |place, record: Option<Location>, option| {
         let stop = options.stop.clone();
         let unused = drop.iter().filter(|name| *name != key).cloned().collect();
         let reading =
             ReadOptions { max_value_bytes, record, stop, unused, ..ReadOptions::default() };
-        Side::open(place, reading, drop)
+        Side::open(place, reading, drop, option)
     };
     let records = (options.record_a.clone(), options.record_b.clone());
-    let (before, after) = (open(before, records.0)?, open(after, records.1)?);
+    let before = open(before, records.0, "record_a")?;
+    let after = open(after, records.1, "record_b")?;
     let compared = compared(&before, &after, &options)?;
     let mut tables = [Table::default(), Table::default()];
     let mut rows = [0; 2];

@@ -42,7 +42,8 @@ fn table_reserves_memory_for_exactly_its_rows() {
     let path = folder.path().join("a.jsonl");
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
         write(&path, &text);
-        let side = Side::open(&path.as_path().into(), ReadOptions::default(), &[]).unwrap();
+        let side =
+            Side::open(&path.as_path().into(), ReadOptions::default(), &[], "record").unwrap();
         let compared = compared(&side, &side, &DiffOptions::default()).unwrap();
         let mut table = Table::default();
         assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);

@@ -21,6 +21,9 @@ use crate::{
     text::grouped,
 };
 
+/// The end of the message about an export without a record, before the option that names a record.
+const ELSEWHERE: &str = "; if its record is elsewhere, name it with ";
+
 /// The files of an export with a record.
 #[derive(Debug)]
 pub(crate) struct RecordedFiles {
@@ -172,9 +175,18 @@ fn is_text(file: &Location) -> bool {
 
 /// The error of an export without a record of this name.
 fn without_record(export: &Location, name: &str, asked: Option<&Location>) -> Error {
-    let elsewhere =
-        if asked.is_none() { "; if its record is elsewhere, give its place" } else { "" };
-    damaged(export, format!("it has no record: there is no {name}{elsewhere}"))
+    let why = format!("it has no record: there is no {name}");
+    damaged(export, if asked.is_none() { why + ELSEWHERE + "`record`" } else { why })
+}
+
+/// Returns the same error. That of an export without a record names this option for its place, or none.
+pub(crate) fn with_record_option(error: Error, option: Option<&str>) -> Error {
+    let Error::Damaged { path, mut why } = error else { return error };
+    if let Some(at) = why.find(ELSEWHERE) {
+        why.truncate(at);
+        why.extend(option.map(|option| format!("{ELSEWHERE}`{option}`")));
+    }
+    Error::Damaged { path, why }
 }
 
 fn damaged(place: &Location, why: String) -> Error {

@@ -204,12 +204,12 @@ impl Verifying {
         } else if let Some(name) = control_next_to(location).filter(|_| any(is_part_name)) {
             self.problem(lacks);
             self.problem(control(&name));
-        } else if any(is_part_name) {
-            let mut problem = format!("{lacks}, and there are parts of an export");
-            if self.options.record.is_none() {
-                problem += "; if their record is elsewhere, name it with `record`";
-            }
-            self.problem(problem);
+        } else if let Some(part) = names.iter().find(|name| is_part_name(name)) {
+            let split = match found {
+                FoundManifest::Missing => self.split_of(&location.child(part)),
+                _ => None,
+            };
+            self.parts_without_record(&lacks, split.as_deref());
         } else if any(|name| Stamp::of_folder(name).is_some()) {
             let hint = format!("verify each of them, such as {location}/{}", Self::last_of(names));
             self.unchecked(format!("not an export, but the folder of a job's snapshots: {hint}"));

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use super::{
     layout::is_folder_name,
-    manifest::{MANIFEST, Manifest},
+    manifest::{MANIFEST, Manifest, is_part_name},
     stamp::Stamp,
 };
 use crate::{error::Result, location::Location};
@@ -75,7 +75,8 @@ impl FoundRecord {
 }
 
 /// Reads the record of a directory or prefix; `None` if there is none. `asked` is the only place to look at,
-/// if the user chose one. If the target has no record and is the folder of a split, this is the record of its export.
+/// if the user chose one. If the target is the folder of a split and has no record of its own, this is the record of its
+/// export.
 pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option<FoundRecord>> {
     let places = match asked {
         Some(place) => vec![place.clone()],
@@ -83,38 +84,89 @@ pub(crate) fn find(target: &Location, asked: Option<&Location>) -> Result<Option
     };
     for place in places {
         if let Some(bytes) = place.read()? {
-            let (folder, export) = (String::new(), target.clone());
+            let folder = match asked {
+                Some(_) => folder_in(target, &place, &bytes)?,
+                None => None,
+            };
+            let (export, folder) = folder.unwrap_or_else(|| (target.clone(), String::new()));
             return Ok(Some(FoundRecord { place, bytes, folder, export }));
         }
     }
-    if asked.is_none() { find_above(target) } else { Ok(None) }
+    Ok(if asked.is_none() { find_above(target) } else { None })
+}
+
+/// Returns the folder of an export's parts that this target is, and the directory of the export. `None` if the target is
+/// the whole export.
+fn folder_in(
+    target: &Location,
+    record: &Location,
+    bytes: &[u8],
+) -> Result<Option<(Location, String)>> {
+    let directories = above(target, 2);
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    let Ok(manifest) = Manifest::parse(bytes, record) else { return Ok(None) };
+    for (export, folder) in directories {
+        // A directory can have the name of one of its folders.
+        let (first, _) = folder.split_once('/').unwrap_or((folder.as_str(), ""));
+        if manifest.clone().within(&folder).is_some() && !target.child(first).is_directory()? {
+            return Ok(Some((export, folder)));
+        }
+    }
+    Ok(None)
 }
 
 /// Finds the record of the export that has this target as a folder of its parts.
-pub(crate) fn find_above(target: &Location) -> Result<Option<FoundRecord>> {
+fn find_above(target: &Location) -> Option<FoundRecord> {
+    // The parts of a split are one level below the directory, or two with a card.
+    find_in(above(target, 2), |manifest, folder| manifest.within(folder).is_some())
+}
+
+/// Finds the record of the export that has this file as a part.
+pub(crate) fn find_of_part(file: &Location) -> Option<FoundRecord> {
+    if !is_part_name(&named(file).name()) {
+        return None;
+    }
+    find_in(above(file, 3), |manifest, path| manifest.parts.iter().any(|part| part.path == path))
+}
+
+/// Finds the record of one of these directories. `has` says whether it has the path.
+fn find_in(
+    directories: Vec<(Location, String)>,
+    has: impl Fn(Manifest, &str) -> bool,
+) -> Option<FoundRecord> {
+    for (export, folder) in directories {
+        for place in candidates(&export) {
+            // A run may have no permission outside of the folder that it was given.
+            let Ok(Some(bytes)) = place.read() else { continue };
+            if Manifest::parse(&bytes, &place).is_ok_and(|manifest| has(manifest, &folder)) {
+                return Some(FoundRecord { place, bytes, folder, export });
+            }
+        }
+    }
+    None
+}
+
+/// Returns the directories above a target, up to this number, each with the path of the target in it. Only directories of
+/// which the target can be a folder or a part.
+fn above(target: &Location, levels: usize) -> Vec<(Location, String)> {
     let mut above = named(target);
     if let Some(path) = above.as_local()
         && let Ok(path) = std::path::absolute(path)
     {
         above = path.into();
     }
-    let mut folder = String::new();
-    // The parts of a split are one level below the directory, or two with a card.
-    for _ in 0..2 {
+    let mut found: Vec<(Location, String)> = Vec::new();
+    for _ in 0..levels {
         let name = above.name();
-        let Some(parent) = above.parent().filter(|_| is_folder_name(&name)) else { break };
+        let is_inner = is_folder_name(&name) || found.is_empty() && is_part_name(&name);
+        let Some(parent) = above.parent().filter(|_| is_inner) else { break };
         above = parent;
-        folder = if folder.is_empty() { name } else { format!("{name}/{folder}") };
-        for place in candidates(&above) {
-            // A run may have no permission outside of the folder that it was given.
-            let Ok(Some(bytes)) = place.read() else { continue };
-            let parsed = Manifest::parse(&bytes, &place).ok();
-            if parsed.and_then(|manifest| manifest.within(&folder)).is_some() {
-                return Ok(Some(FoundRecord { place, bytes, folder, export: above }));
-            }
-        }
+        let path = found.last().map_or_else(|| name.clone(), |(_, path)| format!("{name}/{path}"));
+        found.push((above.clone(), path));
     }
-    Ok(None)
+    found
 }
 
 /// Returns the name that a missing record would have, for messages.

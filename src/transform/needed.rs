@@ -16,15 +16,22 @@ impl Shaper {
     pub(crate) fn require_fields(&self, why: impl Fn(&str) -> Option<String>) -> Result<()> {
         for (expression, _) in self.labelled() {
             let FieldsRead::Named(names) = expression.fields() else { continue };
-            if let Some(why) = names.iter().find_map(|name| why(name)) {
+            if let Some((name, why)) = names.iter().find_map(|name| Some((name, why(name)?))) {
+                let is_computed = self.columns().any(|column| column.name() == name);
+                let why = match is_computed && name.parse::<Column>().is_err() {
+                    true => format!(
+                        "expressions do not see computed columns such as {name}: write what computes it instead"
+                    ),
+                    false => why,
+                };
                 let (option, text) = (expression.option(), quoted(expression.text(), 60));
                 return Err(Error::Usage(format!("`{option}` {text} cannot be evaluated: {why}")));
             }
         }
         match self.chooses_by_input().and_then(|option| Some((option, why("input")?))) {
-            Some((option, why)) => {
-                Err(Error::Usage(format!("`{option}` chooses rows by their inputs, and {why}")))
-            }
+            Some((option, why)) => Err(Error::Usage(format!(
+                "`{option}` chooses rows by their inputs, and {why}: give `split_by` another key, such as .id"
+            ))),
             None => Ok(()),
         }
     }

@@ -1,10 +1,7 @@
 //! Splits of the rows, such as for training and for testing: a keyed hash of a row's key decides. Nothing else of the row
 //! or the run matters, so equal keys are in one split, in every version of the dataset.
 
-use std::{
-    borrow::Cow, collections::BTreeSet, fmt, ops::ControlFlow, str::FromStr,
-    sync::atomic::AtomicBool,
-};
+use std::{borrow::Cow, fmt, ops::ControlFlow, str::FromStr, sync::atomic::AtomicBool};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,18 +101,28 @@ impl Splits {
         if !(2..=MOST).contains(&splits.len()) {
             return wrong(all(), "give from 2 to 16 splits, such as train=0.9,test=0.1");
         }
-        let (mut names, mut ends, mut sum) = (BTreeSet::new(), Vec::new(), 0.0);
+        let (mut seen, mut ends, mut sum): (Vec<&SplitRequest>, _, _) =
+            (Vec::new(), Vec::new(), 0.0);
         for split in splits {
             if !is_split_name(&split.name) {
                 let why = "a name has up to 64 letters, digits, _ and -, and begins with a letter or a digit";
                 return wrong(split.name.clone(), why);
             }
             // Not every file system tells names apart that differ only in case.
-            if !names.insert(split.name.to_lowercase()) {
-                return wrong(split.name.clone(), "another split has this name");
+            let same = |it: &&&SplitRequest| it.name.to_lowercase() == split.name.to_lowercase();
+            if let Some(other) = seen.iter().find(same) {
+                let why = match other.name == split.name {
+                    true => "another split has this name".to_owned(),
+                    false => format!(
+                        "another split has this name: it is {}, and upper and lower case are the same",
+                        other.name
+                    ),
+                };
+                return wrong(split.name.clone(), &why);
             }
+            seen.push(split);
             if !(LEAST..=1.0).contains(&split.fraction) {
-                return wrong(shown(split), "use a fraction above 0, such as 0.1");
+                return wrong(shown(split), "use a fraction above 0 and below 1, such as 0.1");
             }
             sum += split.fraction;
             // A conversion saturates.
@@ -276,11 +283,20 @@ mod tests {
             ("train=0.3,test=0.3", "the fractions sum to 0.6, not to 1"),
             ("train=0.9,test=0", "\"test=0\" is not a valid split: use a fraction above 0"),
             ("train=-0.5,test=1.5", "\"train=-0.5\""),
-            ("train=NaN,test=1", "use a fraction above 0"),
+            ("train=NaN,test=1", "use a fraction above 0 and below 1, such as 0.1"),
+            (
+                "train=9,test=1",
+                "\"train=9\" is not a valid split: use a fraction above 0 and below 1",
+            ),
+            ("train=inf,test=1", "use a fraction above 0 and below 1"),
+            ("a=0.5,a=0.5", "\"a\" is not a valid split: another split has this name"),
             ("train=1e-30,test=1", "use a fraction above 0"),
             ("a=1,b=1e-12", "\"b=0.000000000001\" is not a valid split: no row can be in it"),
             ("a=0.5,b=0.5,c=1e-10", "\"c=0.0000000001\" is not a valid split: no row can be in it"),
-            ("train=0.5,Train=0.5", "\"Train\" is not a valid split: another split has this name"),
+            (
+                "train=0.5,Train=0.5",
+                "\"Train\" is not a valid split: another split has this name: it is train, and upper and lower case are the same",
+            ),
             ("../up=0.5,test=0.5", "\"../up\" is not a valid split: a name has up to 64 letters"),
             ("_a=0.5,test=0.5", "begins with a letter or a digit"),
             ("=0.5,test=0.5", "a name has"),

@@ -11,6 +11,28 @@ use crate::{
 };
 
 impl Verifying {
+    /// Returns the split whose rows a part has, as its own metadata says; `None` without metadata.
+    pub(super) fn split_of(&self, part: &Location) -> Option<String> {
+        let (reader, _) = readback::open_unrecorded(part, &self.options).ok()?;
+        reader.facts?.split
+    }
+
+    /// Reports parts in a directory that has no record. `lacks` says it, and `split` is the split of the parts, if they
+    /// state one.
+    pub(super) fn parts_without_record(&mut self, lacks: &str, split: Option<&str>) {
+        let (mut problem, whose) = match split {
+            Some(split) => {
+                let of_split = format!("these are the parts of the split {split}");
+                (format!("{of_split}, and the record of the whole export is missing"), "the")
+            }
+            None => (format!("{lacks}, and there are parts of an export"), "their"),
+        };
+        if self.options.record.is_none() {
+            problem = format!("{problem}; if {whose} record is elsewhere, name it with `record`");
+        }
+        self.problem(problem);
+    }
+
     /// Checks a file without facts about its export.
     pub(super) fn without_facts(
         &mut self,

@@ -88,7 +88,7 @@ fn wrong_sources_are_named() {
     error: cannot read missing/
       cause: No such file or directory (os error 2)
     exit 65
-    error: none: it has no record: there is no none.manifest.json; if its record is elsewhere, give its place
+    error: none: it has no record: there is no none.manifest.json; if its record is elsewhere, name it with --source-record
     exit 65
     error: notes.txt: it cannot be read: its extension is unknown
     exit 65

@@ -109,7 +109,7 @@ fn columns_and_fields_that_do_not_exist_are_refused() {
     exit 2
     error: "Topic" is not a valid column: it differs from the column topic of the source only in case
     exit 2
-    error: --sample chooses rows by their inputs, and the source has no column input
+    error: --sample chooses rows by their inputs, and the source has no column input: give --split-by another key, such as .id
     exit 2
     error: --seed has no effect without --sample or --split
     exit 2

@@ -153,6 +153,7 @@ fn splits_are_read_back_and_split_again() {
 fn export_of_the_source_stays_as_it_is() {
     let world = world(transform::rows(200));
     export(&world, &[&["-o", "data/", "--dataset-card"], &SPLIT[..]].concat());
+    export(&world, &["-o", "plain/"]);
     let before = (content(&world.path("data")), world.entries());
     let mut told = String::new();
     for arguments in [
@@ -161,6 +162,9 @@ fn export_of_the_source_stays_as_it_is() {
         &["data/data", "-o", "data/other/"],
         &["data/data/train", "-o", "new/", "--record", "data.manifest.json"],
         &["data/data/test/", "-o", "data"],
+        &["data/data/train/part-00000.parquet", "-o", "data/data/dev/"],
+        &["data/data/train/part-00000.parquet", "-o", "data/data/train/dev.csv"],
+        &["plain/part-00000.parquet", "-o", "plain/dev/"],
     ] {
         told += &run(&world, &[arguments, &["--overwrite"]].concat()).told(&world);
     }
@@ -175,8 +179,63 @@ fn export_of_the_source_stays_as_it_is() {
     error: the output would replace data.manifest.json, the record of the export FOLDER/data, of which the source data/data/train is a part: give another place
     exit 2
     error: the output data would replace the source data/data/test/: give another output, and remove the source afterwards
+    exit 2
+    error: the output data/data/dev/ lies inside the export FOLDER/data, of which the source data/data/train/part-00000.parquet is a part: give another place
+    exit 2
+    error: the output data/data/train/dev.csv lies inside the export FOLDER/data, of which the source data/data/train/part-00000.parquet is a part: give another place
+    exit 2
+    error: the output plain/dev/ lies inside the export FOLDER/plain, of which the source plain/part-00000.parquet is a part: give another place
     ");
+    convert(&world, &["plain/part-00000.parquet", "-o", "dev/"]);
+    verified(&world, "plain");
+    fs::remove_dir_all(world.path("dev")).unwrap();
+    fs::remove_file(world.path("dev.manifest.json")).unwrap();
     assert!((content(&world.path("data")), world.entries()) == before);
+}
+
+#[test]
+fn record_elsewhere_is_that_of_a_split_too() {
+    let world = world(transform::rows(200));
+    export(
+        &world,
+        &[&["-o", "data/", "--dataset-card", "--record", "rec.json"], &SPLIT[..]].concat(),
+    );
+    export(
+        &world,
+        &[&["-o", "lines/", "--format", "jsonl", "--record", "lines.json"], &SPLIT[..]].concat(),
+    );
+    let verify = |arguments: &[&str]| Ran::of(world.command().arg("verify").args(arguments));
+    let without = verify(&["data/data/train", "lines/test"]);
+    assert_eq!(without.code, Some(65));
+    insta::assert_snapshot!(without.stdout, @"
+    data/data/train: these are the parts of the split train, and the record of the whole export is missing; if the record is elsewhere, name it with --record
+    lines/test: test.manifest.json is missing, and there are parts of an export; if their record is elsewhere, name it with --record
+    ");
+    for (place, record) in [
+        ("data/data/train", "rec.json"),
+        ("data", "rec.json"),
+        ("lines/test/", "lines.json"),
+        ("lines", "lines.json"),
+    ] {
+        verify(&[place, "--record", record]).ok();
+    }
+    let train = [&["lines/train", "--source-record", "lines.json"][..], &["--overwrite"]].concat();
+    let summary = convert(&world, &[&train[..], &["-o", "train.csv"]].concat());
+    assert_eq!(
+        summary["rows"],
+        serde_json::from_slice::<Value>(&world.read("lines.json")).unwrap()["splits"][0]["rows"]
+    );
+    Ran::of(world.command().args(["diff", "lines/train", "train.csv", "--record-a", "lines.json"]))
+        .ok();
+    let inside = run(&world, &[&train[..], &["-o", "lines/dev/"]].concat());
+    insta::assert_snapshot!(inside.told(&world), @"
+    exit 2
+    error: the output lines/dev/ lies inside the export FOLDER/lines, of which the source lines/train is a part: give another place
+    ");
+    // A directory with the name of one of its splits is the whole export.
+    fs::rename(world.path("lines"), world.path("train")).unwrap();
+    let whole = verify(&["train", "--record", "lines.json"]).ok();
+    assert!(whole.stdout.contains("ok, 200 rows"), "{}", whole.stdout);
 }
 
 #[test]
@@ -228,6 +287,7 @@ fn outputs_that_cannot_have_splits_are_refused() {
         &["source.parquet", "-o", "-"],
         &["few.parquet", "-o", "out/"],
         &["few.parquet", "-o", "out/", "--split-by", ".persona"],
+        &["few.parquet", "-o", "out/", "--column", "k=.id", "--split-by", ".k"],
         &["nested.parquet", "-o", "out/", "--where", ".order > 1"],
         &["source.parquet", "-o", "out/", "--split-by", ".id, .order"],
     ] {
@@ -244,9 +304,11 @@ fn outputs_that_cannot_have_splits_are_refused() {
     exit 2
     error: --split needs a directory with a folder for each split, but standard output is not one: give a path that ends in a slash
     exit 2
-    error: --split chooses rows by their inputs, and the source has no column input
+    error: --split chooses rows by their inputs, and the source has no column input: give --split-by another key, such as .id
     exit 2
     error: --split-by ".persona" cannot be evaluated: the source has no column persona
+    exit 2
+    error: --split-by ".k" cannot be evaluated: expressions do not see computed columns such as k: write what computes it instead
     exit 2
     error: --split chooses rows by their inputs, and nested columns do not keep how JSON was spelled (1e5 or 100000.0) or which members were null, so other rows would be chosen than from the text: give --split-by an expression of texts, such as .id
     exit 65
@@ -259,7 +321,7 @@ fn outputs_that_cannot_have_splits_are_refused() {
     exit 2
     error: --split-by has no effect without --split or --sample
     exit 2
-    error: invalid value 'a=0.5,A=0.5' for '--split <NAME=FRACTION,...>': another split has this name
+    error: invalid value 'a=0.5,A=0.5' for '--split <NAME=FRACTION,...>': another split has this name: it is a, and upper and lower case are the same
 
     For more information, try '--help'.
     "#);
