@@ -110,6 +110,18 @@ fn require_spelling(shaper: &Shaper, source: &ConvertSource) -> Result<()> {
              `split_by` an expression of texts, such as .id"
         )));
     }
+    for (field, paths) in shaper.key_reads() {
+        let Some(kind) = kind_of(field) else { continue };
+        let is_whole = paths.is_empty() && !keeps_spelling(kind, &[]);
+        let wrong = paths.iter().find(|path| !keeps_spelling(kind, &path.steps));
+        let path = wrong.map(ToString::to_string).or_else(|| is_whole.then(|| format!(".{field}")));
+        if let Some(path) = path {
+            return Err(Error::Usage(format!(
+                "`split_by` reads {path}, which has objects or decimal numbers, and {why}, so other rows would be chosen \
+                 than from the text: give an expression of texts, such as .id"
+            )));
+        }
+    }
     let hashed = shaper.replaced().filter(|(option, _)| *option == "pseudonymise");
     for (option, path) in hashed {
         if kind_of(&path.field).is_some_and(|kind| !keeps_spelling(kind, &path.steps)) {

@@ -2,8 +2,12 @@
 
 use std::{borrow::Cow, sync::atomic::AtomicBool};
 
-use super::{expression::EvaluationFailure, shaper::Shaper, splits::Splits};
+use super::{
+    columns::FieldsRead, expression::EvaluationFailure, paths::ValuePath, shaper::Shaper,
+    splits::Splits,
+};
 use crate::{
+    batch::Column,
     client::Row,
     error::{Error, Result},
 };
@@ -54,6 +58,23 @@ impl Shaper {
         let options = [("sample", self.sample.is_some()), ("split", self.splits.is_some())];
         let chosen = options.into_iter().find(|(_, is_given)| *is_given);
         chosen.filter(|_| self.key.expression().is_none()).map(|(option, _)| option)
+    }
+
+    /// Returns the fields that the expression for the keys of a sample or of splits reads, each with the paths in it. A field
+    /// without paths may be read whole. None without such an expression.
+    pub(crate) fn key_reads(&self) -> Vec<(&str, Vec<&ValuePath>)> {
+        let Some(expression) = self.key.expression().filter(|_| self.chooses()) else {
+            return Vec::new();
+        };
+        let names: Vec<&str> = match expression.fields() {
+            FieldsRead::All => Column::ALL.iter().map(|column| column.name()).collect(),
+            FieldsRead::Named(names) => names.iter().map(String::as_str).collect(),
+        };
+        let paths_in = |name: &str| {
+            let read = expression.paths().iter().map(|read| &read.path);
+            read.filter(|path| path.field == name).collect()
+        };
+        names.into_iter().map(|name| (name, paths_in(name))).collect()
     }
 
     /// Returns the number of the expression for the key of a row: it comes last.
