@@ -13,7 +13,7 @@ use crate::{
     diff::{DiffOptions, DiffSummary, Difference, DifferenceKind, DifferenceRow, diff_without},
     error::{Error, Result},
     location::Location,
-    readback::{ReadOptions, recorded_files::with_record_option},
+    readback::ReadOptions,
     transform::NotJson,
 };
 
@@ -60,9 +60,7 @@ impl ChangesSeen {
             ignore_spelling: options.ignore_spelling,
             ..DiffOptions::default()
         };
-        // No option of a report names the record of the earlier export.
-        let found = diff_without(before, after, comparing, &options.drop)
-            .map_err(|error| with_record_option(error, None))?;
+        let found = diff_without(before, after, comparing, &options.drop)?;
         let (summary, mut rows) = (found.summary().clone(), Vec::new());
         // A third of the rows for each kind.
         let each = options.rows.div_ceil(3) as u64;
