@@ -14,10 +14,10 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{line_block::LineBlock, unit_threads::MapBatch};
+use super::{line_block::LineBlock, unit_threads::MapBatch, watched::Watched};
 use crate::{
     error::{Error, Result, panics::message},
     tasks::Worker,
@@ -42,8 +42,7 @@ struct BlockQueue<T> {
     blocks: Mutex<Box<ReadBlocks>>,
     map: Box<MapBatch<T>>,
     ahead: usize,
-    state: Mutex<BlockState<T>>,
-    changed: Condvar,
+    state: Watched<BlockState<T>>,
 }
 
 struct BlockState<T> {
@@ -81,8 +80,7 @@ impl<T: Send + 'static> BlockThreads<T> {
             blocks: Mutex::new(blocks),
             map: Box::new(map),
             ahead: threads * BLOCKS_AHEAD,
-            state: Mutex::new(state),
-            changed: Condvar::new(),
+            state: Watched::new(state),
         };
         Self { shared: Arc::new(shared), started: false, threads }
     }
@@ -106,20 +104,20 @@ impl<T: Send + 'static> BlockThreads<T> {
         if !self.started {
             self.start()?;
         }
-        let mut state = self.shared.state();
+        let mut state = self.shared.state.lock();
         loop {
             match state.results.pop_front() {
                 Some(BlockResult { result: Some(result), bytes }) => {
                     state.taken += 1;
                     state.bytes -= bytes;
-                    self.shared.changed.notify_all();
+                    self.shared.state.wake();
                     return result.map(Some);
                 }
                 Some(parsing) => state.results.push_front(parsing),
                 None if state.ended || state.stopped => return Ok(None),
                 None => {}
             }
-            state = self.shared.wait(state);
+            state = self.shared.state.wait(state);
         }
     }
 }
@@ -144,26 +142,18 @@ impl<T> Drop for BlockThreads<T> {
 }
 
 impl<T> BlockQueue<T> {
-    fn state(&self) -> MutexGuard<'_, BlockState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, BlockState<T>>) -> MutexGuard<'a, BlockState<T>> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn stop(&self) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.stopped = true;
         state.results.clear();
-        self.changed.notify_all();
+        self.state.wake();
     }
 
     /// Reads and parses blocks until none is left.
     fn work(&self) {
         while let Some((number, block)) = self.read() {
             let parsed = caught(|| block.parse().and_then(&self.map));
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if let Some(own) = state.block(number) {
                 let (result, bytes) = match parsed {
                     Ok((result, bytes)) => (Ok(result), bytes),
@@ -173,23 +163,23 @@ impl<T> BlockQueue<T> {
                 own.result = Some(result);
                 state.bytes = state.bytes - before + bytes;
             }
-            self.changed.notify_all();
+            self.state.wake();
         }
     }
 
     /// Waits for its turn and for room, and reads the next block. Returns it with its number.
     fn read(&self) -> Option<(usize, LineBlock)> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         while !state.stopped && !state.results.is_empty() && !self.has_room(&state) {
-            state = self.wait(state);
+            state = self.state.wait(state);
         }
         if state.stopped || state.ended {
             return None;
         }
         drop(state);
         let block = caught(|| blocks.next().transpose());
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.stopped {
             return None;
         }
@@ -197,7 +187,7 @@ impl<T> BlockQueue<T> {
             Ok(Some(block)) => (None, Some(block)),
             Ok(None) => {
                 state.ended = true;
-                self.changed.notify_all();
+                self.state.wake();
                 return None;
             }
             Err(error) => {
@@ -209,7 +199,7 @@ impl<T> BlockQueue<T> {
         state.bytes += bytes;
         state.results.push_back(BlockResult { result, bytes });
         let number = state.taken + state.results.len() - 1;
-        self.changed.notify_all();
+        self.state.wake();
         Some((number, block?))
     }
 

@@ -33,6 +33,7 @@ mod units;
 mod unread;
 mod verification;
 pub(crate) mod verify;
+mod watched;
 mod widened;
 mod window;
 

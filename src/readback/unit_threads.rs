@@ -13,7 +13,7 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use arrow_array::RecordBatch;
@@ -21,6 +21,7 @@ use arrow_array::RecordBatch;
 use super::{
     guarded,
     units::{CheckedUnit, DeclaredRows, ReadUnits},
+    watched::Watched,
 };
 use crate::{
     error::{Error, Result, panics::message},
@@ -48,8 +49,7 @@ pub(super) struct UnitThreads<T> {
 struct UnitQueues<T> {
     units: Arc<dyn ReadUnits>,
     map: Box<MapBatch<T>>,
-    state: Mutex<QueueState<T>>,
-    changed: Condvar,
+    state: Watched<QueueState<T>>,
 }
 
 struct QueueState<T> {
@@ -94,8 +94,8 @@ impl<T: Send + 'static> UnitThreads<T> {
             decoding: 0,
             stopped: false,
         };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        let shared = Arc::new(UnitQueues { units, map: Box::new(map), state, changed });
+        let state = Watched::new(state);
+        let shared = Arc::new(UnitQueues { units, map: Box::new(map), state });
         Self { shared, declared, started: false, threads }
     }
 
@@ -118,7 +118,7 @@ impl<T: Send + 'static> UnitThreads<T> {
         if !self.started {
             self.start()?;
         }
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         loop {
             if state.current >= self.shared.units.count() || state.stopped {
                 return self.declared.missing(self.shared.units.path()).map_or(Ok(None), Err);
@@ -127,18 +127,18 @@ impl<T: Send + 'static> UnitThreads<T> {
                 if let Some(result) = queue.results.pop_front() {
                     let MappedBatch { result, rows, bytes } = result?;
                     state.waiting -= bytes;
-                    self.shared.changed.notify_all();
+                    self.shared.state.wake();
                     self.declared.take(rows, self.shared.units.path())?;
                     return Ok(Some(result));
                 }
                 if queue.ended {
                     state.queues.pop_front();
                     state.current += 1;
-                    self.shared.changed.notify_all();
+                    self.shared.state.wake();
                     continue;
                 }
             }
-            state = self.shared.wait(state);
+            state = self.shared.state.wait(state);
         }
     }
 }
@@ -164,19 +164,11 @@ impl<T> Drop for UnitThreads<T> {
 }
 
 impl<T> UnitQueues<T> {
-    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, QueueState<T>>) -> MutexGuard<'a, QueueState<T>> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn stop(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.stopped = true;
         state.queues.clear();
-        self.changed.notify_all();
+        self.state.wake();
     }
 
     /// Decodes units until none is left. At most `ahead` units are begun before the caller has taken them.
@@ -185,17 +177,17 @@ impl<T> UnitQueues<T> {
             let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(unit)));
             let decoded = decoded
                 .unwrap_or_else(|payload| Err(Error::panicked("the decoder", message(&*payload))));
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             if let Some(queue) = state.queue(unit) {
                 queue.results.extend(decoded.err().map(Err));
                 queue.ended = true;
             }
-            self.changed.notify_all();
+            self.state.wake();
         }
     }
 
     fn begin(&self, ahead: usize) -> Option<usize> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if state.stopped || state.next >= self.units.count() {
                 return None;
@@ -206,7 +198,7 @@ impl<T> UnitQueues<T> {
                 state.queues.push_back(UnitQueue { results: VecDeque::new(), ended: false });
                 return Some(unit);
             }
-            state = self.wait(state);
+            state = self.state.wait(state);
         }
     }
 
@@ -228,12 +220,12 @@ impl<T> UnitQueues<T> {
 
     /// Waits for room, and adds a result. Returns whether the caller still wants results.
     fn push(&self, unit: usize, mapped: MappedBatch<T>) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while !state.stopped
             && unit != state.current
             && state.waiting.saturating_add(mapped.bytes) > WAITING_BYTES
         {
-            state = self.wait(state);
+            state = self.state.wait(state);
         }
         if state.stopped {
             return false;
@@ -242,7 +234,7 @@ impl<T> UnitQueues<T> {
         if let Some(queue) = state.queue(unit) {
             queue.results.push_back(Ok(mapped));
         }
-        self.changed.notify_all();
+        self.state.wake();
         true
     }
 }
@@ -263,12 +255,12 @@ impl<'a, T> DecodePermit<'a, T> {
     /// Waits until there is room for the unit. `None` if the caller wants no more results.
     fn wait(queues: &'a UnitQueues<T>, unit: usize, checked: CheckedUnit) -> Option<Self> {
         let bytes = checked.bytes;
-        let mut state = queues.lock();
+        let mut state = queues.state.lock();
         while !state.stopped
             && unit != state.current
             && state.decoding.saturating_add(bytes) > DECODING_BYTES
         {
-            state = queues.wait(state);
+            state = queues.state.wait(state);
         }
         if state.stopped {
             return None;
@@ -280,9 +272,9 @@ impl<'a, T> DecodePermit<'a, T> {
 
 impl<T> Drop for DecodePermit<'_, T> {
     fn drop(&mut self) {
-        let mut state = self.queues.lock();
+        let mut state = self.queues.state.lock();
         state.decoding = state.decoding.saturating_sub(self.bytes);
-        self.queues.changed.notify_all();
+        self.queues.state.wake();
     }
 }
 

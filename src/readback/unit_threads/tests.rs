@@ -145,12 +145,12 @@ fn slow_caller_limits_units_ahead() {
     let mut results = threads(&file, 3, 1);
     results.next().unwrap().unwrap();
     let most = 3 * UNITS_AHEAD;
-    let state = results.shared.lock();
+    let mut state = results.shared.state.lock();
     // The threads have ended their units and wait, as soon as all of these have begun.
-    let waiting = results.shared.changed.wait_while(state, |state| {
-        state.next < state.current + most || state.queues.iter().any(|queue| !queue.ended)
-    });
-    drop(waiting.unwrap());
+    while state.next < state.current + most || state.queues.iter().any(|queue| !queue.ended) {
+        state = results.shared.state.wait(state);
+    }
+    drop(state);
     assert!(file.begun.load(SeqCst) <= 1 + most);
     assert_eq!(rows(results).0, (1..100).collect::<Vec<_>>());
 }
