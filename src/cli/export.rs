@@ -6,7 +6,7 @@ use crate::{
     Client, DryRun, Export, ExportOptions, ExportPlan, PageRange, Result, Summary, TransformRecord,
     WrittenSplit,
     error::human,
-    text::{counted, grouped},
+    text::{counted, grouped, plural},
 };
 use clap::Args;
 use uuid::Uuid;
@@ -182,14 +182,25 @@ pub(super) fn written_rows(rows: u64, read: u64, transform: Option<&TransformRec
     }
 }
 
-/// Adds a line about the rows of the splits, if there are any.
+/// Adds a line about the rows of the splits, if there are any, and a note about those without rows.
 pub(super) fn split_rows(lines: Lines, splits: &[WrittenSplit]) -> Lines {
     let rows = splits.iter().map(|it| format!("{} {}", it.name, grouped(it.rows)));
     let rows: Vec<_> = rows.collect();
-    match rows.is_empty() {
-        true => lines,
-        false => lines.and(format_args!("  rows of the splits: {}", rows.join(", "))),
+    if rows.is_empty() {
+        return lines;
     }
+    let lines = lines.and(format_args!("  rows of the splits: {}", rows.join(", ")));
+    let empty = splits.iter().filter(|it| it.rows == 0).map(|it| it.name.as_str());
+    let empty: Vec<_> = empty.collect();
+    if empty.is_empty() || empty.len() == splits.len() {
+        return lines;
+    }
+    let which = plural(empty.len() as u64, "split");
+    lines.and(format_args!(
+        "  note: no row is in the {which} {}: few keys differ, or the same hashes chose the rows before; try another --seed or \
+         --split-by",
+        empty.join(", ")
+    ))
 }
 
 /// Adds a line for each option that has replaced values.

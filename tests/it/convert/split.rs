@@ -276,6 +276,27 @@ fn splits_without_rows_have_files() {
 }
 
 #[test]
+fn split_that_no_row_is_in_is_noted() {
+    let world = world(transform::rows(40));
+    export(&world, &["-o", "source.parquet"]);
+    let told = |how: &[&str]| {
+        let how = [&["source.parquet", "-o", "out/", "--overwrite"], how, &SPLIT].concat();
+        let told = run(&world, &how).ok().stderr;
+        told.lines().find(|line| line.contains("note:")).unwrap_or_default().to_owned()
+    };
+    let noted = told(&["--split-by", ".tags | type"]);
+    let why = "few keys differ, or the same hashes chose the rows before; try another --seed or --split-by";
+    assert!(
+        ["train", "test"]
+            .map(|name| format!("  note: no row is in the split {name}: {why}"))
+            .contains(&noted),
+        "{noted}"
+    );
+    assert_eq!(told(&["--split-by", ".id"]), "");
+    assert_eq!(told(&["--where", "false"]), "");
+}
+
+#[test]
 fn outputs_that_cannot_have_splits_are_refused() {
     let world = world(transform::rows(50));
     export(&world, &["-o", "source.parquet"]);
