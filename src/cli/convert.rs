@@ -122,7 +122,11 @@ fn report(summary: &ConvertSummary) -> Lines {
     let seconds = summary.seconds.max(0.001);
     let claim = match (summary.completeness, summary.dataset) {
         (Completeness::Proven, _) if summary.transform.is_some() => {
-            "made of all rows of the dataset"
+            // The source can have only some of these rows.
+            match summary.count == Some(summary.rows_read) {
+                true => "made of all rows of the dataset",
+                false => "made of all rows of its source, which is proven",
+            }
         }
         (Completeness::Proven, _) => "as complete as its source, which is proven",
         (Completeness::Partial, Some(_)) => "a part of the dataset, like its source",

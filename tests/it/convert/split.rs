@@ -514,4 +514,15 @@ fn rows_of_a_sample_are_not_sampled_by_the_same_hashes() {
     error: the source is a sample of 0.5, which --seed 0 chose: with this seed, --sample would keep other rows than a new sample of them: give another --seed
     ");
     run(&world, &[&again[..], &[".id", "--seed", "2"]].concat()).ok();
+    // A sample does not have all rows.
+    for (source, claim) in [
+        ("source.parquet", "made of all rows of the dataset\n"),
+        ("half.parquet", "made of all rows of its source, which is proven\n"),
+    ] {
+        let ran = run(
+            &world,
+            &[source, "-o", "out.jsonl", "--overwrite", "--drop", "tags", "--mask", ".persona"],
+        );
+        assert!(ran.ok().stderr.contains(claim), "{source}");
+    }
 }
