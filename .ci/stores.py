@@ -149,7 +149,7 @@ def workers(tool, scheme, listed):
         visible = [name for name in listed() if "workers/part-" in name]
         assert not visible, f"visible before the commit: {visible}"
         tool.run(end, "-o", prefix)
-        tool.run("part", "-o", prefix, "--range", "1/3", code=66)
+        tool.run("part", "-o", prefix, "--range", "1/3", code=66 if end == "abort" else 75)
         left = [name for name in listed() if "workers" in name]
         assert not [name for name in left if ".partial" in name], left
         assert (left == []) == (end == "abort"), left
