@@ -70,9 +70,9 @@ impl ClusterCommit {
     /// - [`Error::MissingRanges`]: ranges are missing, or their parts were changed or are lost.
     /// - [`Error::Incomplete`], [`Error::OutOfOrder`]: the rows of all ranges are not those of the dataset. Begin again with
     ///   `restart`.
-    /// - [`Error::PlanEnded`], [`Error::NoPlan`]: there is no plan, and no export that many workers wrote. If there is such an export, its
-    ///   summary is returned again, with a note that names its plan. The export can also be an older one, if the plan
-    ///   was aborted or never begun: compare the plan. This needs a record at its usual place.
+    /// - [`Error::PlanEnded`], [`Error::NoPlan`]: there is no plan, and no export that many workers wrote. If there is such
+    ///   an export, its summary is returned again, with a note that names its plan. The export can also be an older one, if
+    ///   the plan was aborted or never begun: compare the plan. This needs a record at its usual place.
     /// - [`Error::PlanDamaged`]: the plan was changed. Abort it, and begin again.
     /// - [`Error::Locked`]: another commit is active.
     ///
@@ -264,12 +264,9 @@ fn gather(
         before += range.parts / width;
     }
     let check = |(record, before)| destination.check_range(record, before);
-    let mut checked = on_threads("check", records, check).into_iter();
-    for range in ranges.iter_mut().filter(|range| range.record.is_ok()) {
-        match checked
-            .next()
-            .ok_or_else(|| Error::Internal("a range was not checked".to_owned()))??
-        {
+    let checked = on_threads("check", records, check);
+    for (range, parts) in ranges.iter_mut().filter(|it| it.record.is_ok()).zip(checked) {
+        match parts? {
             Ok(parts) => destination.take_range(parts)?,
             Err(why) => range.record = Err(RangeProblem::Unusable(why)),
         }

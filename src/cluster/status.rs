@@ -68,7 +68,8 @@ pub enum RangeState {
 /// Blocks.
 ///
 /// # Errors
-/// [`Error::PlanEnded`] or [`Error::NoPlan`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be read.
+/// [`Error::PlanEnded`] or [`Error::NoPlan`] if there is no plan. [`Error::Io`], [`Error::Store`] if the staging cannot be
+/// read.
 pub fn status(output: &ClusterOutput) -> Result<ClusterStatus> {
     let (found, plan) = StoredPlan::find(output)?;
     let found = found.state(&plan.request(output)?)?;

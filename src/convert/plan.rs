@@ -20,7 +20,7 @@ use crate::{
     },
     location::{Location, StorageOptions, Target},
     nested::NestedField,
-    readback::{ReadOptions, recorded_files::with_record_option},
+    readback::ReadOptions,
     record::{
         facts::Facts,
         manifest::{FORMAT_VERSION, PartRows},
@@ -191,11 +191,11 @@ impl ConvertPlan {
         let read = ReadOptions {
             max_value_bytes: options.max_value_bytes,
             record: record.clone(),
+            record_option: Some("source_record"),
             ..ReadOptions::default()
         };
         let named = (options.columns.as_deref(), options.drop.as_slice());
-        let rows = SourcePlan::open(&place, read, named, shaper)
-            .map_err(|error| with_record_option(error, Some("source_record")))?;
+        let rows = SourcePlan::open(&place, read, named, shaper)?;
         let whole = match rows.source.origin.is_of_folder {
             true => place::find(&place, record.as_ref())?,
             false => place::find_of_part(&place),

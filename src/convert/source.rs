@@ -172,7 +172,7 @@ impl ConvertSource {
         }
         let asked = options.record.as_ref();
         let recorded = match is_directory {
-            true => Some(RecordedFiles::of_directory(place, asked)?),
+            true => Some(RecordedFiles::of_directory(place, options)?),
             false => RecordedFiles::find_of_file(place, asked)?,
         };
         match recorded {

@@ -181,7 +181,7 @@ fn a_failing_sync_leaves_no_old_export_behind() {
 }
 
 #[test]
-fn a_target_published_before_the_lock_is_refused_at_once() {
+fn target_published_before_the_lock_is_refused() {
     let header = Header { plan: serde_json::Value::Null, count: 0, started_at: String::new() };
     for sidecar in [false, true] {
         let folder = tempfile::tempdir().unwrap();

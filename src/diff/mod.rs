@@ -334,16 +334,15 @@ fn compare(
 ) -> Result<(Diff, u64)> {
     let max_value_bytes = options.max_value_bytes;
     let key = options.by.column().name();
-    let open = |place, record: Option<Location>, option| {
+    let open = |place, record: &Option<Location>, option| {
         let stop = options.stop.clone();
         let unused = drop.iter().filter(|name| *name != key).cloned().collect();
-        let reading =
-            ReadOptions { max_value_bytes, record, stop, unused, ..ReadOptions::default() };
-        Side::open(place, reading, drop, option)
+        let mut reading = ReadOptions { max_value_bytes, stop, unused, ..ReadOptions::default() };
+        (reading.record, reading.record_option) = (record.clone(), Some(option));
+        Side::open(place, reading, drop)
     };
-    let records = (options.record_a.clone(), options.record_b.clone());
-    let before = open(before, records.0, "record_a")?;
-    let after = open(after, records.1, "record_b")?;
+    let before = open(before, &options.record_a, "record_a")?;
+    let after = open(after, &options.record_b, "record_b")?;
     let compared = compared(&before, &after, &options)?;
     let mut tables = [Table::default(), Table::default()];
     let mut rows = [0; 2];

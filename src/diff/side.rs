@@ -16,7 +16,7 @@ use crate::{
     readback::{
         self, ReadOptions,
         checked_files::{ExportFile, RecordedRows},
-        recorded_files::{RecordedFiles, with_record_option},
+        recorded_files::RecordedFiles,
     },
     record::facts::digest,
 };
@@ -36,13 +36,8 @@ pub(super) struct Side {
 }
 
 impl Side {
-    /// Opens an export and reads its metadata, but not its rows. `option` is the one that names the record.
-    pub(super) fn open(
-        place: &Location,
-        options: ReadOptions,
-        drop: &[String],
-        option: &str,
-    ) -> Result<Self> {
+    /// Opens an export and reads its metadata, but not its rows.
+    pub(super) fn open(place: &Location, options: ReadOptions, drop: &[String]) -> Result<Self> {
         let is_directory = match place.as_local() {
             Some(_) => !readback::is_single_file(place)?,
             None => place.is_directory()?,
@@ -56,14 +51,13 @@ impl Side {
             });
         }
         match is_directory {
-            true => Self::directory(place, options)
-                .map_err(|error| with_record_option(error, Some(option))),
+            true => Self::directory(place, options),
             false => Self::file(place, options, drop),
         }
     }
 
     fn directory(place: &Location, options: ReadOptions) -> Result<Self> {
-        let recorded = RecordedFiles::of_directory(place, options.record.as_ref())?;
+        let recorded = RecordedFiles::of_directory(place, &options)?;
         Ok(Self::recorded(place, recorded, options.of_all_columns()))
     }
 

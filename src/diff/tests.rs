@@ -42,8 +42,7 @@ fn table_reserves_memory_for_exactly_its_rows() {
     let path = folder.path().join("a.jsonl");
     for text in [lines(3001, "x"), lines(3001, "x").trim_end().to_owned()] {
         write(&path, &text);
-        let side =
-            Side::open(&path.as_path().into(), ReadOptions::default(), &[], "record").unwrap();
+        let side = Side::open(&path.as_path().into(), ReadOptions::default(), &[]).unwrap();
         let compared = compared(&side, &side, &DiffOptions::default()).unwrap();
         let mut table = Table::default();
         assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);
@@ -71,7 +70,7 @@ fn change_between_passes_is_an_error() {
 }
 
 #[test]
-fn change_before_the_count_of_respelled_rows_is_an_error() {
+fn change_before_respelled_rows_are_read_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
     for moved in [&a, &b] {
@@ -89,7 +88,7 @@ fn change_before_the_count_of_respelled_rows_is_an_error() {
 }
 
 #[test]
-fn count_of_respelled_rows_needs_no_memory_of_the_table() {
+fn counting_respelled_rows_needs_no_more_memory() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"));
     write(&a, &lines(3000, "/"));

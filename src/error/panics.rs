@@ -79,6 +79,15 @@ fn remember(info: &PanicHookInfo<'_>) {
     }
 }
 
+/// Does work, and turns a panic into an error. `what` names the work, for the message.
+///
+/// # Errors
+/// That of the work, or [`Error::panicked`].
+pub(crate) fn caught<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let ended = panic::catch_unwind(AssertUnwindSafe(work));
+    ended.unwrap_or_else(|payload| Err(Error::panicked(what, message(&*payload))))
+}
+
 /// Returns `FILE:LINE`. For a library's file, the path is shortened to the part that is the same on every
 /// build machine.
 fn place(at: &Location<'_>) -> String {

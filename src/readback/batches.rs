@@ -83,7 +83,7 @@ impl Batches {
         let recorded = match &options.record {
             Some(record) if is_file => Some(RecordedFiles::of_file(location, record)?),
             None if is_file => None,
-            asked => Some(RecordedFiles::of_directory(location, asked.as_ref())?),
+            _ => Some(RecordedFiles::of_directory(location, options)?),
         };
         Self::of(location, options.clone(), recorded)
     }

@@ -13,13 +13,12 @@
 
 use std::{
     collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{line_block::LineBlock, unit_threads::MapBatch, watched::Watched};
 use crate::{
-    error::{Error, Result, panics::message},
+    error::{Result, panics::caught},
     tasks::Worker,
 };
 
@@ -27,6 +26,9 @@ use crate::{
 const AHEAD_BYTES: usize = 32 << 20;
 /// Blocks ahead of the caller for each thread: one that is parsed, one that waits.
 const BLOCKS_AHEAD: usize = 2;
+
+/// What the threads do, in errors.
+const PARSER: &str = "the parser";
 
 /// Reads blocks in the order of the lines. It returns nothing after an error.
 pub(super) type ReadBlocks = dyn Iterator<Item = Result<LineBlock>> + Send;
@@ -89,7 +91,7 @@ impl<T: Send + 'static> BlockThreads<T> {
         self.started = true;
         for started in 0..self.threads {
             let shared = self.shared.clone();
-            let thread = Worker::start("parse", "the parser", move || shared.work());
+            let thread = Worker::start("parse", PARSER, move || shared.work());
             // Fewer threads are only slower.
             if let Err(error) = thread
                 && started == 0
@@ -152,7 +154,7 @@ impl<T> BlockQueue<T> {
     /// Reads and parses blocks until none is left.
     fn work(&self) {
         while let Some((number, block)) = self.read() {
-            let parsed = caught(|| block.parse().and_then(&self.map));
+            let parsed = caught(PARSER, || block.parse().and_then(&self.map));
             let mut state = self.state.lock();
             if let Some(own) = state.block(number) {
                 let (result, bytes) = match parsed {
@@ -178,7 +180,7 @@ impl<T> BlockQueue<T> {
             return None;
         }
         drop(state);
-        let block = caught(|| blocks.next().transpose());
+        let block = caught(PARSER, || blocks.next().transpose());
         let mut state = self.state.lock();
         if state.stopped {
             return None;
@@ -213,14 +215,6 @@ impl<T> BlockState<T> {
     fn block(&mut self, number: usize) -> Option<&mut BlockResult<T>> {
         self.results.get_mut(number.checked_sub(self.taken)?)
     }
-}
-
-/// Turns a panic into an error.
-fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let panicked = |payload: Box<dyn std::any::Any + Send>| {
-        Err(Error::panicked("the parser", message(&*payload)))
-    };
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(panicked)
 }
 
 #[cfg(test)]

@@ -116,6 +116,8 @@ pub struct ReadOptions {
     pub stop: Arc<AtomicBool>,
     /// Whether the batches also have the column of rescued values, as their last one, if the file has it.
     pub(crate) with_rescued: bool,
+    /// The option that names [`record`](Self::record), for messages; `None` if the caller has none.
+    pub(crate) record_option: Option<&'static str>,
     /// The names of columns that are not read, whatever `columns` has. Their values can have any type, and lines can
     /// lack them. Only for files that state no digest of their rows.
     pub(crate) unused: Vec<String>,
@@ -161,6 +163,7 @@ impl Default for ReadOptions {
             decode_threads: None,
             stop: Arc::default(),
             with_rescued: false,
+            record_option: Some("record"),
             unused: Vec::new(),
         }
     }

@@ -21,9 +21,6 @@ use crate::{
     text::grouped,
 };
 
-/// The end of the message about an export without a record, before the option that names a record.
-const ELSEWHERE: &str = "; if its record is elsewhere, name it with ";
-
 /// The files of an export with a record.
 #[derive(Debug)]
 pub(crate) struct RecordedFiles {
@@ -39,13 +36,19 @@ pub(crate) struct RecordedFile {
 }
 
 impl RecordedFiles {
-    /// Finds the record of a directory or prefix, and the files that it lists.
+    /// Finds the record of a directory or prefix, at the place that the options name or at its usual one, and the files that
+    /// it lists.
     ///
     /// # Errors
     /// [`Error::Damaged`] when there is no record, or when it belongs to other files.
-    pub(crate) fn of_directory(directory: &Location, asked: Option<&Location>) -> Result<Self> {
+    pub(crate) fn of_directory(directory: &Location, options: &ReadOptions) -> Result<Self> {
+        let asked = options.record.as_ref();
         let Some(found) = place::find(directory, asked)? else {
-            return Err(without_record(directory, &place::expected_name(directory, asked), asked));
+            let option = options.record_option.filter(|_| asked.is_none());
+            let elsewhere = option
+                .map(|option| format!("; if its record is elsewhere, name it with `{option}`"));
+            let name = place::expected_name(directory, asked);
+            return Err(without_record(directory, &name, &elsewhere.unwrap_or_default()));
         };
         let (manifest, place) = (found.manifest()?, found.place);
         // Do not trust the manifest: every file that it lists must be in the directory.
@@ -93,7 +96,7 @@ impl RecordedFiles {
     /// # Errors
     /// [`Error::Damaged`] when there is no record, or when it belongs to another file.
     pub(crate) fn of_file(file: &Location, record: &Location) -> Result<Self> {
-        let missing = || without_record(file, &record.name(), Some(record));
+        let missing = || without_record(file, &record.name(), "");
         Self::load_of_file(file, record)?.ok_or_else(missing)
     }
 
@@ -173,20 +176,9 @@ fn is_text(file: &Location) -> bool {
     Encoding::of_path(Path::new(&file.name())).is_some_and(|it| it.format().is_text())
 }
 
-/// The error of an export without a record of this name.
-fn without_record(export: &Location, name: &str, asked: Option<&Location>) -> Error {
-    let why = format!("it has no record: there is no {name}");
-    damaged(export, if asked.is_none() { why + ELSEWHERE + "`record`" } else { why })
-}
-
-/// Returns the same error. That of an export without a record names this option for its place, or none.
-pub(crate) fn with_record_option(error: Error, option: Option<&str>) -> Error {
-    let Error::Damaged { path, mut why } = error else { return error };
-    if let Some(at) = why.find(ELSEWHERE) {
-        why.truncate(at);
-        why.extend(option.map(|option| format!("{ELSEWHERE}`{option}`")));
-    }
-    Error::Damaged { path, why }
+/// The error of an export without a record of this name. `elsewhere` says what to do if it has another place.
+fn without_record(export: &Location, name: &str, elsewhere: &str) -> Error {
+    damaged(export, format!("it has no record: there is no {name}{elsewhere}"))
 }
 
 fn damaged(place: &Location, why: String) -> Error {

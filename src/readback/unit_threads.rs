@@ -10,11 +10,7 @@
 //! Memory is bounded in bytes: by the results that wait, and by the units that are being decoded. The unit that the
 //! caller waits for is exempt from both limits, so that it always goes on.
 
-use std::{
-    collections::VecDeque,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use arrow_array::RecordBatch;
 
@@ -24,7 +20,7 @@ use super::{
     watched::Watched,
 };
 use crate::{
-    error::{Error, Result, panics::message},
+    error::{Result, panics::caught},
     tasks::Worker,
 };
 
@@ -174,9 +170,7 @@ impl<T> UnitQueues<T> {
     /// Decodes units until none is left. At most `ahead` units are begun before the caller has taken them.
     fn work(&self, ahead: usize) {
         while let Some(unit) = self.begin(ahead) {
-            let decoded = catch_unwind(AssertUnwindSafe(|| self.decode(unit)));
-            let decoded = decoded
-                .unwrap_or_else(|payload| Err(Error::panicked("the decoder", message(&*payload))));
+            let decoded = caught("the decoder", || self.decode(unit));
             let mut state = self.state.lock();
             if let Some(queue) = state.queue(unit) {
                 queue.results.extend(decoded.err().map(Err));

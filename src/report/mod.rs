@@ -49,7 +49,7 @@ use crate::{
     diff::DiffBy,
     error::{Error, Result},
     location::Location,
-    readback::{ReadOptions, recorded_files::with_record_option, unknown_column},
+    readback::{ReadOptions, unknown_column},
     transform::{Shaper, Transform},
 };
 
@@ -207,10 +207,9 @@ impl Report {
         let mut unread = source.unread.clone();
         if let Some(before) = before {
             require_known(export, &source.facts.foreign, &options.drop)?;
-            let reading = ReadOptions { record: None, ..reading };
             // No option names the record of the earlier export.
-            let other = ReportSource::open(before, &reading)
-                .map_err(|error| with_record_option(error, None))?;
+            let reading = ReadOptions { record: None, record_option: None, ..reading };
+            let other = ReportSource::open(before, &reading)?;
             require_known(before, &other.facts.foreign, &options.drop)?;
             unread.extend(other.unread);
         }

@@ -9,7 +9,6 @@
 
 use std::{
     collections::HashSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
@@ -29,7 +28,10 @@ use super::{
 };
 use crate::{
     batch::OutputColumn,
-    error::{Error, Result, panics::message},
+    error::{
+        Error, Result,
+        panics::{caught, message},
+    },
     location::Location,
     proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, IdSet},
     readback::{ReadOptions, checked_files::RecordedRows},
@@ -223,12 +225,10 @@ impl<'s> Lanes<'s> {
                 }
                 Ok(profile)
             };
-            let caught = || {
-                let ended = catch_unwind(AssertUnwindSafe(work));
-                ended.unwrap_or_else(|panic| Err(Error::panicked("the profile", message(&*panic))))
-            };
             let thread = thread::Builder::new().name("profile".to_owned());
-            let thread = thread.spawn_scoped(scope, caught).map_err(Error::no_thread)?;
+            let thread = thread
+                .spawn_scoped(scope, || caught("the profile", work))
+                .map_err(Error::no_thread)?;
             Ok(Lane { batches, facts, thread })
         };
         let lanes = (0..LANES).map(start).collect::<Result<_>>()?;

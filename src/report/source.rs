@@ -96,7 +96,7 @@ impl ReportSource {
         let asked = options.record.as_ref();
         let recorded = match readback::is_single_file(place)? {
             true => RecordedFiles::find_of_file(place, asked)?,
-            false => Some(RecordedFiles::of_directory(place, asked)?),
+            false => Some(RecordedFiles::of_directory(place, options)?),
         };
         match recorded {
             Some(RecordedFiles { manifest, files }) => Ok(Self {

@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn text_by_value_has_exact_numbers_and_no_null_members() {
+    fn text_by_value_has_exact_numbers_and_no_nulls() {
         let json = r#"{"b":[1.0,null,-0],"a":null,"c":{"x":null},"k":null,"k":1e1}"#;
         let mut text = Vec::new();
         canonical_value(json, &mut |part| text.extend_from_slice(part));

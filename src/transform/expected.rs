@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{client::Row, text::similar};
 
-/// Most paths, so that there is room for the results.
+/// Most paths that are expected. The other half of the numbers is for results.
 const MOST_PATHS: usize = PathSet::MOST / 2;
 /// Number of rows of a block whose names are compared with a misspelled one.
 const ROWS_COMPARED: usize = 20;

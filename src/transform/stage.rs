@@ -8,7 +8,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -31,7 +30,7 @@ use super::{
 };
 use crate::{
     batch::ComputedValue,
-    error::{Error, Result, panics::message},
+    error::{Error, Result, panics::caught},
 };
 
 /// Most bytes of the computed values of a block, and of what replacements add to its rows: 256 MiB.
@@ -296,11 +295,8 @@ impl<B: RowBlock> StageShared<B> {
     fn serve(&self, slot: usize, done: &mpsc::Sender<StageResult<B>>) {
         let Some(slot) = self.slots.get(slot) else { return };
         while let Some((number, block)) = self.next() {
-            let shaped = catch_unwind(AssertUnwindSafe(|| self.shape(slot, number, block)));
+            let shaped = caught("a transformation", || self.shape(slot, number, block));
             slot.end();
-            let shaped = shaped.unwrap_or_else(|payload| {
-                Err(Error::panicked("a transformation", message(&*payload)))
-            });
             if done.send((number, shaped)).is_err() {
                 return;
             }

@@ -6,6 +6,7 @@ use tempfile::NamedTempFile;
 
 use super::{super::ReadOptions, *};
 use crate::{
+    error::Error,
     location::Location,
     readback::{FileBatches, RecordedLines, json_lines},
     sink::Compression,

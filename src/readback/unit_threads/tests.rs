@@ -10,7 +10,7 @@ use super::{
     super::units::{SequentialUnits, UnitBatches},
     *,
 };
-use crate::location::Location;
+use crate::{error::Error, location::Location};
 
 /// A file whose units have batches of one row: the number of the row.
 struct FakeFile {

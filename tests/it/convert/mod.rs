@@ -4,6 +4,7 @@ mod crafted;
 mod formats;
 #[cfg(unix)]
 mod interrupted;
+mod keys;
 mod nested;
 mod recorded;
 mod refused;

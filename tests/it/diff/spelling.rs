@@ -106,7 +106,7 @@ fn respelled_rows_are_counted_and_left_out_on_request() {
 }
 
 #[test]
-fn exports_that_differ_only_in_spelling_stay_different() {
+fn other_spelling_is_still_a_difference() {
     let exports =
         Exports::of(&[row(1, "0", "1", "1e2", "null")], &[row(1, "0", "1.0", "100", "null")]);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "new.jsonl"]), @"
