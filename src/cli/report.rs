@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file,
+    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file, report::read_jobs,
     schedule::Timetable, snapshot_jobs, tasks::Worker, text::counted,
 };
 
@@ -168,7 +168,7 @@ impl ReportArgs {
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;
         let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
-        let mut unread = Vec::new();
+        let (mut unread, mut unreadable, mut of) = (Vec::new(), Vec::new(), 0);
         let (report, what) = match jobs {
             Some((root, jobs)) => {
                 if self.record.is_some() {
@@ -182,7 +182,10 @@ impl ReportArgs {
                     nights.read_data(most, storage, &options)?;
                     let failures = nights.unread.iter();
                     unread.extend(failures.map(|it| (nights.job.clone(), it.error.clone())));
+                    let problem = nights.problem.iter();
+                    unreadable.extend(problem.map(|it| (nights.job.clone(), it.clone())));
                 }
+                of = jobs.len() as u64;
                 let page = Report::of_nights(&export.name(), &nights, SystemClock.now());
                 (page, counted(jobs.len() as u64, "job"))
             }
@@ -202,9 +205,14 @@ impl ReportArgs {
             screen.say(Lines::one(said));
         }
         // The page goes out whole, and then the exit code says that nights are missing on it.
-        unread.iter().for_each(|(job, failure)| screen.print_failure(job, failure));
+        let failures = unread.iter().chain(&unreadable);
+        failures.for_each(|(job, failure)| screen.print_failure(job, failure));
         if opens {
             open(&output)?;
+        }
+        if let Some((_, first)) = unreadable.first() {
+            let (failed, exit_code) = (unreadable.len() as u64, first.exit_code);
+            return Err(Error::Jobs { failed, of, exit_code });
         }
         match unread.len() as u64 {
             0 => Ok(()),
@@ -242,11 +250,11 @@ fn nights_of(
     let config = global.config()?;
     let known = config.map(|config| config.jobs).unwrap_or_default();
     let now = SystemClock.now();
-    let nights = jobs.iter().map(|name| {
+    read_jobs(jobs, |name| {
         let mut nights = JobNights::read(root, name)?;
         let is_same = |job: &&Job| {
             let here = Location::of(&job.root, storage).map(|it| canonical(&it));
-            job.name == *name && here.is_ok_and(|here| here == canonical(root))
+            job.name == name && here.is_ok_and(|here| here == canonical(root))
         };
         if let Some(job) = known.iter().find(is_same) {
             nights.retention = plan_retention(job, storage)?;
@@ -256,8 +264,7 @@ fn nights_of(
             }
         }
         Ok(nights)
-    });
-    nights.collect()
+    })
 }
 
 /// The same text for a place, however it was written.

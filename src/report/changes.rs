@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::{
     ReportOptions, Shaper,
+    changed_places::{ChangedPlaces, MOST_ROWS},
     masked::masked_paths,
     source::{ExportFacts, ReportSource},
 };
@@ -32,6 +33,10 @@ pub(super) struct ChangesSeen {
     pub(super) masked: Vec<(String, bool)>,
     /// Some of the rows that differ.
     pub(super) rows: Vec<ChangedRow>,
+    /// Where the values of changed rows differ.
+    pub(super) places: ChangedPlaces,
+    /// Whether the page shows values.
+    pub(super) shows_values: bool,
 }
 
 /// A row that differs.
@@ -62,16 +67,27 @@ impl ChangesSeen {
         };
         let found = diff_without(before, after, comparing, &options.drop)?;
         let (summary, mut rows) = (found.summary().clone(), Vec::new());
+        let mut places = ChangedPlaces::default();
         // A third of the rows for each kind.
         let each = options.rows.div_ceil(3) as u64;
-        if each > 0 {
-            found.differences(Some(each), |difference| {
+        let wanted = if summary.changed > 0 { each.max(MOST_ROWS) } else { each };
+        if wanted > 0 {
+            let mut shown = [0; 3];
+            found.differences(Some(wanted), |difference| {
+                let shown = &mut shown[difference.kind as usize];
+                *shown += 1;
+                let is_shown = *shown <= each;
+                if difference.kind != DifferenceKind::Changed && !is_shown {
+                    return Ok(());
+                }
                 let row = ChangedRow::of(difference, &options.drop, mask);
                 let damaged = |_| {
                     let why = "a masked value is not JSON".to_owned();
                     Error::Damaged { path: after.to_path(), why }
                 };
-                rows.push(row.map_err(damaged)?);
+                let row = row.map_err(damaged)?;
+                places.add(&row);
+                rows.extend(is_shown.then_some(row));
                 Ok(())
             })?;
         }
@@ -88,7 +104,8 @@ impl ChangesSeen {
         let (old, new) = (facts(before, None)?, facts(after, options.read.record.clone())?);
         let datasets = old.dataset.zip(new.dataset).filter(|(old, new)| old != new);
         let masked = masked_in_one(&old, &new);
-        Ok(Self { before: before.name(), summary, datasets, masked, rows })
+        let (before, shows_values) = (before.name(), options.rows > 0);
+        Ok(Self { before, summary, datasets, masked, rows, places, shows_values })
     }
 }
 

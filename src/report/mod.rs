@@ -12,10 +12,12 @@
 //!   style and script and nothing else, and the page has no data for the script but what it shows.
 //! - It knows exports and histories, not the command.
 
+mod changed_places;
 mod changes;
 #[cfg(feature = "snapshots")]
 mod drift;
 mod file;
+mod json_view;
 mod masked;
 #[cfg(feature = "snapshots")]
 mod nights;
@@ -26,6 +28,7 @@ mod profile;
 mod read;
 mod sample;
 mod source;
+mod value_changes;
 mod values;
 
 use std::{path::PathBuf, sync::Arc};
@@ -45,6 +48,8 @@ pub use self::{
     drift::{SnapshotChange, SnapshotData},
     nights::{JobNights, UnreadSnapshot, snapshot_jobs},
 };
+#[cfg(feature = "cli")]
+pub(crate) use self::nights::read_jobs;
 use crate::{
     diff::DiffBy,
     error::{Error, Result},

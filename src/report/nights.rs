@@ -52,7 +52,7 @@ pub struct JobNights {
     /// The snapshots whose rows could not be read, oldest first.
     pub unread: Vec<UnreadSnapshot>,
     /// Why the runs could not be read, for a page that shows other jobs, too.
-    pub problem: Option<String>,
+    pub problem: Option<Failure>,
     /// What changed between the last two snapshots, if their rows were read.
     pub(super) last_change: Option<ChangesSeen>,
 }
@@ -106,6 +106,18 @@ impl JobNights {
         nights.damaged = stored_damage(root, job)?;
         nights.snapshots = stored_snapshots(root, job)?;
         Ok(nights)
+    }
+
+    /// Returns a job whose runs cannot be read, for a page that shows other jobs, too.
+    ///
+    /// ```
+    /// use overmind_export::{Error, JobNights};
+    ///
+    /// let job = JobNights::unreadable("triage-eval", &Error::Interrupted);
+    /// assert!(job.problem.is_some());
+    /// ```
+    pub fn unreadable(job: impl Into<String>, error: &Error) -> Self {
+        Self { problem: Some(Failure::new(error)), ..Self::new(job, Vec::new()) }
     }
 
     /// Reads the rows of the last `most` snapshots, and compares each with the one before. Of a job with several datasets,
@@ -189,19 +201,43 @@ pub fn snapshot_jobs(place: &Location) -> Result<Option<(Location, Vec<String>)>
     Ok(is_job.then(|| (root, vec![name])))
 }
 
+/// Reads the runs of jobs. A job that cannot be read has a problem.
+///
+/// # Errors
+/// The first error when no job can be read.
+pub(crate) fn read_jobs(
+    jobs: &[String],
+    mut read: impl FnMut(&str) -> Result<JobNights>,
+) -> Result<Vec<JobNights>> {
+    let (mut nights, mut first) = (Vec::new(), None);
+    for job in jobs {
+        nights.push(read(job).unwrap_or_else(|error| {
+            let unreadable = JobNights::unreadable(job, &error);
+            first.get_or_insert(error);
+            unreadable
+        }));
+    }
+    match first {
+        Some(error) if nights.iter().all(|it| it.problem.is_some()) => Err(error),
+        _ => Ok(nights),
+    }
+}
+
 impl Report {
     /// Reads the histories of all jobs below a root of snapshots, or of the job of a folder in it, and makes a report of
     /// their runs as of now. Needs no configuration. Blocks.
     ///
+    /// A job that cannot be read does not stop the others: the page names the error.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] when the place is not a root of snapshots, and the errors of [`JobNights::read`].
+    /// [`Error::Invalid`] when the place is not a root of snapshots, and the first error of [`JobNights::read`] when no job
+    /// can be read.
     pub fn nights(place: &Location) -> Result<Self> {
         let Some((root, jobs)) = snapshot_jobs(place)? else {
             let why = format!("it is not a root of snapshots: it has no folder {HIDDEN}");
             return Err(Error::invalid("root of snapshots", place.to_string(), why));
         };
-        let nights =
-            jobs.iter().map(|job| JobNights::read(&root, job)).collect::<Result<Vec<_>>>()?;
+        let nights = read_jobs(&jobs, |job| JobNights::read(&root, job))?;
         Ok(Self::of_nights(&place.name(), &nights, SystemClock.now()))
     }
 

@@ -33,7 +33,7 @@ const RESERVE: TimeDelta = TimeDelta::minutes(15);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum OddNight {
     /// Its runs cannot be read.
-    Unreadable(String),
+    Unreadable(Failure),
     /// A snapshot newer than the newest complete one has no valid manifest: its path, and what is wrong.
     Damaged { path: String, why: String },
     /// The rows of a snapshot cannot be read: its time, and why.

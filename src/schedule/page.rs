@@ -66,14 +66,8 @@ fn page_of(jobs: &[PageJob]) -> Arc<str> {
     let now = SystemClock.now();
     let nights = jobs.iter().map(|job| {
         let name = &job.planned.job().name;
-        let mut nights = match read(&job.planned) {
-            Ok(nights) => nights,
-            Err(error) => {
-                let mut nights = JobNights::new(name, Vec::new());
-                nights.problem = Some(error.one_line());
-                nights
-            }
-        };
+        let read = read(&job.planned);
+        let mut nights = read.unwrap_or_else(|error| JobNights::unreadable(name, &error));
         let last = nights.last_ended();
         nights.missed = last.map(|last| job.timetable.missed_since(last, now));
         nights.next = job.timetable.next_starts(now);

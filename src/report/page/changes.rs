@@ -4,15 +4,18 @@ use maud::{Markup, html};
 use similar::ChangeTag;
 
 use super::{
+    changed_places,
     chart::share_bar,
-    json::JsonView,
     text::{Outside, share},
-    value_changes::{ValueChange, WordChanges, value_changes},
 };
 use crate::{
     batch::Column,
     diff::{DiffBy, DifferenceKind, is_same_value},
-    report::changes::{COMPARED_BYTES, ChangedRow, ChangesSeen},
+    report::{
+        changes::{COMPARED_BYTES, ChangedRow, ChangesSeen},
+        json_view::JsonView,
+        value_changes::{ValueChange, WordChanges, shortened, value_changes},
+    },
     text::{counted, grouped, line},
 };
 
@@ -99,6 +102,7 @@ fn body(changes: &ChangesSeen) -> Markup {
             p.note { strong { "Only " (summary.by) " was compared" } ": the two exports have no other column in common, so unchanged says only that both have the row." }
         }
         (columns(changes))
+        (changed_places::table(changes))
         @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
         @for row in open { (changed_row(row)) }
         @if !closed.is_empty() {
@@ -203,14 +207,19 @@ fn value_change(change: &ValueChange<'_>) -> Markup {
             p.words dir="auto" {
                 @match &words {
                     Some(words) => (pieces(words)),
-                    None => {
-                        @if let Some(old) = change.before { del { (Outside(&shown(old))) } } " "
-                        @if let Some(new) = change.after { ins { (Outside(&shown(new))) } }
-                    }
+                    None => (before_and_after(&change.shown(LONGEST_VALUE)))
                 }
             }
             @if words.as_ref().is_some_and(|it| it.is_cut) { p.cut { "Only the beginning of this text is compared here." } }
         }
+    }
+}
+
+/// Two values, of which one can be missing.
+pub(super) fn before_and_after([before, after]: &[Option<String>; 2]) -> Markup {
+    html! {
+        @if let Some(before) = before { del { (Outside(before)) } } " "
+        @if let Some(after) = after { ins { (Outside(after)) } }
     }
 }
 
@@ -241,25 +250,6 @@ fn equal(text: &str, follows: bool, leads: bool) -> Markup {
     let begin = text.char_indices().nth(length - tail).map_or(text.len(), |(at, _)| at);
     html! {
         (Outside(&text[..end])) span.skipped { " … " (grouped(left_out as u64)) " equal characters … " } (Outside(&text[begin..]))
-    }
-}
-
-/// A value as people write it, shortened.
-fn shown(view: &JsonView<'_>) -> String {
-    match view {
-        JsonView::Text(text) if text.is_empty() => "\"\"".to_owned(),
-        JsonView::Text(text) => shortened(text, LONGEST_VALUE),
-        view => shortened(&view.laid_out(), LONGEST_VALUE),
-    }
-}
-
-fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => {
-            let more = text[end..].chars().count() as u64;
-            format!("{}… ({} more)", &text[..end], counted(more, "character"))
-        }
-        None => text.to_owned(),
     }
 }
 

@@ -1,15 +1,14 @@
 //! The page as one HTML document: its style and script are in it, and nothing else is allowed.
 
+mod changed_places;
 mod changes;
 mod chart;
 mod data;
 mod export;
-mod json;
 #[cfg(feature = "snapshots")]
 pub(super) mod nights;
 mod rows;
 mod text;
-mod value_changes;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};

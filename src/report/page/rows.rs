@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use uuid::Uuid;
 
-use super::{
-    json::JsonView,
-    text::{Outside, prose},
-};
+use super::text::{Outside, prose};
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     report::{
         ExportReport,
+        json_view::JsonView,
         masked::MaskedValues,
         profile::labels::labels,
         sample::{ShownCell, ShownRow, ShownWhy},

@@ -152,3 +152,20 @@ fn damaged_night_does_not_stop_the_page() {
     error: snaps: 1 snapshot could not be read, and the page shows the others: restore the files, or move the snapshot away
     ");
 }
+
+#[test]
+fn unreadable_job_does_not_stop_the_page() {
+    let nightly = two_nights();
+    let history = nightly.world.path("snaps/.overmind/broken/history.jsonl");
+    fs::create_dir_all(&history).unwrap();
+    let ran = nightly.run(&["report", "snaps", "-o", "nights.html", "-q"]);
+    insta::assert_snapshot!(ran.told(&nightly.world), @"");
+    let page = String::from_utf8(nightly.world.read("nights.html")).unwrap();
+    assert!(page.contains("<strong>Failing</strong>: broken."), "{page}");
+    assert!(page.contains("<strong>Its runs cannot be read: </strong>"), "{page}");
+    assert!(page.contains("The last change"), "{page}");
+    // Of no job is anything known: no page.
+    let alone = nightly.run(&["report", "snaps/broken", "-o", "alone.html", "-q"]);
+    insta::assert_snapshot!(alone.told(&nightly.world), @"");
+    assert!(!nightly.world.path("alone.html").exists());
+}

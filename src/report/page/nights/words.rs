@@ -12,7 +12,7 @@ use crate::{
         odd::{JobState, OddNight},
         page::text::{Outside, time},
     },
-    snapshots::unreadable_text,
+    snapshots::{Failure, unreadable_text},
     text::{counted, grouped, plural},
 };
 
@@ -28,22 +28,24 @@ pub(super) const fn state_word(state: JobState) -> &'static str {
     }
 }
 
+/// The message of an error and its causes in a line.
+fn with_causes(why: &Failure) -> String {
+    let causes = why.causes.iter().map(|cause| format!(": {cause}"));
+    why.message.clone() + &causes.collect::<String>()
+}
+
 /// Something odd as a sentence.
 pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
     match odd {
-        OddNight::Unreadable(problem) => {
-            html! { strong { "Its runs cannot be read: " } (Outside(problem)) }
-        }
+        OddNight::Unreadable(why) => html! {
+            strong { "Its runs cannot be read: " } (Outside(&with_causes(why))) "."
+        },
         OddNight::Damaged { path, why } => html! {
             strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
         },
-        OddNight::Unread { at, why } => {
-            let causes = why.causes.iter().map(|cause| format!(": {cause}"));
-            let why = why.message.clone() + &causes.collect::<String>();
-            html! {
-                strong { "The snapshot of " (time(&clock::text(*at))) " cannot be read: " } (Outside(&why)) "."
-            }
-        }
+        OddNight::Unread { at, why } => html! {
+            strong { "The snapshot of " (time(&clock::text(*at))) " cannot be read: " } (Outside(&with_causes(why))) "."
+        },
         OddNight::UnreadableLines(lines) => html! {
             strong { (unreadable_text(*lines).unwrap_or_default()) } ". The runs in them are not on this page."
         },

@@ -1,9 +1,11 @@
 //! Which values in two JSON texts differ, and which words in two texts.
 
+use std::collections::{HashMap, VecDeque};
+
 use similar::{ChangeTag, TextDiff};
 
-use super::json::{JsonMember, JsonView};
-use crate::diff::is_same_value;
+use super::json_view::{JsonMember, JsonView};
+use crate::{diff::is_same_value, text::counted};
 
 /// Bytes of a text that are compared word by word: 8 KiB. The time grows with the square of the differences.
 const COMPARED_TEXT: usize = 8 << 10;
@@ -17,6 +19,45 @@ pub(super) struct ValueChange<'v> {
     pub(super) before: Option<&'v JsonView<'v>>,
     /// `None` if only the earlier text has the value.
     pub(super) after: Option<&'v JsonView<'v>>,
+}
+
+impl ValueChange<'_> {
+    /// Returns the place without the numbers of items, such as `.messages[].content`.
+    pub(super) fn any_place(&self) -> String {
+        let mut pieces = self.place.split('[');
+        let mut place = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let rest = piece.trim_start_matches(|it: char| it.is_ascii_digit());
+            place.push('[');
+            place.push_str(if rest.starts_with(']') { rest } else { piece });
+        }
+        place
+    }
+
+    /// Returns both values as people write them, shortened to this number of characters. A text has quotes if the other
+    /// value is no text: `"1"` became `1`.
+    pub(super) fn shown(&self, most: usize) -> [Option<String>; 2] {
+        let is_text = |it: Option<&JsonView<'_>>| it.is_none_or(|it| it.as_text().is_some());
+        let are_texts = is_text(self.before) && is_text(self.after);
+        [self.before, self.after].map(|value| {
+            let text = value?.as_text().filter(|text| are_texts && !text.is_empty());
+            Some(match text {
+                Some(text) => shortened(text, most),
+                None => shortened(&value?.laid_out(), most),
+            })
+        })
+    }
+}
+
+/// Returns the beginning of a text, and how many characters follow.
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => {
+            let more = text[end..].chars().count() as u64;
+            format!("{}… ({} more)", &text[..end], counted(more, "character"))
+        }
+        None => text.to_owned(),
+    }
 }
 
 /// Returns the smallest values that differ, in their order. Two spellings of a value do not differ.
@@ -39,8 +80,8 @@ fn collect<'v>(
         _ if is_same(before, after) => {}
         (JsonView::Object(old), JsonView::Object(new)) => {
             let place = |key: &str| format!("{place}.{key}");
-            for (index, (key, value)) in old.iter().enumerate() {
-                match counterpart(old, index, new) {
+            for ((key, value), other) in old.iter().zip(counterparts(old, new)) {
+                match other {
                     Some(other) => collect(&place(key), value, other, found),
                     None if value.is_null() => {}
                     None => found.push(ValueChange {
@@ -50,8 +91,8 @@ fn collect<'v>(
                     }),
                 }
             }
-            for (index, (key, value)) in new.iter().enumerate() {
-                if !value.is_null() && counterpart(new, index, old).is_none() {
+            for ((key, value), other) in new.iter().zip(counterparts(new, old)) {
+                if !value.is_null() && other.is_none() {
                     found.push(ValueChange { place: place(key), before: None, after: Some(value) });
                 }
             }
@@ -74,28 +115,30 @@ fn is_same(one: &JsonView<'_>, other: &JsonView<'_>) -> bool {
             items.len() == others.len() && items.iter().zip(others).all(same)
         }
         (JsonView::Object(members), JsonView::Object(others)) => {
-            let is_in_both = |(index, (_, value)): (usize, &(_, JsonView<'_>))| {
-                let other = counterpart(members, index, others);
+            let agrees = |((_, value), other): (&JsonMember<'_>, Option<&JsonView<'_>>)| {
                 other.map_or(value.is_null(), |other| is_same(value, other))
             };
-            let is_old = |(index, (_, value)): (usize, &(_, JsonView<'_>))| {
-                value.is_null() || counterpart(others, index, members).is_some()
+            let is_old = |((_, value), other): (&JsonMember<'_>, Option<&JsonView<'_>>)| {
+                value.is_null() || other.is_some()
             };
-            members.iter().enumerate().all(is_in_both) && others.iter().enumerate().all(is_old)
+            members.iter().zip(counterparts(members, others)).all(agrees)
+                && others.iter().zip(counterparts(others, members)).all(is_old)
         }
         (one, other) => one == other,
     }
 }
 
-/// Returns the value of the same key in another object. Of repeated keys, the second belongs to the second.
-fn counterpart<'v>(
+/// Returns, for each member of an object, the value of the same key in another object. Of repeated keys, the second belongs
+/// to the second.
+fn counterparts<'v>(
     members: &[JsonMember<'_>],
-    index: usize,
     others: &'v [JsonMember<'v>],
-) -> Option<&'v JsonView<'v>> {
-    let (key, _) = members.get(index)?;
-    let earlier = members.iter().take(index).filter(|(it, _)| it == key).count();
-    others.iter().filter(|(it, _)| it == key).nth(earlier).map(|(_, value)| value)
+) -> Vec<Option<&'v JsonView<'v>>> {
+    let mut values: HashMap<&str, VecDeque<&JsonView<'_>>> = HashMap::new();
+    for (key, value) in others {
+        values.entry(key).or_default().push_back(value);
+    }
+    members.iter().map(|(key, _)| values.get_mut(&**key)?.pop_front()).collect()
 }
 
 /// Items between the equal beginnings and ends of two arrays are compared one by one.
