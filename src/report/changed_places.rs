@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use twox_hash::XxHash3_128;
 
 use super::{
-    changes::{COMPARED_BYTES, ChangedRow},
+    changed_row::{COMPARED_BYTES, ChangedRow},
     json_view::JsonView,
     value_changes::{ValueChange, value_changes},
 };
@@ -74,9 +74,7 @@ pub(super) struct ChangedPlace<'a> {
 impl ChangedPlaces {
     /// Looks at a changed row, unless enough rows were looked at.
     pub(super) fn add(&mut self, row: &ChangedRow) {
-        if row.kind != DifferenceKind::Changed
-            || self.rows >= MOST_ROWS
-            || self.bytes >= MOST_BYTES
+        if row.kind != DifferenceKind::Changed || self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES
         {
             return;
         }

@@ -13,6 +13,7 @@
 //! - It knows exports and histories, not the command.
 
 mod changed_places;
+mod changed_row;
 mod changes;
 #[cfg(feature = "snapshots")]
 mod drift;
@@ -34,6 +35,8 @@ mod values;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::file::ReportFile;
+#[cfg(feature = "cli")]
+pub(crate) use self::nights::read_jobs;
 pub(crate) use self::page::policy;
 use self::{
     changes::ChangesSeen,
@@ -48,8 +51,6 @@ pub use self::{
     drift::{SnapshotChange, SnapshotData},
     nights::{JobNights, UnreadSnapshot, snapshot_jobs},
 };
-#[cfg(feature = "cli")]
-pub(crate) use self::nights::read_jobs;
 use crate::{
     diff::DiffBy,
     error::{Error, Result},

@@ -1,5 +1,6 @@
 //! Reports: their figures, their rows, and that text from outside is only text. Browsers look at them in `.ci/report.py`.
 
+mod changed_places;
 mod odd;
 mod outside;
 mod spelling;

@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{changes::before_and_after, chart::share_bar, text::Outside};
+use super::{
+    chart::share_bar,
+    text::{Outside, before_and_after},
+};
 use crate::{
     report::{
         changed_places::{ChangedPlace, EqualChange},

@@ -6,13 +6,14 @@ use similar::ChangeTag;
 use super::{
     changed_places,
     chart::share_bar,
-    text::{Outside, share},
+    text::{Outside, before_and_after, share},
 };
 use crate::{
     batch::Column,
     diff::{DiffBy, DifferenceKind, is_same_value},
     report::{
-        changes::{COMPARED_BYTES, ChangedRow, ChangesSeen},
+        changed_row::{COMPARED_BYTES, ChangedRow},
+        changes::ChangesSeen,
         json_view::JsonView,
         value_changes::{ValueChange, WordChanges, shortened, value_changes},
     },
@@ -212,14 +213,6 @@ fn value_change(change: &ValueChange<'_>) -> Markup {
             }
             @if words.as_ref().is_some_and(|it| it.is_cut) { p.cut { "Only the beginning of this text is compared here." } }
         }
-    }
-}
-
-/// Two values, of which one can be missing.
-pub(super) fn before_and_after([before, after]: &[Option<String>; 2]) -> Markup {
-    html! {
-        @if let Some(before) = before { del { (Outside(before)) } } " "
-        @if let Some(after) = after { ins { (Outside(after)) } }
     }
 }
 

@@ -129,6 +129,14 @@ pub(super) fn time(text: &str) -> Markup {
     }
 }
 
+/// Two values, of which one can be missing.
+pub(super) fn before_and_after([before, after]: &[Option<String>; 2]) -> Markup {
+    html! {
+        @if let Some(before) = before { del { (Outside(before)) } } " "
+        @if let Some(after) = after { ins { (Outside(after)) } }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -158,14 +158,24 @@ fn unreadable_job_does_not_stop_the_page() {
     let nightly = two_nights();
     let history = nightly.world.path("snaps/.overmind/broken/history.jsonl");
     fs::create_dir_all(&history).unwrap();
+    fs::create_dir_all(nightly.job("broken")).unwrap();
     let ran = nightly.run(&["report", "snaps", "-o", "nights.html", "-q"]);
-    insta::assert_snapshot!(ran.told(&nightly.world), @"");
+    insta::assert_snapshot!(ran.told(&nightly.world), @r"
+    exit 74
+    error: broken: cannot read snaps/.overmind/broken/history.jsonl
+      cause: it is a directory, not a regular file
+    error: 1 of 2 jobs failed
+    ");
     let page = String::from_utf8(nightly.world.read("nights.html")).unwrap();
     assert!(page.contains("<strong>Failing</strong>: broken."), "{page}");
     assert!(page.contains("<strong>Its runs cannot be read: </strong>"), "{page}");
     assert!(page.contains("The last change"), "{page}");
     // Of no job is anything known: no page.
     let alone = nightly.run(&["report", "snaps/broken", "-o", "alone.html", "-q"]);
-    insta::assert_snapshot!(alone.told(&nightly.world), @"");
+    insta::assert_snapshot!(alone.told(&nightly.world), @r"
+    exit 74
+    error: cannot read snaps/.overmind/broken/history.jsonl
+      cause: it is a directory, not a regular file
+    ");
     assert!(!nightly.world.path("alone.html").exists());
 }
