@@ -116,6 +116,30 @@ pub(crate) fn on_threads<T: Send, R: Send>(
     done.into_iter().map(|(_, result)| result.unwrap_or_else(|it| resume_unwind(it))).collect()
 }
 
+/// Does other work on another thread, and own work on this one, at the same time. If the system starts no thread, the other
+/// work is done first. A panic of either is one of the caller.
+pub(crate) fn beside<T: Send, R>(
+    name: &str,
+    other: impl Fn() -> T + Sync,
+    own: impl FnOnce() -> R,
+) -> (T, R) {
+    let runtime = Handle::try_current().ok();
+    let run = || {
+        let _entered = runtime.as_ref().map(Handle::enter);
+        other()
+    };
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, &run);
+        match thread {
+            Ok(thread) => {
+                let own = own();
+                (thread.join().unwrap_or_else(|it| resume_unwind(it)), own)
+            }
+            Err(_) => (run(), own()),
+        }
+    })
+}
+
 /// Creates the error for a task that panicked or was cancelled.
 pub(crate) fn stopped(what: &str, error: JoinError) -> Error {
     match error.try_into_panic() {
@@ -156,6 +180,16 @@ mod tests {
         assert!(on_threads("test", Vec::new(), square).is_empty());
         let panics = || on_threads("test", vec![1, 0, 2], |number: u64| 4 / number);
         assert!(catch_unwind(panics).is_err());
+    }
+
+    #[test]
+    fn work_beside_runs_at_the_same_time() {
+        // Each waits for the other.
+        let both = std::sync::Barrier::new(2);
+        let wait = || u8::from(both.wait().is_leader());
+        let (other, own) = beside("test", wait, wait);
+        assert_eq!(other + own, 1);
+        assert!(catch_unwind(|| beside("test", || -> u8 { panic!("snap") }, || ())).is_err());
     }
 
     #[tokio::test]

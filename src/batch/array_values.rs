@@ -8,7 +8,7 @@ use std::{
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray,
-    TimestampMicrosecondArray,
+    StringViewArray, TimestampMicrosecondArray,
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampMicrosecondType},
 };
@@ -26,11 +26,36 @@ pub(crate) enum ColumnValues<'a> {
 /// Values that are no lists.
 #[derive(Clone, Copy)]
 pub(crate) enum PlainValues<'a> {
-    Text(&'a StringArray),
+    Text(TextValues<'a>),
     Integers(&'a Int64Array),
     Floats(&'a Float64Array),
     Booleans(&'a BooleanArray),
     Timestamps(&'a TimestampMicrosecondArray),
+}
+
+/// The texts of a column.
+#[derive(Clone, Copy)]
+pub(crate) enum TextValues<'a> {
+    Plain(&'a StringArray),
+    /// Views into larger buffers, such as decoded pages.
+    Views(&'a StringViewArray),
+}
+
+impl<'a> TextValues<'a> {
+    /// Takes an array; `None` if it has no texts.
+    pub(crate) fn of(array: &'a ArrayRef) -> Option<Self> {
+        let plain = array.as_string_opt().map(Self::Plain);
+        plain.or_else(|| array.as_string_view_opt().map(Self::Views))
+    }
+
+    /// Returns the text of a row; `None` for null.
+    #[inline]
+    pub(crate) fn get(self, row: usize) -> Option<&'a str> {
+        match self {
+            Self::Plain(texts) => texts.is_valid(row).then(|| texts.value(row)),
+            Self::Views(texts) => texts.is_valid(row).then(|| texts.value(row)),
+        }
+    }
 }
 
 /// A value of a column.
@@ -146,8 +171,7 @@ impl ArrayValue<'_> {
 
 impl<'a> PlainValues<'a> {
     fn of(array: &'a ArrayRef) -> Option<Self> {
-        array
-            .as_string_opt()
+        TextValues::of(array)
             .map(Self::Text)
             .or_else(|| array.as_primitive_opt::<Int64Type>().map(Self::Integers))
             .or_else(|| array.as_primitive_opt::<Float64Type>().map(Self::Floats))
@@ -158,7 +182,7 @@ impl<'a> PlainValues<'a> {
     #[inline]
     fn get(self, row: usize) -> Option<ArrayValue<'a>> {
         match self {
-            Self::Text(values) => values.is_valid(row).then(|| ArrayValue::Text(values.value(row))),
+            Self::Text(values) => values.get(row).map(ArrayValue::Text),
             Self::Integers(values) => {
                 values.is_valid(row).then(|| ArrayValue::Int(values.value(row)))
             }

@@ -19,7 +19,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use uuid::Uuid;
 
 pub(crate) use self::{
-    array_values::{ArrayValue, ColumnValues, json_texts},
+    array_values::{ArrayValue, ColumnValues, TextValues, json_texts},
     lists::ValueBuilder,
     values::{ComputedValue, timestamp_of},
 };

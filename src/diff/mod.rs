@@ -13,7 +13,9 @@
 //! export, and spills the values of changed rows to disk. This module never changes the exports.
 
 mod file;
+mod gather;
 mod json_value;
+mod lockstep;
 mod replay;
 mod rows;
 mod side;
@@ -26,7 +28,6 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    ops::ControlFlow,
     path::PathBuf,
     str::FromStr,
     sync::{Arc, atomic::AtomicBool},
@@ -37,19 +38,19 @@ use serde::Serialize;
 pub use self::file::DiffFile;
 pub(crate) use self::json_value::is_same_value;
 use self::{
+    gather::gather,
     replay::{Replay, WantedRows},
     rows::Compared,
-    side::{ScannedBatch, Side},
+    side::Side,
     spelling::count_respelled,
     spill::RowSpill,
-    table::{DiffTally, Table, TableEntry},
+    table::{DiffTally, Table},
 };
 use crate::{
     batch::Column,
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
-    text::grouped,
 };
 
 /// The key: the column that identifies a row in both exports.
@@ -307,10 +308,13 @@ pub(crate) fn diff_without(
     options: DiffOptions,
     drop: &[String],
 ) -> Result<Diff> {
-    let (mut found, only_json) = compare(before, after, options, drop)?;
+    let (mut found, JsonChanges { rows, judged, respelled }) =
+        compare(before, after, options, drop)?;
     let sides = [&found.before, &found.after];
-    found.summary.respelled =
-        count_respelled(sides, &mut found.tables, &found.compared, only_json)?;
+    found.summary.respelled = match rows == judged {
+        true => respelled,
+        false => count_respelled(sides, &mut found.tables, &found.compared, rows)?,
+    };
     Ok(found)
 }
 
@@ -324,14 +328,21 @@ pub(crate) fn diff_once(
     compare(before, after, options, &[]).map(|(found, _)| found.summary)
 }
 
-/// Compares two exports. Also returns the number of changed rows that differ only in JSON columns: some of them may be
-/// respelled. There are none if the spelling is ignored.
+/// The changed rows that differ only in JSON columns. There are none if the spelling is ignored.
+struct JsonChanges {
+    rows: u64,
+    /// Number of them whose values were compared while they were read, and of these the respelled ones.
+    judged: u64,
+    respelled: u64,
+}
+
+/// Compares two exports.
 fn compare(
     before: &Location,
     after: &Location,
     options: DiffOptions,
     drop: &[String],
-) -> Result<(Diff, u64)> {
+) -> Result<(Diff, JsonChanges)> {
     let max_value_bytes = options.max_value_bytes;
     let key = options.by.column().name();
     let open = |place, record: &Option<Location>, option| {
@@ -339,22 +350,23 @@ fn compare(
         let unused = drop.iter().filter(|name| *name != key).cloned().collect();
         let mut reading = ReadOptions { max_value_bytes, stop, unused, ..ReadOptions::default() };
         (reading.record, reading.record_option) = (record.clone(), Some(option));
+        reading.keeps_views = true;
         Side::open(place, reading, drop)
     };
     let before = open(before, &options.record_a, "record_a")?;
     let after = open(after, &options.record_b, "record_b")?;
     let compared = compared(&before, &after, &options)?;
     let mut tables = [Table::default(), Table::default()];
-    let mut rows = [0; 2];
-    for ((side, table), rows) in [&before, &after].into_iter().zip(&mut tables).zip(&mut rows) {
-        *rows = gather(side, &compared, table)?;
-    }
+    let gathered = gather([&before, &after], &compared, &mut tables)?;
     let [table, other] = &mut tables;
-    let tally = table::compare(table, other, compared.json_columns());
-    let summary = summary(tally, options.by, &compared, [&before, &after], rows);
+    let mut tally = table::compare(table, other, compared.json_columns());
+    tally.unchanged += gathered.equal;
+    tally.shared_keys += gathered.equal;
+    let summary = summary(tally, options.by, &compared, [&before, &after], gathered.rows);
     let temp_dir = options.temp_dir.unwrap_or_else(std::env::temp_dir);
-    let only_json = if options.ignore_spelling { 0 } else { tally.only_json };
-    Ok((Diff { summary, before, after, tables, compared, temp_dir }, only_json))
+    let rows = if options.ignore_spelling { 0 } else { tally.only_json };
+    let json = JsonChanges { rows, judged: gathered.judged, respelled: gathered.respelled };
+    Ok((Diff { summary, before, after, tables, compared, temp_dir }, json))
 }
 
 /// Returns the key and the columns that both exports have.
@@ -386,39 +398,6 @@ fn compared(before: &Side, after: &Side, options: &DiffOptions) -> Result<Compar
 
 fn names(columns: &[Column]) -> String {
     columns.iter().map(|column| column.name()).collect::<Vec<_>>().join(", ")
-}
-
-fn gather(side: &Side, compared: &Compared, table: &mut Table) -> Result<u64> {
-    if let Some(rows) = side.rows()
-        && !table.reserve(rows)
-    {
-        let (rows, path) = (grouped(rows), side.place());
-        return Err(Error::Usage(format!("not enough memory for the {rows} rows of {path}")));
-    }
-    let mut count = 0;
-    let entries = entries_of(compared);
-    side.scan(
-        move |batch| entries(&batch),
-        |entries| {
-            count += entries.len() as u64;
-            table.extend(&entries);
-            Ok(ControlFlow::Continue(()))
-        },
-    )?;
-    Ok(count)
-}
-
-/// Returns a function that computes the entries of a batch, and their size in bytes.
-fn entries_of(
-    compared: &Compared,
-) -> impl Fn(&ScannedBatch) -> Result<(Vec<TableEntry>, usize)> + Clone + Send + Sync + 'static {
-    let compared = compared.clone();
-    move |batch| {
-        let rows = batch.rows()?;
-        let entries: Vec<_> = (0..rows.len()).map(|row| rows.entry(&compared, row)).collect();
-        let bytes = size_of_val(entries.as_slice());
-        Ok((entries, bytes))
-    }
 }
 
 fn summary(

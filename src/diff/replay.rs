@@ -4,7 +4,8 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Difference, DifferenceKind, DifferenceRow, entries_of,
+    Difference, DifferenceKind, DifferenceRow,
+    gather::entries_of,
     rows::{Compared, RowValue, Rows},
     side::{ScannedBatch, Side},
     spill::{RowSpill, SpillReader},

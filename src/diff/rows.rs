@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use arrow_array::{Array, Int64Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_array::{Array, Int64Array, RecordBatch, cast::AsArray, types::Int64Type};
 use twox_hash::{XxHash3_64, XxHash3_128};
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     table::{COMPARED, ColumnSet, NO_KEY, TableEntry},
 };
 use crate::{
-    batch::Column,
+    batch::{Column, TextValues},
     client::compact::compact,
     error::{Error, Result},
     location::Location,
@@ -46,8 +46,8 @@ pub(super) struct Rows<'a> {
 
 enum Values<'a> {
     Integers(&'a Int64Array),
-    Text(&'a StringArray),
-    Json(&'a StringArray),
+    Text(TextValues<'a>),
+    Json(TextValues<'a>),
 }
 
 /// A value of a row. JSON has no white space between tokens.
@@ -77,8 +77,8 @@ impl<'a> Rows<'a> {
             };
             let values = match column {
                 Column::Order => array.as_primitive_opt::<Int64Type>().map(Values::Integers),
-                column if column.is_json() => array.as_string_opt().map(Values::Json),
-                _ => array.as_string_opt().map(Values::Text),
+                column if column.is_json() => TextValues::of(array).map(Values::Json),
+                _ => TextValues::of(array).map(Values::Text),
             };
             let wrong = || damaged(wrong_values(name, array.data_type()));
             columns[column as usize] = Some(values.ok_or_else(wrong)?);
@@ -110,9 +110,9 @@ impl<'a> Rows<'a> {
             Values::Integers(values) => {
                 values.is_valid(row).then(|| RowValue::Integer(values.value(row)))
             }
-            Values::Text(values) => values.is_valid(row).then(|| RowValue::Text(values.value(row))),
+            Values::Text(values) => values.get(row).map(RowValue::Text),
             Values::Json(values) => {
-                let json = values.is_valid(row).then(|| values.value(row))?;
+                let json = values.get(row)?;
                 Some(RowValue::Json(match self.is_compact {
                     true => Cow::Borrowed(json),
                     false => compact(json),

@@ -3,7 +3,7 @@
 //! Only this module knows the locations of the inputs. It compares each file with the record of its export: damage
 //! is an error, not a difference.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, slice, sync::Arc};
 
 use arrow_array::RecordBatch;
 
@@ -18,7 +18,7 @@ use crate::{
         checked_files::{ExportFile, RecordedRows},
         recorded_files::RecordedFiles,
     },
-    record::facts::digest,
+    record::{Completeness, facts::digest},
 };
 
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Side {
     /// The names of columns that no export has and that are left out, if the files have them.
     drop: Arc<[String]>,
     rows: Option<u64>,
+    /// Whether a record or the file itself says that its rows are all rows of a dataset, or some of them.
+    is_proven: bool,
     options: ReadOptions,
 }
 
@@ -69,6 +71,7 @@ impl Side {
         (reader, options) = readback::open_unrecorded(place, &options)?;
         reader.require_export_but(place, drop)?;
         let recorded = reader.facts.as_ref().map(RecordedRows::from);
+        let is_proven = reader.facts.as_ref().is_some_and(|it| is_proven(it.completeness));
         let rows = match (reader.rows, &recorded) {
             (Some(rows), _) => Some(rows),
             (None, Some(recorded)) => Some(recorded.rows),
@@ -90,11 +93,12 @@ impl Side {
         };
         let files = vec![ExportFile::Single(place.clone(), recorded)];
         let (place, drop) = (place.clone(), drop.into());
-        Ok(Self { place, files, columns, computed, drop, rows, options })
+        Ok(Self { place, files, columns, computed, drop, rows, is_proven, options })
     }
 
     fn recorded(place: &Location, recorded: RecordedFiles, options: ReadOptions) -> Self {
         let RecordedFiles { manifest, files } = recorded;
+        let is_proven = is_proven(manifest.completeness);
         let (columns, rows) = (manifest.columns, manifest.rows);
         let of_api = columns.iter().filter_map(OutputColumn::of_api);
         let others = columns.iter().filter(|column| column.of_api().is_none());
@@ -102,7 +106,7 @@ impl Side {
         let (columns, rows) = (Some(of_api.collect()), Some(rows));
         let files = files.into_iter().map(|file| ExportFile::Recorded(Box::new(file))).collect();
         let (place, drop) = (place.clone(), Arc::default());
-        Self { place, files, columns, computed, drop, rows, options }
+        Self { place, files, columns, computed, drop, rows, is_proven, options }
     }
 
     pub(super) fn place(&self) -> &Location {
@@ -124,56 +128,132 @@ impl Side {
         self.rows
     }
 
-    /// Reads all rows in order, until `visit` returns [`ControlFlow::Break`]. `visit` gets what `map` made of a batch,
-    /// which runs on the threads that decode. `map` also returns the size of its result in memory, in bytes.
+    /// Whether no two rows have the same id: all rows of a dataset were proven to be read once.
+    pub(super) fn has_distinct_ids(&self) -> bool {
+        self.is_proven
+    }
+
+    /// Reads all rows in order. Returns what `map` made of each batch, which runs on the threads that decode. `map` also
+    /// returns the size of its result in memory, in bytes.
     ///
     /// # Errors
     /// [`Error::Damaged`] when a file cannot be read or does not match its record. [`Error::Interrupted`] when the
-    /// caller has set the stop flag. Every error of `visit`.
+    /// caller has set the stop flag. Read no further after an error.
+    pub(super) fn results<T: Send + 'static, M>(&self, map: M) -> SideResults<'_, T, M>
+    where
+        M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
+    {
+        SideResults { side: self, files: self.files.iter(), open: None, map }
+    }
+
+    /// Reads all rows in order like [`results`](Self::results), until `visit` returns [`ControlFlow::Break`].
+    ///
+    /// # Errors
+    /// Those of the results. Every error of `visit`.
     pub(super) fn scan<T: Send + 'static>(
         &self,
         map: impl Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
         mut visit: impl FnMut(T) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        for file in &self.files {
-            let (mut rows, mut whole) = (0, Digest::default());
-            let (place, recorded, reader) = file.open(&self.options)?;
-            reader.require_export_but(place, &self.drop)?;
-            let skipped = self.computed.iter().chain(self.drop.iter()).cloned();
-            let (expected, skipped) = (self.columns.clone(), skipped.collect::<Arc<[String]>>());
-            let (is_recorded, file, map) = (recorded.is_some(), place.clone(), map.clone());
-            let results = reader.batches.mapped(&self.options, move |batch| {
-                let (file, skipped) = (file.clone(), skipped.clone());
-                let scanned = ScannedBatch { batch, file, skipped, is_recorded };
-                let these = scanned.rows()?;
-                if expected.iter().flatten().any(|column| these.is_without(*column)) {
-                    let why = "its rows do not all have the same columns";
-                    return Err(damaged(&scanned.file, why.to_owned()));
-                }
-                let digest = if is_recorded { digest(&scanned.batch)? } else { Digest::default() };
-                let rows = scanned.batch.num_rows() as u64;
-                let (result, bytes) = map(scanned)?;
-                Ok(((result, rows, digest), bytes))
-            });
-            for result in results {
-                let (result, of_batch, digest) = result?;
-                self.options.go_on()?;
-                whole.join(digest, of_batch);
-                rows += of_batch;
-                if visit(result)?.is_break() {
-                    return Ok(());
-                }
-            }
-            if let Some(recorded) = recorded {
-                recorded.check(place, rows, whole)?;
+        for result in self.results(map) {
+            if visit(result?)?.is_break() {
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    /// Opens a file, and begins to decode it.
+    fn open_file<'s, T: Send + 'static>(
+        &'s self,
+        file: &'s ExportFile,
+        map: impl Fn(ScannedBatch) -> Result<(T, usize)> + Send + Sync + 'static,
+    ) -> Result<OpenFile<'s, T>> {
+        let (place, recorded, reader) = file.open(&self.options)?;
+        reader.require_export_but(place, &self.drop)?;
+        let skipped = self.computed.iter().chain(self.drop.iter()).cloned();
+        let (expected, skipped) = (self.columns.clone(), skipped.collect::<Arc<[String]>>());
+        let (is_recorded, file) = (recorded.is_some(), place.clone());
+        let results = reader.batches.mapped(&self.options, move |batch| {
+            let (file, skipped) = (file.clone(), skipped.clone());
+            let scanned = ScannedBatch { batch, file, skipped, is_recorded };
+            let these = scanned.rows()?;
+            if expected.iter().flatten().any(|column| these.is_without(*column)) {
+                let why = "its rows do not all have the same columns";
+                return Err(damaged(&scanned.file, why.to_owned()));
+            }
+            let digest = if is_recorded { digest(&scanned.batch)? } else { Digest::default() };
+            let rows = scanned.batch.num_rows() as u64;
+            let (result, bytes) = map(scanned)?;
+            Ok((MappedRows { result, rows, digest }, bytes))
+        });
+        Ok(OpenFile { place, recorded, results, rows: 0, whole: Digest::default() })
+    }
+
     /// Returns the error of an export that changed between the two passes.
     pub(super) fn changed(&self) -> Error {
         damaged(&self.place, "it changed while it was compared".to_owned())
+    }
+}
+
+/// What was made of the batches of a side, in their order.
+pub(super) struct SideResults<'s, T, M> {
+    side: &'s Side,
+    files: slice::Iter<'s, ExportFile>,
+    open: Option<OpenFile<'s, T>>,
+    map: M,
+}
+
+/// A file that is being read.
+struct OpenFile<'s, T> {
+    place: &'s Location,
+    recorded: Option<RecordedRows>,
+    results: Box<dyn Iterator<Item = Result<MappedRows<T>>>>,
+    /// Number and digest of the rows so far.
+    rows: u64,
+    whole: Digest,
+}
+
+struct MappedRows<T> {
+    result: T,
+    rows: u64,
+    digest: Digest,
+}
+
+impl<T: Send + 'static, M> SideResults<'_, T, M>
+where
+    M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
+{
+    fn read(&mut self) -> Result<Option<T>> {
+        loop {
+            let Some(open) = &mut self.open else {
+                let Some(file) = self.files.next() else { return Ok(None) };
+                self.open = Some(self.side.open_file(file, self.map.clone())?);
+                continue;
+            };
+            let Some(mapped) = open.results.next().transpose()? else {
+                if let Some(recorded) = &open.recorded {
+                    recorded.check(open.place, open.rows, open.whole)?;
+                }
+                self.open = None;
+                continue;
+            };
+            self.side.options.go_on()?;
+            open.whole.join(mapped.digest, mapped.rows);
+            open.rows += mapped.rows;
+            return Ok(Some(mapped.result));
+        }
+    }
+}
+
+impl<T: Send + 'static, M> Iterator for SideResults<'_, T, M>
+where
+    M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
+{
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
     }
 }
 
@@ -192,6 +272,10 @@ impl ScannedBatch {
         let rows = Rows::new(&self.batch, &self.file, &self.skipped)?;
         Ok(rows.compact(self.is_recorded))
     }
+}
+
+fn is_proven(completeness: Completeness) -> bool {
+    completeness == Completeness::Proven
 }
 
 fn damaged(place: &Location, why: String) -> Error {

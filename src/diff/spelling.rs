@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    entries_of,
+    gather::entries_of,
     rows::Compared,
     side::{ScannedBatch, Side},
     table::{ColumnSet, Table},

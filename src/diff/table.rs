@@ -95,7 +95,7 @@ impl ColumnSet {
         self.0 & !others.0 == 0
     }
 
-    fn that_differ(before: &TableEntry, after: &TableEntry) -> Self {
+    pub(super) fn that_differ(before: &TableEntry, after: &TableEntry) -> Self {
         let differs = |&index: &usize| before.words[index] != after.words[index];
         Self((0..COMPARED).filter(differs).fold(0, |bits, index| bits | 1 << index))
     }
@@ -144,6 +144,11 @@ impl Table {
             self.entries.reserve_exact((self.entries.len() / 16).max(entries.len()));
         }
         self.entries.extend_from_slice(entries);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::atomic::Ordering};
 
 use crate::readback::ReadOptions;
 
-use super::{table::TableEntry, *};
+use super::{gather::gather_one, table::TableEntry, *};
 
 fn lines(rows: u64, output: &str) -> String {
     (0..rows).map(|row| format!("{{\"id\":\"{row}\",\"input\":\"{row} {output}\"}}\n")).collect()
@@ -45,7 +45,7 @@ fn table_reserves_memory_for_exactly_its_rows() {
         let side = Side::open(&path.as_path().into(), ReadOptions::default(), &[]).unwrap();
         let compared = compared(&side, &side, &DiffOptions::default()).unwrap();
         let mut table = Table::default();
-        assert_eq!(gather(&side, &compared, &mut table).unwrap(), 3001);
+        assert_eq!(gather_one(&side, &compared, &mut table).unwrap(), 3001);
         assert_eq!(table.bytes(), 64 * 3001);
     }
 }
@@ -77,7 +77,8 @@ fn change_before_respelled_rows_are_read_is_an_error() {
         write(&a, &lines(10, "old"));
         write(&b, &lines(10, "new"));
         let options = DiffOptions::default();
-        let (mut found, rows) = compare(&(&*a).into(), &(&*b).into(), options, &[]).unwrap();
+        let (mut found, JsonChanges { rows, .. }) =
+            compare(&(&*a).into(), &(&*b).into(), options, &[]).unwrap();
         assert_eq!(rows, 10);
         write(moved, &lines(9, if *moved == a { "old" } else { "new" }));
         let sides = [&found.before, &found.after];

@@ -1,12 +1,12 @@
 //! The totals of the rows of an export's files: their number, their distinct ids, their digest, and the rows with
 //! rescued values.
 
-use arrow_array::{Array, RecordBatch, cast::AsArray};
+use arrow_array::{Array, RecordBatch};
 use uuid::Uuid;
 
 use super::{ReadOptions, Reader};
 use crate::{
-    batch::Column,
+    batch::{Column, TextValues},
     error::{Error, Result},
     nested::RESCUED,
     proof::{DEFAULT_LIMIT_BYTES, Digest, IdSet},
@@ -40,10 +40,12 @@ impl CountedBatch {
             rescued = (objects.len() - objects.null_count()) as u64;
         }
         let ids = batch.column_by_name(Column::Id.name());
-        let ids = ids.and_then(|ids| ids.as_string_opt::<i32>());
+        let ids = ids.and_then(TextValues::of);
         // The digest detects a text that is not a UUID: count it as the nil UUID here.
         let parsed = |id| Uuid::try_parse(id).unwrap_or_default();
-        let ids: Option<Vec<Uuid>> = ids.map(|ids| ids.iter().flatten().map(parsed).collect());
+        let rows = 0..batch.num_rows();
+        let ids: Option<Vec<Uuid>> =
+            ids.map(|ids| rows.filter_map(|row| ids.get(row)).map(parsed).collect());
         let bytes = size_of::<Self>() + ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()));
         Ok((Self { rows: batch.num_rows() as u64, digest: digest(&batch)?, rescued, ids }, bytes))
     }
@@ -64,7 +66,8 @@ impl VerifyTally {
 
     /// Returns the options with which files are read: also with their rescued values.
     pub(super) fn reading(options: &ReadOptions) -> ReadOptions {
-        ReadOptions { columns: Vec::new(), with_rescued: true, ..options.clone() }
+        let columns = Vec::new();
+        ReadOptions { columns, with_rescued: true, keeps_views: true, ..options.clone() }
     }
 
     /// Adds the rows of a file, which was opened with the options of [`reading`](Self::reading). Returns what the file

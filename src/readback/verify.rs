@@ -3,11 +3,10 @@
 //! Never repairs and never changes anything.
 
 mod card;
+mod read_file;
 mod unrecorded;
 
 use std::{collections::BTreeSet, io, path::Path};
-
-use parquet::file::reader::Length;
 
 use super::{
     recorded::FoundManifest,
@@ -18,7 +17,7 @@ use crate::{
     destination::{CONTROL, control_name, examine},
     error::{Error, Result},
     location::Location,
-    readback::{self, ReadOptions, Reader},
+    readback::{self, ReadOptions},
     record::{
         card::CARD,
         layout::{folder_and_name, folders_of, is_inside, is_part_path},
@@ -26,7 +25,8 @@ use crate::{
         place::{self, sidecar_name},
         stamp::Stamp,
     },
-    sink::{self, Encoding, Format, Sealed},
+    sink::{Encoding, Format},
+    tasks::beside,
     text::grouped,
 };
 
@@ -290,49 +290,17 @@ impl Verifying {
         let exported = reader.require_export(location);
         let Some(()) = self.found_damaged(exported)? else { return Ok(()) };
         let mut checked = BTreeSet::new();
-        if !self.checksum(location, &name, &reader, &mut checked)? {
+        let read = self.read_file(location, reader);
+        if !self.is_whole(&name, read.seal, &mut checked)? {
             return Ok(());
         }
-        let added = self.tally.add(reader, &self.options);
-        let Some(whole) = self.found_damaged(added)? else { return Ok(()) };
+        let Some(whole) = self.found_damaged(read.rows)? else { return Ok(()) };
         self.compare_counts(&name, "rows", facts.rows, whole.rows);
         self.compare(&name, "digest", facts.read_digest(), &whole.digest.to_string());
         checked.insert(Check::Rows);
         self.found.add(checked);
         self.found.rows += whole.rows;
         self.repeated()
-    }
-
-    /// Compares a file with the checksum in its footer. Returns whether further checks make sense.
-    fn checksum(
-        &mut self,
-        place: &Location,
-        name: &str,
-        reader: &Reader,
-        checked: &mut BTreeSet<Check>,
-    ) -> Result<bool> {
-        let Some(checksum) = &reader.checksum else { return Ok(true) };
-        let file = place.open()?;
-        let length = file.len();
-        let sealed = sink::check(file, length, checksum.footer, &checksum.value)
-            .map_err(Error::io("read", place.to_path()))?;
-        let ours = reader.writer.as_deref().is_none_or(|it| it.starts_with(sink::WRITER));
-        match sealed {
-            Sealed::Whole => drop(checked.insert(Check::Xxh3)),
-            // Another program has rewritten the file and copied the metadata: the checksum is not valid for it.
-            Sealed::Both if !ours => {}
-            Sealed::Footer => {
-                self.problem(format!("{name}: its footer has changed since it was written (XXH3)"));
-                return Ok(false);
-            }
-            Sealed::Body | Sealed::Both => {
-                self.problem(format!(
-                    "{name}: its bytes have changed since they were written (XXH3)"
-                ));
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     fn part(&mut self, place: &Location, name: &str, listed: &ListedPart) -> Result<()> {
@@ -353,9 +321,19 @@ impl Verifying {
             self.problem(format!("{name} is missing"));
             return Ok(());
         }
-        let examined = place
-            .open()
-            .and_then(|mut file| examine(&mut file).map_err(Error::io("read", place.to_path())));
+        let examined = || {
+            let mut file = place.open()?;
+            examine(&mut file).map_err(Error::io("read", place.to_path()))
+        };
+        let (examined, read) = match place.as_local() {
+            Some(_) => {
+                let (examined, read) =
+                    beside("checksum", examined, || self.read_part(place, listed));
+                (examined, Some(read))
+            }
+            // Each reader of an object makes its own requests.
+            None => (examined(), None),
+        };
         let file = match examined {
             Ok(file) => file,
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -379,11 +357,8 @@ impl Verifying {
             self.is_other |= own.is_some_and(|own| own.difference(listed).is_some());
             return Ok(());
         }
-        let opened = readback::open_listed(place, &self.options, listed).and_then(|reader| {
-            reader.require_export(place)?;
-            Ok(reader)
-        });
-        if matches!(opened, Err(Error::ChangedCells { .. })) {
+        let read = read.unwrap_or_else(|| self.read_part(place, listed));
+        if matches!(read, Err(Error::ChangedCells { .. })) {
             let counted = readback::count_rows(place, || self.options.go_on());
             let Some(rows) = self.found_damaged(counted)? else { return Ok(()) };
             let rows = rows.unwrap_or_default();
@@ -392,18 +367,16 @@ impl Verifying {
             self.found.rows += rows;
             return Ok(());
         }
-        let Some(reader) = self.found_damaged(opened)? else { return Ok(()) };
-        if !self.checksum(place, name, &reader, &mut checked)? {
+        let Some(read) = self.found_damaged(read)? else { return Ok(()) };
+        if !self.is_whole(name, read.seal, &mut checked)? {
             return Ok(());
         }
-        let facts = reader.facts.as_ref();
-        if let Some(why) = facts.and_then(|facts| facts.difference(listed)) {
+        if let Some(why) = read.facts.as_ref().and_then(|facts| facts.difference(listed)) {
             self.problem(format!("{name}: {why}"));
             self.is_other = true;
             return Ok(());
         }
-        let added = self.tally.add(reader, &self.options);
-        let Some(whole) = self.found_damaged(added)? else { return Ok(()) };
+        let Some(whole) = self.found_damaged(read.rows)? else { return Ok(()) };
         self.is_other |= !self.compare_counts(name, "rows", part.rows, whole.rows);
         self.compare(name, "digest", part.read_digest(), &whole.digest.to_string());
         self.compare_counts(name, "rows with rescued values", part.rescued, whole.rescued);

@@ -6,7 +6,7 @@ use arrow_array::{
     Array, ArrayRef, LargeStringArray, RecordBatch, RecordBatchOptions, StringArray,
     StringViewArray, builder::StringBuilder, cast::AsArray,
 };
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
 use super::{ColumnChoice, ReadOptions, RescuedPlace, damaged};
 use crate::{
@@ -105,7 +105,7 @@ impl<'a> Texts<'a> {
         if let Self::Lists(lists) = self {
             return Ok(lists.get(row).map_or(0, |list| list.size()));
         }
-        let Self::Typed(typed) = self else { return Ok(self.value(row).map_or(0, str::len)) };
+        let Self::Typed(typed) = self else { return Ok(self.size(row)) };
         let is_valid = typed.values.is_valid(row);
         typed.text.clear();
         if is_valid && let Err(TextTooLong) = typed.values.write(row, &mut typed.text, limit) {
@@ -119,6 +119,17 @@ impl<'a> Texts<'a> {
         }
         typed.written.append_option(text);
         Ok(text.map_or(0, str::len))
+    }
+
+    /// Returns the size of a text in bytes.
+    fn size(&self, row: usize) -> usize {
+        match self {
+            // The lower 32 bits of a view are the length.
+            Self::View(texts) if texts.is_valid(row) => {
+                texts.views().get(row).map_or(0, |view| *view as u32 as usize)
+            }
+            texts => texts.value(row).map_or(0, str::len),
+        }
     }
 
     fn value(&self, row: usize) -> Option<&'a str> {
@@ -186,6 +197,7 @@ impl ReadWindow {
         let rows = start..self.next;
         let columns = texts.iter_mut().zip(&self.columns).map(|(texts, column)| match texts {
             Some(Texts::Typed(typed)) => Arc::new(typed.written.finish()) as ArrayRef,
+            Some(Texts::View(_)) if options.keeps_views => column.slice(start, rows.len()),
             Some(texts @ (Texts::Large(_) | Texts::View(_))) => {
                 let mut builder = StringBuilder::with_capacity(rows.len(), 0);
                 rows.clone().for_each(|row| builder.append_option(texts.value(row)));
@@ -194,10 +206,27 @@ impl ReadWindow {
             _ => column.slice(start, rows.len()),
         });
         let how = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let columns = columns.collect();
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), columns, &how);
+        let columns: Vec<ArrayRef> = columns.collect();
+        let schema = match options.keeps_views {
+            true => with_views(&self.schema, &columns),
+            false => self.schema.clone(),
+        };
+        let batch = RecordBatch::try_new_with_options(schema, columns, &how);
         batch.map(Some).map_err(|error| damaged(path, error.into()))
     }
+}
+
+/// Returns the schema with the text types of the columns.
+fn with_views(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
+    let fields = schema.fields().iter().zip(columns).map(|(field, column)| {
+        match (field.data_type(), column.data_type()) {
+            (DataType::Utf8, DataType::Utf8View) => {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+            }
+            _ => field.clone(),
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 impl ReadOptions {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Verifying;
+use super::{Verifying, read_file::FileSeal};
 use crate::{
     error::{Error, Result},
     location::Location,
@@ -41,7 +41,7 @@ impl Verifying {
         reader: Reader,
     ) -> Result<()> {
         let mut checked = BTreeSet::new();
-        if !self.checksum(location, name, &reader, &mut checked)? {
+        if !self.is_whole(name, FileSeal::of(location, &reader), &mut checked)? {
             return Ok(());
         }
         let foreign = reader.require_columns(location).err();

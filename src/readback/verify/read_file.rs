@@ -1,0 +1,101 @@
+//! Reads the rows of a file, and compares its bytes with the checksum in its footer at the same time.
+
+use std::collections::BTreeSet;
+
+use parquet::file::reader::Length;
+
+use super::Verifying;
+use crate::{
+    error::{Error, Result},
+    location::Location,
+    readback::{self, FileChecksum, Reader, tally::FileTally, verification::Check},
+    record::{facts::Facts, manifest::ListedPart},
+    sink::{self, Sealed},
+    tasks::beside,
+};
+
+/// A file that was read.
+pub(super) struct ReadFile {
+    /// What the file says about its rows.
+    pub(super) facts: Option<Facts>,
+    pub(super) seal: FileSeal,
+    pub(super) rows: Result<FileTally>,
+}
+
+/// How the bytes of a file relate to the checksum in its footer.
+pub(super) struct FileSeal {
+    /// `None` if the footer has no checksum.
+    sealed: Option<Result<Sealed>>,
+    /// Whether this program wrote the file, or the file does not name a program.
+    is_ours: bool,
+}
+
+impl FileSeal {
+    /// Reads all bytes of a file, if its footer has a checksum.
+    pub(super) fn of(place: &Location, reader: &Reader) -> Self {
+        Self::checked(place, reader.checksum.as_ref(), reader.writer.as_deref())
+    }
+
+    fn checked(place: &Location, checksum: Option<&FileChecksum>, writer: Option<&str>) -> Self {
+        let is_ours = writer.is_none_or(|it| it.starts_with(sink::WRITER));
+        Self { sealed: checksum.map(|checksum| sealed(place, checksum)), is_ours }
+    }
+}
+
+impl Verifying {
+    /// Opens and reads a file that a record lists.
+    ///
+    /// # Errors
+    /// Those of opening the file. What is wrong with its rows is in the result.
+    pub(super) fn read_part(&mut self, place: &Location, listed: &ListedPart) -> Result<ReadFile> {
+        let reader = readback::open_listed(place, &self.options, listed)?;
+        reader.require_export(place)?;
+        Ok(self.read_file(place, reader))
+    }
+
+    /// Reads an opened file. Local bytes are hashed on another thread.
+    pub(super) fn read_file(&mut self, place: &Location, mut reader: Reader) -> ReadFile {
+        let (facts, writer) = (reader.facts.take(), reader.writer.take());
+        let checksum = reader.checksum.take();
+        let seal = || FileSeal::checked(place, checksum.as_ref(), writer.as_deref());
+        let rows = |this: &mut Self| this.tally.add(reader, &this.options);
+        let (seal, rows) = match place.as_local() {
+            Some(_) => beside("checksum", seal, || rows(self)),
+            None => (seal(), rows(self)),
+        };
+        ReadFile { facts, seal, rows }
+    }
+
+    /// Adds the problem of a file whose bytes do not have the checksum of its footer. Returns whether its rows matter.
+    pub(super) fn is_whole(
+        &mut self,
+        name: &str,
+        seal: FileSeal,
+        checked: &mut BTreeSet<Check>,
+    ) -> Result<bool> {
+        let Some(sealed) = seal.sealed else { return Ok(true) };
+        match sealed? {
+            Sealed::Whole => drop(checked.insert(Check::Xxh3)),
+            // Another program has rewritten the file and copied the metadata: the checksum is not valid for it.
+            Sealed::Both if !seal.is_ours => {}
+            Sealed::Footer => {
+                self.problem(format!("{name}: its footer has changed since it was written (XXH3)"));
+                return Ok(false);
+            }
+            Sealed::Body | Sealed::Both => {
+                self.problem(format!(
+                    "{name}: its bytes have changed since they were written (XXH3)"
+                ));
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn sealed(place: &Location, checksum: &FileChecksum) -> Result<Sealed> {
+    let file = place.open()?;
+    let length = file.len();
+    sink::check(file, length, checksum.footer, &checksum.value)
+        .map_err(Error::io("read", place.to_path()))
+}
