@@ -129,7 +129,7 @@ pub(crate) fn beside<T: Send, R>(
         other()
     };
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, &run);
+        let thread = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, run);
         match thread {
             Ok(thread) => {
                 let own = own();

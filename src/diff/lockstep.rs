@@ -10,15 +10,19 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use super::{
-    gather::{Gathered, entries_of},
+    entries::{Gathered, entries_of},
     rows::Compared,
     side::{ScannedBatch, Side},
     table::{ColumnSet, NO_KEY, Table, TableEntry},
 };
-use crate::error::Result;
+use crate::{error::Result, readback::ReadAhead, tasks::cores};
 
 /// Rows that are searched for the other row of a pair: 1,024. So many rows of each side wait, with their values.
 const REACH: usize = 1024;
+/// Bytes of the batches with these rows, of each side: 4 MiB, so that fewer rows wait if they are large.
+const WAITING_BYTES: usize = 4 << 20;
+/// Bytes of the batches of each side that are decoded ahead: 8 MiB, a few batches.
+const AHEAD_BYTES: usize = 8 << 20;
 /// Rows that are searched after many searches without success: 16.
 const SHORT_REACH: usize = 16;
 
@@ -28,11 +32,14 @@ struct WaitingRow {
     batch: Rc<ScannedBatch>,
     /// Its number in the batch.
     row: usize,
+    /// Its share of the bytes of the batch.
+    bytes: usize,
 }
 
 /// The rows of a side: those that wait, and those to come.
 struct LockstepSide<Results> {
     waiting: VecDeque<WaitingRow>,
+    waiting_bytes: usize,
     results: Results,
     has_ended: bool,
     rows: u64,
@@ -40,22 +47,27 @@ struct LockstepSide<Results> {
 
 impl<Results> LockstepSide<Results>
 where
-    Results: Iterator<Item = Result<(Vec<TableEntry>, ScannedBatch)>>,
+    Results: Iterator<Item = Result<(Vec<TableEntry>, ScannedBatch, usize)>>,
 {
     /// Reads rows until enough of them wait, or none are left.
     fn fill(&mut self) -> Result<()> {
-        while self.waiting.len() < REACH && !self.has_ended {
-            let Some((entries, batch)) = self.results.next().transpose()? else {
+        while self.waiting.len() < REACH
+            && (self.waiting_bytes < WAITING_BYTES || self.waiting.is_empty())
+            && !self.has_ended
+        {
+            let Some((entries, batch, bytes)) = self.results.next().transpose()? else {
                 self.has_ended = true;
                 break;
             };
             self.rows += entries.len() as u64;
-            let batch = Rc::new(batch);
+            let (batch, bytes) = (Rc::new(batch), bytes / entries.len().max(1));
+            self.waiting_bytes += bytes * entries.len();
             let rows = entries.into_iter().enumerate();
             self.waiting.extend(rows.map(|(row, entry)| WaitingRow {
                 entry,
                 batch: batch.clone(),
                 row,
+                bytes,
             }));
         }
         Ok(())
@@ -64,8 +76,14 @@ where
     /// Moves the first rows that wait into the table.
     fn give_up(&mut self, rows: usize, table: &mut Table) {
         for row in self.waiting.drain(..rows.min(self.waiting.len())) {
+            self.waiting_bytes -= row.bytes;
             table.extend(&[row.entry]);
         }
+    }
+
+    /// Removes the first row that waits.
+    fn settle(&mut self) {
+        self.waiting_bytes -= self.waiting.pop_front().map_or(0, |row| row.bytes);
     }
 
     /// Moves all rows that wait or are to come into the table.
@@ -88,11 +106,14 @@ pub(super) fn gather(
     let with_values = move |batch: ScannedBatch| {
         let (entries, bytes) = entries(&batch)?;
         let bytes = bytes + batch.batch.get_array_memory_size();
-        Ok(((entries, batch), bytes))
+        Ok(((entries, batch, bytes), bytes))
     };
+    // The two sides share the cores.
+    let ahead = ReadAhead { threads: cores().div_ceil(2), bytes: AHEAD_BYTES };
     let [mut first, mut second] = sides.map(|side| LockstepSide {
         waiting: VecDeque::new(),
-        results: side.results(with_values.clone()),
+        waiting_bytes: 0,
+        results: side.results_ahead(ahead, with_values.clone()),
         has_ended: false,
         rows: 0,
     });
@@ -108,7 +129,8 @@ pub(super) fn gather(
         if key == other_key && key != NO_KEY {
             if one.entry == other.entry {
                 gathered.equal += 1;
-                (first.waiting.pop_front(), second.waiting.pop_front());
+                first.settle();
+                second.settle();
                 continue;
             }
             judge(one, other, compared, &mut gathered)?;

@@ -6,12 +6,15 @@
 //!                    per row   values          file
 //! ```
 //!
-//! Rows are read in up to three passes. The first pass computes hashes, 64 bytes per row in memory; the hashes
-//! decide which rows differ. If rows changed in JSON columns only, another pass compares the values of these rows,
-//! whatever their spelling, and keeps their hashes in the same memory. The last pass reads the values of the rows that
+//! Rows are read in up to three passes. The first pass computes hashes, at most 64 bytes per row in memory; the hashes
+//! decide which rows differ. If both sides are proven to have distinct ids, it reads both in step, and equal rows at about
+//! the same place need no memory. If rows changed in JSON columns only, their values are compared, whatever their spelling:
+//! in the first pass if they are at about the same place, otherwise in another pass, which keeps their hashes in the same
+//! memory. The last pass reads the values of the rows that
 //! differ, if the caller wants them. Its memory does not grow with the number of differences: it keeps one row of each
 //! export, and spills the values of changed rows to disk. This module never changes the exports.
 
+mod entries;
 mod file;
 mod gather;
 mod json_value;
@@ -266,8 +269,10 @@ pub struct Diff {
 /// Columns that only one export has are not compared. `id` is not compared when another column is the key. The
 /// order of the rows is not compared.
 ///
-/// Needs 64 bytes of memory for each row of both exports. Reads both exports completely, and again if rows changed in
-/// JSON columns only, to count those that were [respelled](DiffSummary::respelled). Blocks until then: in async code,
+/// Needs at most 64 bytes of memory for each row of both exports. If both are proven to have distinct ids, and most rows are
+/// in the same order, only rows that differ need this memory. Reads both exports completely. Reads them again if changed
+/// rows that differ in JSON columns only are in another order, or in exports that are not proven, to count those that were
+/// [respelled](DiffSummary::respelled). Blocks until then: in async code,
 /// call it on a thread for blocking work.
 ///
 /// # Errors

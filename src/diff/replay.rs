@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::{
     Difference, DifferenceKind, DifferenceRow,
-    gather::entries_of,
+    entries::entries_of,
     rows::{Compared, RowValue, Rows},
     side::{ScannedBatch, Side},
     spill::{RowSpill, SpillReader},

@@ -14,7 +14,7 @@ use crate::{
     location::Location,
     proof::Digest,
     readback::{
-        self, ReadOptions,
+        self, ReadAhead, ReadOptions,
         checked_files::{ExportFile, RecordedRows},
         recorded_files::RecordedFiles,
     },
@@ -139,11 +139,23 @@ impl Side {
     /// # Errors
     /// [`Error::Damaged`] when a file cannot be read or does not match its record. [`Error::Interrupted`] when the
     /// caller has set the stop flag. Read no further after an error.
-    pub(super) fn results<T: Send + 'static, M>(&self, map: M) -> SideResults<'_, T, M>
+    fn results<T: Send + 'static, M>(&self, map: M) -> SideResults<'_, T, M>
     where
         M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
     {
-        SideResults { side: self, files: self.files.iter(), open: None, map }
+        SideResults { side: self, files: self.files.iter(), open: None, ahead: None, map }
+    }
+
+    /// Reads all rows like [`results`](Self::results), with other limits for what threads read ahead.
+    pub(super) fn results_ahead<T: Send + 'static, M>(
+        &self,
+        ahead: ReadAhead,
+        map: M,
+    ) -> SideResults<'_, T, M>
+    where
+        M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
+    {
+        SideResults { ahead: Some(ahead), ..self.results(map) }
     }
 
     /// Reads all rows in order like [`results`](Self::results), until `visit` returns [`ControlFlow::Break`].
@@ -167,6 +179,7 @@ impl Side {
     fn open_file<'s, T: Send + 'static>(
         &'s self,
         file: &'s ExportFile,
+        ahead: Option<ReadAhead>,
         map: impl Fn(ScannedBatch) -> Result<(T, usize)> + Send + Sync + 'static,
     ) -> Result<OpenFile<'s, T>> {
         let (place, recorded, reader) = file.open(&self.options)?;
@@ -174,7 +187,7 @@ impl Side {
         let skipped = self.computed.iter().chain(self.drop.iter()).cloned();
         let (expected, skipped) = (self.columns.clone(), skipped.collect::<Arc<[String]>>());
         let (is_recorded, file) = (recorded.is_some(), place.clone());
-        let results = reader.batches.mapped(&self.options, move |batch| {
+        let map = move |batch| {
             let (file, skipped) = (file.clone(), skipped.clone());
             let scanned = ScannedBatch { batch, file, skipped, is_recorded };
             let these = scanned.rows()?;
@@ -186,7 +199,11 @@ impl Side {
             let rows = scanned.batch.num_rows() as u64;
             let (result, bytes) = map(scanned)?;
             Ok((MappedRows { result, rows, digest }, bytes))
-        });
+        };
+        let results = match ahead {
+            Some(ahead) => reader.batches.mapped_ahead(ahead, map),
+            None => reader.batches.mapped(&self.options, map),
+        };
         Ok(OpenFile { place, recorded, results, rows: 0, whole: Digest::default() })
     }
 
@@ -201,6 +218,8 @@ pub(super) struct SideResults<'s, T, M> {
     side: &'s Side,
     files: slice::Iter<'s, ExportFile>,
     open: Option<OpenFile<'s, T>>,
+    /// How far threads read ahead, if this is not up to the options.
+    ahead: Option<ReadAhead>,
     map: M,
 }
 
@@ -228,7 +247,7 @@ where
         loop {
             let Some(open) = &mut self.open else {
                 let Some(file) = self.files.next() else { return Ok(None) };
-                self.open = Some(self.side.open_file(file, self.map.clone())?);
+                self.open = Some(self.side.open_file(file, self.ahead, self.map.clone())?);
                 continue;
             };
             let Some(mapped) = open.results.next().transpose()? else {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    gather::entries_of,
+    entries::entries_of,
     rows::Compared,
     side::{ScannedBatch, Side},
     table::{ColumnSet, Table},

@@ -16,14 +16,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{line_block::LineBlock, unit_threads::MapBatch, watched::Watched};
+use super::{ahead::ReadAhead, line_block::LineBlock, unit_threads::MapBatch, watched::Watched};
 use crate::{
     error::{Result, panics::caught},
     tasks::Worker,
 };
 
-/// Blocks and results that the caller has not taken, in bytes: 32 MiB.
-const AHEAD_BYTES: usize = 32 << 20;
 /// Blocks ahead of the caller for each thread: one that is parsed, one that waits.
 const BLOCKS_AHEAD: usize = 2;
 
@@ -43,7 +41,9 @@ pub(super) struct BlockThreads<T> {
 struct BlockQueue<T> {
     blocks: Mutex<Box<ReadBlocks>>,
     map: Box<MapBatch<T>>,
+    /// Number of blocks ahead of the caller, and bytes of blocks and results that the caller has not taken.
     ahead: usize,
+    ahead_bytes: usize,
     state: Watched<BlockState<T>>,
 }
 
@@ -68,7 +68,7 @@ impl<T: Send + 'static> BlockThreads<T> {
     /// Prepares the threads. They start when the first result is wanted.
     pub(super) fn new(
         blocks: Box<ReadBlocks>,
-        threads: usize,
+        ahead: ReadAhead,
         map: impl Fn(arrow_array::RecordBatch) -> Result<(T, usize)> + Send + Sync + 'static,
     ) -> Self {
         let state = BlockState {
@@ -81,10 +81,11 @@ impl<T: Send + 'static> BlockThreads<T> {
         let shared = BlockQueue {
             blocks: Mutex::new(blocks),
             map: Box::new(map),
-            ahead: threads * BLOCKS_AHEAD,
+            ahead: ahead.threads * BLOCKS_AHEAD,
+            ahead_bytes: ahead.bytes,
             state: Watched::new(state),
         };
-        Self { shared: Arc::new(shared), started: false, threads }
+        Self { shared: Arc::new(shared), started: false, threads: ahead.threads }
     }
 
     fn start(&mut self) -> Result<()> {
@@ -206,7 +207,7 @@ impl<T> BlockQueue<T> {
     }
 
     fn has_room(&self, state: &BlockState<T>) -> bool {
-        state.results.len() < self.ahead && state.bytes < AHEAD_BYTES
+        state.results.len() < self.ahead && state.bytes < self.ahead_bytes
     }
 }
 

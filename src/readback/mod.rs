@@ -4,6 +4,7 @@
 //! or 1 MiB of values. Units that must be decoded as a whole (a Parquet page, an Arrow batch) are refused when
 //! they declare too many bytes. Only the requested columns are decoded.
 
+mod ahead;
 mod arrow;
 pub(crate) mod batches;
 mod block_threads;
@@ -11,6 +12,7 @@ pub(crate) mod checked_files;
 mod checked_pages;
 mod count;
 mod csv;
+mod file_batches;
 mod footer;
 #[cfg(feature = "cli")]
 mod foreign;
@@ -46,30 +48,25 @@ use std::{
     },
 };
 
-use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
 #[cfg(feature = "cli")]
 pub(crate) use self::foreign::ForeignFile;
 #[cfg(feature = "demo")]
 pub(crate) use self::json_line::datapoint;
+use self::unread::Foreign;
+pub(crate) use self::{
+    ahead::ReadAhead,
+    count::count_rows,
+    file_batches::FileBatches,
+    unread::{open_unrecorded, unknown_column},
+    widened::widened_types,
+};
 pub use self::{
     batches::Batches,
     stated::{StatedFacts, read_manifest},
     verification::{Check, Verification},
     verify::{verify, verify_with},
-};
-use self::{
-    block_threads::{BlockThreads, ReadBlocks},
-    line_block::LineBlock,
-    unit_threads::UnitThreads,
-    units::{ReadUnits, SequentialUnits},
-    unread::Foreign,
-};
-pub(crate) use self::{
-    count::count_rows,
-    unread::{open_unrecorded, unknown_column},
-    widened::widened_types,
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
@@ -79,7 +76,6 @@ use crate::{
     nested::{NestedField, NestedType, RESCUED},
     record::{facts::Facts, manifest::ListedPart},
     sink::{Encoding, Format, MAX_FOOTER},
-    tasks::cores,
     text::grouped,
 };
 
@@ -194,76 +190,6 @@ pub(crate) struct Reader {
     pub(crate) rows: Option<u64>,
     /// The batches, reduced to the columns that an export has.
     pub(crate) batches: FileBatches,
-}
-
-/// The batches of a file, before they are decoded.
-pub(crate) enum FileBatches {
-    /// Parquet and Arrow files have units that threads can decode at the same time.
-    Units(Arc<dyn ReadUnits>),
-    /// Lines of JSON are read one after the other, in blocks that threads can parse at the same time.
-    Blocks(Box<ReadBlocks>),
-    /// Lines of CSV are read one after the other.
-    Lines(Box<dyn Iterator<Item = Result<RecordBatch>>>),
-}
-
-impl FileBatches {
-    /// Returns the first batch of lines. `None` for a file without rows, and for a file whose columns are known
-    /// without its rows.
-    pub(crate) fn first_lines(&mut self) -> Option<Result<RecordBatch>> {
-        match self {
-            Self::Units(_) => None,
-            Self::Blocks(blocks) => blocks.next().map(|block| block.and_then(LineBlock::parse)),
-            Self::Lines(batches) => batches.next(),
-        }
-    }
-
-    /// Decodes the batches in order, on this thread.
-    pub(crate) fn in_order(self) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
-        match self {
-            Self::Units(units) => Box::new(SequentialUnits::new(units)),
-            Self::Blocks(blocks) => {
-                let batches = blocks.map(|block| block.and_then(LineBlock::parse));
-                // A block that cannot be parsed ends the batches.
-                Box::new(batches.scan(false, |has_failed, batch| {
-                    let is_after = std::mem::replace(has_failed, *has_failed || batch.is_err());
-                    (!is_after).then_some(batch)
-                }))
-            }
-            Self::Lines(batches) => batches,
-        }
-    }
-
-    /// Decodes the batches in order, several of them ahead of the caller on other threads.
-    pub(crate) fn ahead(
-        self,
-        options: &ReadOptions,
-    ) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
-        self.mapped(options, |batch| {
-            let bytes = batch.get_array_memory_size();
-            Ok((batch, bytes))
-        })
-    }
-
-    /// Decodes the batches ahead of the caller, and calls `map` for each of them on the same thread. `map` also returns
-    /// the size of its result in memory, in bytes. The results have the order of the batches.
-    pub(crate) fn mapped<T: Send + 'static>(
-        self,
-        options: &ReadOptions,
-        map: impl Fn(RecordBatch) -> Result<(T, usize)> + Send + Sync + 'static,
-    ) -> Box<dyn Iterator<Item = Result<T>>> {
-        let threads = options.decode_threads.unwrap_or_else(cores);
-        let batches = match self {
-            Self::Units(units) if threads.min(units.at_once()) > 1 && units.count() > 1 => {
-                let threads = threads.min(units.at_once());
-                return Box::new(UnitThreads::new(units, threads, map));
-            }
-            Self::Blocks(blocks) if threads > 1 => {
-                return Box::new(BlockThreads::new(blocks, threads, map));
-            }
-            batches => batches.in_order(),
-        };
-        Box::new(batches.map(move |batch| batch.and_then(&map).map(|(result, _)| result)))
-    }
 }
 
 /// The checksum in a file's footer.

@@ -7,14 +7,15 @@
 //! unit 3 ─► (when a thread is free) ┘
 //! ```
 //!
-//! Memory is bounded in bytes: by the results that wait, and by the units that are being decoded. The unit that the
-//! caller waits for is exempt from both limits, so that it always goes on.
+//! Memory is bounded in bytes: by the results that wait, and by the units that are being decoded. The unit and the result
+//! that the caller waits for are exempt, so that it always goes on.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use arrow_array::RecordBatch;
 
 use super::{
+    ahead::ReadAhead,
     guarded,
     units::{CheckedUnit, DeclaredRows, ReadUnits},
     watched::Watched,
@@ -24,8 +25,6 @@ use crate::{
     tasks::Worker,
 };
 
-/// Results that wait for the caller, in bytes: 32 MiB, three row groups of common rows.
-const WAITING_BYTES: usize = 32 << 20;
 /// Memory of the units that are decoded ahead, in bytes: 64 MiB. A row group of common rows needs 10 MiB.
 const DECODING_BYTES: u64 = 64 << 20;
 /// Units ahead of the caller for each thread: one that is decoded, one that waits.
@@ -45,6 +44,8 @@ pub(super) struct UnitThreads<T> {
 struct UnitQueues<T> {
     units: Arc<dyn ReadUnits>,
     map: Box<MapBatch<T>>,
+    /// Results that wait for the caller, in bytes.
+    waiting_bytes: usize,
     state: Watched<QueueState<T>>,
 }
 
@@ -77,11 +78,11 @@ impl<T: Send + 'static> UnitThreads<T> {
     /// Prepares the threads. They start when the first result is wanted.
     pub(super) fn new(
         units: Arc<dyn ReadUnits>,
-        threads: usize,
+        ahead: ReadAhead,
         map: impl Fn(RecordBatch) -> Result<(T, usize)> + Send + Sync + 'static,
     ) -> Self {
         let declared = DeclaredRows::of(&*units);
-        let threads = threads.min(units.count());
+        let threads = ahead.threads.min(units.count());
         let state = QueueState {
             current: 0,
             next: 0,
@@ -91,7 +92,8 @@ impl<T: Send + 'static> UnitThreads<T> {
             stopped: false,
         };
         let state = Watched::new(state);
-        let shared = Arc::new(UnitQueues { units, map: Box::new(map), state });
+        let (map, waiting_bytes) = (Box::new(map), ahead.bytes);
+        let shared = Arc::new(UnitQueues { units, map, waiting_bytes, state });
         Self { shared, declared, started: false, threads }
     }
 
@@ -216,8 +218,8 @@ impl<T> UnitQueues<T> {
     fn push(&self, unit: usize, mapped: MappedBatch<T>) -> bool {
         let mut state = self.state.lock();
         while !state.stopped
-            && unit != state.current
-            && state.waiting.saturating_add(mapped.bytes) > WAITING_BYTES
+            && !state.is_wanted(unit)
+            && state.waiting.saturating_add(mapped.bytes) > self.waiting_bytes
         {
             state = self.state.wait(state);
         }
@@ -234,6 +236,11 @@ impl<T> UnitQueues<T> {
 }
 
 impl<T> QueueState<T> {
+    /// Whether the caller waits for the next result of a unit.
+    fn is_wanted(&self, unit: usize) -> bool {
+        unit == self.current && self.queues.front().is_some_and(|queue| queue.results.is_empty())
+    }
+
     fn queue(&mut self, unit: usize) -> Option<&mut UnitQueue<T>> {
         self.queues.get_mut(unit.checked_sub(self.current)?)
     }

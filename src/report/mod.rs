@@ -184,7 +184,7 @@ impl Report {
     }
 
     /// Makes the report of the second export, with what changed since the first one. Blocks. Memory is that of
-    /// [`diff`](crate::diff()), 64 bytes a row, in addition to that of [`of`](Self::of).
+    /// [`diff`](crate::diff()), at most 64 bytes a row, in addition to that of [`of`](Self::of).
     ///
     /// The place of the record in the options is that of the second export.
     ///

@@ -117,7 +117,7 @@ fn panic_of_a_parser_is_an_error() {
 fn blocks_wait_for_the_caller() {
     // Each result has half of the bytes that may wait.
     let parsed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let (count, large) = (parsed.clone(), AHEAD_BYTES / 2);
+    let (count, large) = (parsed.clone(), ReadAhead::default().bytes / 2);
     let options = ReadOptions { decode_threads: Some(4), ..ReadOptions::default() };
     let map = move |batch: RecordBatch| {
         count.fetch_add(1, SeqCst);

@@ -12,6 +12,8 @@ use super::{
 };
 use crate::{error::Error, location::Location};
 
+const WAITING_BYTES: usize = 32 << 20;
+
 /// A file whose units have batches of one row: the number of the row.
 struct FakeFile {
     path: Location,
@@ -102,7 +104,8 @@ fn row(batch: &RecordBatch) -> i64 {
 }
 
 fn threads(file: &Arc<FakeFile>, threads: usize, bytes: usize) -> UnitThreads<i64> {
-    UnitThreads::new(file.clone(), threads, move |batch| Ok((row(&batch), bytes)))
+    let ahead = ReadAhead { threads, bytes: WAITING_BYTES };
+    UnitThreads::new(file.clone(), ahead, move |batch| Ok((row(&batch), bytes)))
 }
 
 /// The rows, and the text of the error that ended them.
@@ -165,13 +168,32 @@ fn nothing_is_decoded_before_the_first_call() {
 #[test]
 fn panic_of_the_map_becomes_an_error() {
     let file = Arc::new(FakeFile::new(vec![1; 3]));
-    let results = UnitThreads::new(file, 2, |batch: RecordBatch| match row(&batch) {
+    let ahead = ReadAhead { threads: 2, bytes: WAITING_BYTES };
+    let results = UnitThreads::new(file, ahead, |batch: RecordBatch| match row(&batch) {
         1 => panic!("snap"),
         row => Ok((row, 1)),
     });
     let (rows, error) = rows(results);
     assert_eq!(rows, [0]);
     assert_eq!(error.unwrap(), "internal error: the decoder panicked: snap");
+}
+
+#[test]
+fn results_of_one_unit_wait_for_the_caller() {
+    // Each result has half of the bytes that may wait.
+    let decoded = Arc::new(AtomicUsize::new(0));
+    let (count, file) = (decoded.clone(), Arc::new(FakeFile::new(vec![50])));
+    let ahead = ReadAhead { threads: 1, bytes: WAITING_BYTES };
+    let mut results = UnitThreads::new(file, ahead, move |batch: RecordBatch| {
+        count.fetch_add(1, SeqCst);
+        Ok((row(&batch), WAITING_BYTES / 2))
+    });
+    for taken in 1..=50 {
+        results.next().unwrap().unwrap();
+        // Two that wait, and one that has no room yet.
+        assert!(decoded.load(SeqCst) <= taken + 2 + 1, "{taken}");
+    }
+    assert!(results.next().is_none());
 }
 
 #[test]
