@@ -10,12 +10,12 @@
 use std::{collections::VecDeque, rc::Rc};
 
 use super::{
-    entries::{Gathered, entries_of},
+    entries::Gathered,
     rows::Compared,
     side::{ScannedBatch, Side},
     table::{ColumnSet, NO_KEY, Table, TableEntry},
 };
-use crate::{error::Result, readback::ReadAhead, tasks::cores};
+use crate::{error::Result, proof::Digest, readback::ReadAhead, tasks::cores};
 
 /// Rows that are searched for the other row of a pair: 1,024. So many rows of each side wait, with their values.
 const REACH: usize = 1024;
@@ -28,7 +28,8 @@ const SHORT_REACH: usize = 16;
 
 /// A row that waits for the other row of its pair.
 struct WaitingRow {
-    entry: TableEntry,
+    /// The hash of its key.
+    key: u128,
     batch: Rc<ScannedBatch>,
     /// Its number in the batch.
     row: usize,
@@ -36,8 +37,20 @@ struct WaitingRow {
     bytes: usize,
 }
 
+impl WaitingRow {
+    /// Returns the digest of the row, if one is recorded for its file.
+    fn digest(&self) -> Option<Digest> {
+        self.batch.digests.get(self.row).copied()
+    }
+
+    fn entry(&self, compared: &Compared) -> Result<TableEntry> {
+        Ok(self.batch.rows()?.entry(compared, self.row))
+    }
+}
+
 /// The rows of a side: those that wait, and those to come.
-struct LockstepSide<Results> {
+struct LockstepSide<'a, Results> {
+    compared: &'a Compared,
     waiting: VecDeque<WaitingRow>,
     waiting_bytes: usize,
     results: Results,
@@ -45,9 +58,9 @@ struct LockstepSide<Results> {
     rows: u64,
 }
 
-impl<Results> LockstepSide<Results>
+impl<Results> LockstepSide<'_, Results>
 where
-    Results: Iterator<Item = Result<(Vec<TableEntry>, ScannedBatch, usize)>>,
+    Results: Iterator<Item = Result<(Vec<u128>, ScannedBatch, usize)>>,
 {
     /// Reads rows until enough of them wait, or none are left.
     fn fill(&mut self) -> Result<()> {
@@ -55,16 +68,16 @@ where
             && (self.waiting_bytes < WAITING_BYTES || self.waiting.is_empty())
             && !self.has_ended
         {
-            let Some((entries, batch, bytes)) = self.results.next().transpose()? else {
+            let Some((keys, batch, bytes)) = self.results.next().transpose()? else {
                 self.has_ended = true;
                 break;
             };
-            self.rows += entries.len() as u64;
-            let (batch, bytes) = (Rc::new(batch), bytes / entries.len().max(1));
-            self.waiting_bytes += bytes * entries.len();
-            let rows = entries.into_iter().enumerate();
-            self.waiting.extend(rows.map(|(row, entry)| WaitingRow {
-                entry,
+            self.rows += keys.len() as u64;
+            let (batch, bytes) = (Rc::new(batch), bytes / keys.len().max(1));
+            self.waiting_bytes += bytes * keys.len();
+            let rows = keys.into_iter().enumerate();
+            self.waiting.extend(rows.map(|(row, key)| WaitingRow {
+                key,
                 batch: batch.clone(),
                 row,
                 bytes,
@@ -74,11 +87,21 @@ where
     }
 
     /// Moves the first rows that wait into the table.
-    fn give_up(&mut self, rows: usize, table: &mut Table) {
-        for row in self.waiting.drain(..rows.min(self.waiting.len())) {
-            self.waiting_bytes -= row.bytes;
-            table.extend(&[row.entry]);
+    fn give_up(&mut self, rows: usize, table: &mut Table) -> Result<()> {
+        let mut left = rows.min(self.waiting.len());
+        while let Some(first) = self.waiting.front().filter(|_| left > 0) {
+            let batch = first.batch.clone();
+            let values = batch.rows()?;
+            // All of them in this batch.
+            while let Some(row) = self.waiting.front().filter(|_| left > 0)
+                && Rc::ptr_eq(&row.batch, &batch)
+            {
+                table.extend(&[values.entry(self.compared, row.row)]);
+                self.settle();
+                left -= 1;
+            }
         }
+        Ok(())
     }
 
     /// Removes the first row that waits.
@@ -89,7 +112,7 @@ where
     /// Moves all rows that wait or are to come into the table.
     fn give_up_all(&mut self, table: &mut Table) -> Result<()> {
         while !self.waiting.is_empty() {
-            self.give_up(usize::MAX, table);
+            self.give_up(usize::MAX, table)?;
             self.fill()?;
         }
         Ok(())
@@ -102,21 +125,28 @@ pub(super) fn gather(
     compared: &Compared,
     tables: &mut [Table; 2],
 ) -> Result<Gathered> {
-    let entries = entries_of(compared);
+    let compared_by = compared.clone();
     let with_values = move |batch: ScannedBatch| {
-        let (entries, bytes) = entries(&batch)?;
-        let bytes = bytes + batch.batch.get_array_memory_size();
-        Ok(((entries, batch, bytes), bytes))
+        let rows = batch.rows()?;
+        let keys: Vec<_> = (0..rows.len()).map(|row| rows.key(&compared_by, row)).collect();
+        let bytes = size_of_val(keys.as_slice())
+            + size_of_val(batch.digests.as_slice())
+            + batch.batch.get_array_memory_size();
+        Ok(((keys, batch, bytes), bytes))
     };
     // The two sides share the cores.
     let ahead = ReadAhead { threads: cores().div_ceil(2), bytes: AHEAD_BYTES };
     let [mut first, mut second] = sides.map(|side| LockstepSide {
+        compared,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
         results: side.results_ahead(ahead, with_values.clone()),
         has_ended: false,
         rows: 0,
     });
+    // With other columns, the digests of equal rows differ.
+    let are_alike = sides[0].columns() == sides[1].columns()
+        && sides.iter().all(|side| side.computed().is_empty());
     let (mut gathered, mut reach) = (Gathered::default(), REACH);
     let [before, after] = tables;
     loop {
@@ -125,20 +155,29 @@ pub(super) fn gather(
         let (Some(one), Some(other)) = (first.waiting.front(), second.waiting.front()) else {
             break;
         };
-        let (key, other_key) = (one.entry.key(), other.entry.key());
+        let (key, other_key) = (one.key, other.key);
         if key == other_key && key != NO_KEY {
-            if one.entry == other.entry {
+            // Rows with the same digest are equal in all columns, and most rows are.
+            let digest = one.digest().filter(|_| are_alike);
+            if digest.is_some() && digest == other.digest() {
                 gathered.equal += 1;
                 first.settle();
                 second.settle();
                 continue;
             }
-            judge(one, other, compared, &mut gathered)?;
-            first.give_up(1, before);
-            second.give_up(1, after);
+            let entries = [one.entry(compared)?, other.entry(compared)?];
+            if entries[0] == entries[1] {
+                gathered.equal += 1;
+            } else {
+                judge([one, other], &entries, compared, &mut gathered)?;
+                before.extend(&entries[..1]);
+                after.extend(&entries[1..]);
+            }
+            first.settle();
+            second.settle();
             continue;
         }
-        let is = |row: Option<&WaitingRow>, key| row.is_some_and(|it| it.entry.key() == key);
+        let is = |row: Option<&WaitingRow>, key| row.is_some_and(|it| it.key == key);
         let far = (1..reach).find_map(|far| {
             // Rows before the counterpart are only on its side.
             let of_second = is(second.waiting.get(far), key).then_some((0, far));
@@ -148,8 +187,8 @@ pub(super) fn gather(
         // In rows of another order, most searches are in vain: search less.
         reach = if far.is_some() { REACH } else { (reach / 2).max(SHORT_REACH) };
         let (rows, others) = far.unwrap_or((1, 1));
-        first.give_up(rows, before);
-        second.give_up(others, after);
+        first.give_up(rows, before)?;
+        second.give_up(others, after)?;
     }
     first.give_up_all(before)?;
     second.give_up_all(after)?;
@@ -159,12 +198,12 @@ pub(super) fn gather(
 
 /// Compares the values of two rows whose entries differ, if they differ only in JSON columns.
 fn judge(
-    one: &WaitingRow,
-    other: &WaitingRow,
+    [one, other]: [&WaitingRow; 2],
+    entries: &[TableEntry; 2],
     compared: &Compared,
     gathered: &mut Gathered,
 ) -> Result<()> {
-    let columns = ColumnSet::that_differ(&one.entry, &other.entry);
+    let columns = ColumnSet::that_differ(&entries[0], &entries[1]);
     if compared.ignore_spelling || !columns.is_within(compared.json_columns()) {
         return Ok(());
     }

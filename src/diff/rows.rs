@@ -121,14 +121,33 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Returns the value of a row for the comparison: a JSON null is none if the spelling is ignored.
+    fn compared_value(
+        &self,
+        compared: &Compared,
+        column: Column,
+        row: usize,
+    ) -> Option<RowValue<'a>> {
+        let ignored = compared.ignore_spelling;
+        self.value(column, row).filter(|it| !(ignored && it.is_json_null()))
+    }
+
+    /// Returns the hash of a row's key, or [`NO_KEY`].
+    pub(super) fn key(&self, compared: &Compared, row: usize) -> u128 {
+        let value = self.compared_value(compared, compared.key, row);
+        value.map_or(NO_KEY, |value| match value {
+            RowValue::Json(json) if compared.ignore_spelling => {
+                ValueHash::of(&json).max(NO_KEY + 1)
+            }
+            value => value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1),
+        })
+    }
+
     pub(super) fn entry(&self, compared: &Compared, row: usize) -> TableEntry {
         // 0 marks a null: a value whose hash is 0 gets the hash 1.
         let ignored = compared.ignore_spelling;
-        let value = |column| self.value(column, row).filter(|it| !(ignored && it.is_json_null()));
-        let key = value(compared.key).map_or(NO_KEY, |value| match value {
-            RowValue::Json(json) if ignored => ValueHash::of(&json).max(NO_KEY + 1),
-            value => value.with_bytes(XxHash3_128::oneshot).max(NO_KEY + 1),
-        });
+        let value = |column| self.compared_value(compared, column, row);
+        let key = self.key(compared, row);
         let mut hashes = [0; COMPARED];
         for (hash, column) in hashes.iter_mut().zip(&compared.columns) {
             *hash = value(*column).map_or(0, |value| match value {

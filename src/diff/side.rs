@@ -18,7 +18,7 @@ use crate::{
         checked_files::{ExportFile, RecordedRows},
         recorded_files::RecordedFiles,
     },
-    record::{Completeness, facts::digest},
+    record::{Completeness, facts::row_digests},
 };
 
 #[derive(Debug)]
@@ -187,15 +187,21 @@ impl Side {
         let skipped = self.computed.iter().chain(self.drop.iter()).cloned();
         let (expected, skipped) = (self.columns.clone(), skipped.collect::<Arc<[String]>>());
         let (is_recorded, file) = (recorded.is_some(), place.clone());
-        let map = move |batch| {
+        let map = move |batch: RecordBatch| {
             let (file, skipped) = (file.clone(), skipped.clone());
-            let scanned = ScannedBatch { batch, file, skipped, is_recorded };
+            let mut digests = Vec::new();
+            if is_recorded {
+                digests.reserve(batch.num_rows());
+                row_digests(&batch, |row| digests.push(row))?;
+            }
+            let mut digest = Digest::default();
+            digests.iter().for_each(|row| digest.push(*row));
+            let scanned = ScannedBatch { batch, file, skipped, digests, is_recorded };
             let these = scanned.rows()?;
             if expected.iter().flatten().any(|column| these.is_without(*column)) {
                 let why = "its rows do not all have the same columns";
                 return Err(damaged(&scanned.file, why.to_owned()));
             }
-            let digest = if is_recorded { digest(&scanned.batch)? } else { Digest::default() };
             let rows = scanned.batch.num_rows() as u64;
             let (result, bytes) = map(scanned)?;
             Ok((MappedRows { result, rows, digest }, bytes))
@@ -282,6 +288,8 @@ pub(super) struct ScannedBatch {
     file: Location,
     /// The names of the columns that are not compared.
     skipped: Arc<[String]>,
+    /// The digest of each row; empty if none is recorded.
+    pub(super) digests: Vec<Digest>,
     /// Whether a digest of the rows is recorded. It is compared when all of them were read.
     is_recorded: bool,
 }

@@ -1,6 +1,7 @@
 //! `diff` counts, shows and writes differences. It never reports damage as a difference.
 
 mod inputs;
+mod lockstep;
 mod model;
 mod output;
 mod spelling;
