@@ -113,7 +113,7 @@ impl ReportOptions {
         let masked = mask.map(Shaper::columns_read).unwrap_or_default();
         let unused = self.drop.iter().filter(|name| !masked.contains(&name.as_str()));
         let unused = unused.cloned().collect();
-        ReadOptions { columns: Vec::new(), unused, ..self.read.clone() }
+        ReadOptions { columns: Vec::new(), unused, keeps_views: true, ..self.read.clone() }
     }
 }
 

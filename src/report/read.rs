@@ -15,6 +15,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
+use arrow_schema::DataType;
 use uuid::Uuid;
 
 use super::{
@@ -424,7 +425,14 @@ fn columns_of(batch: &RecordBatch) -> Arc<[OutputColumn]> {
 /// Refuses a batch with other columns than the export.
 fn require_columns(batch: &RecordBatch, columns: &[OutputColumn], place: &Location) -> Result<()> {
     let fields = batch.schema_ref().fields().iter();
-    let found = fields.map(|field| (field.name().as_str(), field.data_type().clone()));
+    let found = fields.map(|field| {
+        // A view is only another form of a text.
+        let data_type = match field.data_type() {
+            DataType::Utf8View => DataType::Utf8,
+            data_type => data_type.clone(),
+        };
+        (field.name().as_str(), data_type)
+    });
     let expected = columns.iter().map(|it| (it.name(), it.column_type().data_type()));
     match found.eq(expected) {
         true => Ok(()),
