@@ -20,7 +20,7 @@ class Job:
     page_size: int
     pages: Path
     out: str
-    exports: tuple[Path, ...] = ()  # the files to compare, or the file to convert
+    exports: tuple[Path, ...] = ()  # the files to compare, or the file to read
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Contestant:
     name: str
     command: Callable[[Job], list]
     codec: str = ""  # codec and level of the Parquet file
-    # "parquet" or "nested": compare the file OUT; "bytes", "rows" or "changes": compare these printed numbers
+    # "parquet" or "nested": compare the file OUT; "bytes", "rows" or "changes": compare these printed numbers;
+    # "ends": compare nothing
     check: str = "parquet"
     exit_codes: tuple[int, ...] = field(default=(0,))
 
@@ -68,6 +69,14 @@ def parse_and_encode(job):
 
 def overmind_diff(job):
     return [job.binary, "diff", "--json", *job.exports]
+
+
+def overmind_verify(job):
+    return [job.binary, "verify", "--json", *job.exports]
+
+
+def overmind_report(job):
+    return [job.binary, "report", *job.exports, "--output", f"{job.out}.html", "--quiet"]
 
 
 def python_diff(environment, script, *options):
@@ -181,6 +190,17 @@ DIFF = [
     Contestant("Polars anti-joins", python_diff("polars", "polars_diff.py"), check="changes"),
 ]
 
+VERIFY = [
+    Contestant(f"{OURS} verify", overmind_verify, check="rows"),
+    Contestant("DuckDB hashes every value", python_diff("duckdb", "duckdb_profile.py", "--read"), check="rows"),
+]
+
+REPORT = [
+    Contestant(f"{OURS} report", overmind_report, check="ends"),
+    Contestant("DuckDB, the same questions", python_diff("duckdb", "duckdb_profile.py"), check="rows"),
+    Contestant("DuckDB SUMMARIZE", python_diff("duckdb", "duckdb_profile.py", "--summarize"), check="rows"),
+]
+
 CONVERT = [
     Contestant(f"{OURS} convert", overmind_convert(), ZSTD),
     Contestant("DuckDB COPY", python_convert("duckdb", "duckdb_convert.py"), ZSTD),
@@ -210,6 +230,7 @@ WORKERS = [
 CONTESTANTS_BY_KIND = {
     "export": EXPORT, "pandas": PANDAS, "polars": POLARS, "pyarrow": PYARROW, "stream": STREAM, "transform": TRANSFORM,
     "diff": DIFF, "convert": CONVERT, "nested": NESTED, "spark": SPARK, "workers": WORKERS,
+    "verify": VERIFY, "report": REPORT,
 }
 
 

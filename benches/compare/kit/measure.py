@@ -16,7 +16,7 @@ from .prepare import TIME
 # A longer run counts as failed. The slowest run in the guide's tables takes 30 s.
 RUN_SECONDS = 1800
 # The type of the files that the contestants of a table read.
-FILE_TYPES = {"diff": "parquet", "convert": "parquet", "nested": "jsonl"}
+FILE_TYPES = {"diff": "parquet", "verify": "parquet", "report": "parquet", "convert": "parquet", "nested": "jsonl"}
 
 
 class Failed(Exception):

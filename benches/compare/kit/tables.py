@@ -75,6 +75,8 @@ TABLES = [
     Table("nested", "JSON Lines file to a Parquet file with structs and lists", "nested", Dataset(100_000, 100)),
     Table("uniform", "The same, each node of the values with one type", "nested", Dataset(100_000, 100, version=3)),
     Table("diff", "Compare two exports", "diff", Dataset(1_000_000, 100)),
+    Table("verify", "Read a Parquet file and check it", "verify", Dataset(1_000_000, 100)),
+    Table("report", "Look at a Parquet file", "report", Dataset(1_000_000, 100)),
     Table("workers", "URL to a directory of Parquet files, by several processes", "workers", Dataset(1_000_000, 100)),
     Table("spark", "URL to a query of Spark", "spark", Dataset(1_000_000, 100), default=False),
     Table("farspark", "URL to a query of Spark", "spark", Dataset(25_000, 25, far=True), default=False),
