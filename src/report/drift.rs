@@ -159,6 +159,12 @@ impl DriftLine {
         Self { value: value.to_owned(), shares, jumps }
     }
 
+    /// Whether its largest jump is a rise.
+    pub(super) fn rises(&self) -> bool {
+        let largest = self.jumps.iter().max_by(|a, b| a.size().total_cmp(&b.size()));
+        largest.is_some_and(|jump| jump.after > jump.before)
+    }
+
     /// The size of its largest jump; zero without a jump.
     pub(super) fn largest(&self) -> f64 {
         self.jumps.iter().map(|jump| jump.size()).fold(0.0, f64::max)

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    drift::{self, ShareJump, SnapshotData},
+    drift::{self, DriftLine, ShareJump, SnapshotData},
     nights::JobNights,
     shares::DriftGroup,
 };
@@ -248,14 +248,19 @@ fn changed(data: &[SnapshotData]) -> Vec<OddNight> {
     odd
 }
 
-/// Finds the shares that jumped, the largest jump first. Of the types of a place, only the one that jumped most: the others
+/// Finds the shares that jumped, the largest jump first. Of the types of a place, only the one that rose most: those that fell
 /// say the same.
 fn shares(job: &JobNights) -> Vec<OddNight> {
     let mut found: Vec<(f64, OddNight)> = Vec::new();
     for table in drift::tables(&job.data) {
-        let is_types = matches!(table.group, DriftGroup::Types(_));
-        let most = if is_types { 1 } else { table.lines.len() };
-        for line in table.lines.iter().filter(|line| !line.jumps.is_empty()).take(most) {
+        let jumped = || table.lines.iter().filter(|line| !line.jumps.is_empty());
+        let lines: Vec<&DriftLine> = match table.group {
+            DriftGroup::Types(_) => {
+                jumped().find(|line| line.rises()).or(jumped().next()).into_iter().collect()
+            }
+            _ => jumped().collect(),
+        };
+        for line in lines {
             let jumps = line.jumps.iter();
             let jumps = jumps.filter_map(|jump| Some((job.data.get(jump.place)?.taken_at, *jump)));
             let (group, value) = (table.group.name(), line.value.clone());

@@ -148,3 +148,49 @@ fn types(node: &TreeNode, rows: u64) -> BTreeMap<String, u64> {
     }
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The types of a column `c` with these values.
+    fn types_of(rows: &[String]) -> SharedCounts {
+        let (mut tree, mut all) = (JsonTree::default(), SharedCounts::default());
+        for (row, text) in rows.iter().enumerate() {
+            tree.add(text, row as u64 + 1, &mut |_| {}).unwrap();
+        }
+        all.add_types("c", &tree, rows.len() as u64);
+        all
+    }
+
+    #[test]
+    fn types_of_keys_are_counted_two_levels_deep() {
+        let rows = [r#"{"a":{"b":{"c":1}}}"#, r#"{"a":{"b":"x"}}"#, r#"{"a":2}"#];
+        let all = types_of(&rows.map(str::to_owned));
+        let counts = all.counts.iter().map(|(group, counts)| {
+            let counts = counts.iter().map(|(name, rows)| format!("{name} {rows}"));
+            (group.name(), counts.collect::<Vec<_>>().join(", "))
+        });
+        let counts: Vec<_> = counts.collect();
+        let counts: Vec<_> = counts.iter().map(|(name, it)| (name.as_str(), it.as_str())).collect();
+        assert_eq!(
+            counts,
+            [
+                ("Types of c", "object 3"),
+                ("Types of c.a", "integer 1, object 2"),
+                ("Types of c.a.b", "missing 1, object 1, string 1"),
+            ]
+        );
+    }
+
+    #[test]
+    fn columns_with_many_keys_have_no_types_of_keys() {
+        for (keys, is_counted) in [(MOST_KEYS, true), (MOST_KEYS + 1, false)] {
+            let members: Vec<String> = (0..keys).map(|key| format!("\"{key}\":1")).collect();
+            let all = types_of(&[format!("{{{}}}", members.join(","))]);
+            let key = TypedPlace { column: "c".to_owned(), keys: vec!["0".to_owned()] };
+            assert_eq!(all.counts_all_of(&DriftGroup::Types(key)), is_counted);
+            assert_eq!(all.counts.len(), if is_counted { 1 + keys } else { 1 });
+        }
+    }
+}

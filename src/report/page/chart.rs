@@ -139,7 +139,8 @@ pub(super) fn calendar(cells: &[CalendarCell], months: &[(u64, String)], label: 
 
 /// A chart of shares over snapshots, one bar each, up to the whole. The bars of jumps have a color of their own.
 pub(super) fn share_line(shares: &[f64], jumps: &[usize]) -> Markup {
-    let width = STEP * shares.len().max(30) as f64;
+    // A few bars are not as wide as many.
+    let width = STEP * shares.len().max(10) as f64;
     html! {
         svg.line aria-hidden="true" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
             @for (place, share) in shares.iter().enumerate() {

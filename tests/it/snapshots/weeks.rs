@@ -96,6 +96,13 @@ fn newest_snapshot_is_compared_with_a_week_ago() {
         .collect();
     assert_eq!(places, [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0], "{added}");
     assert!(added.contains("<span>2026-09-01</span> <span>2026-09-09</span>"), "{added}");
+    // Counts stay without values.
+    assert!(week.contains("<ins>new</ins>"), "{week}");
+    for private in [&["--no-rows"][..], &["--mask", ".expected_output"]] {
+        let page = self::page(&nightly, private);
+        let week = between(&page, "Since a week ago: 2026-09-02 to 2026-09-09</h3>", "</section>");
+        assert_eq!((changed(week), week.contains("<ins>")), (7, false), "{week}");
+    }
     // The snapshots that are read do not go back a week.
     let page = self::page(&nightly, &["--snapshots", "3"]);
     let oldest = "Since the oldest snapshot that was read: 2026-09-06 to 2026-09-09</h3>";
@@ -120,7 +127,7 @@ fn changed_type_of_a_key_is_named() {
         });
         let rows: Vec<String> = rows
             .map(|row| match day {
-                8 => row.to_string().replace("{\"difficulty\":", "{ \"difficulty\":"),
+                8 => row.to_string().replace("{\"difficulty\":", r#"{"d\u0069fficulty":"#),
                 _ => row.to_string(),
             })
             .collect();
@@ -296,8 +303,8 @@ fn digests_that_differ_are_no_headline() {
     let ran = nightly.run(&["report", "snaps", "-q", "-o", "nights.html"]);
     assert_eq!(ran.code, Some(65), "{ran:?}");
     let page = String::from_utf8(nightly.world.read("nights.html")).unwrap();
-    let headline = "<strong>The rows of the snapshot of <time datetime=\"2026-09-01T02:00:00Z\">2026-09-01 02:00:00 UTC</time> \
-                    differ from the recorded digest</strong>.<details>";
+    let headline = "<strong>The snapshot of <time datetime=\"2026-09-01T02:00:00Z\">2026-09-01 02:00:00 UTC</time> \
+                    differs from its recorded digest</strong>.<details>";
     assert!(page.contains(headline), "{page}");
     assert!(page.contains("<p class=\"verdict bad\"><strong>Damaged</strong>"), "{page}");
 }

@@ -113,7 +113,7 @@ fn section(place: usize, seen: &SeenJob<'_>, as_of: DateTime<Utc>) -> Markup {
         section id=(id) aria-labelledby=(title) {
             h2 id=(title) { (Outside(&job.job)) }
             (remarks(seen))
-            (facts(job))
+            (facts(place, job))
             @if job.problem.is_none() && job.runs.is_empty() {
                 p.empty { "This job has not run yet." }
             } @else if job.problem.is_none() {
@@ -168,7 +168,7 @@ fn remarks(seen: &SeenJob<'_>) -> Markup {
     }
 }
 
-fn facts(job: &JobNights) -> Markup {
+fn facts(place: usize, job: &JobNights) -> Markup {
     let last = job.runs.last();
     let of = |status: Status| job.runs.iter().filter(|run| run.status == status).count() as u64;
     let good = job.runs.iter().rev().find(|run| run.status != Status::Failed);
@@ -195,6 +195,15 @@ fn facts(job: &JobNights) -> Markup {
                 (fact("Kept", html! {
                     (counted(job.snapshots.len() as u64, "snapshot")) ", "
                     (bytes(job.snapshots.iter().map(|it| it.bytes).sum()))
+                }))
+            }
+            @if job.last_change.is_some() || job.week_change.is_some() {
+                (fact("Changes", html! {
+                    @if job.last_change.is_some() { a href=(format!("#change-{place}")) { "The last change" } }
+                    @if let Some(change) = &job.week_change {
+                        @if job.last_change.is_some() { br; }
+                        a href=(format!("#week-{place}")) { (week_title(job, change)) }
+                    }
                 }))
             }
             @if !job.next.is_empty() {

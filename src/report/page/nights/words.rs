@@ -59,11 +59,10 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
             strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
         },
         OddNight::Unread { at, why } => html! {
-            @let is_digest = why.message.contains(": digest ");
+            @let is_digest = why.message.contains("digest ") && why.message.contains(", recorded ");
             strong {
-                @if is_digest { "The rows of the snapshot of " } @else { "The snapshot of " }
-                (time(&clock::text(*at)))
-                @if is_digest { " differ from the recorded digest" } @else { " cannot be read" }
+                "The snapshot of " (time(&clock::text(*at)))
+                @if is_digest { " differs from its recorded digest" } @else { " cannot be read" }
             }
             @if is_digest { "." details { summary { "The error" } p { (Outside(&with_causes(why))) } } }
             @else { ": " (Outside(&with_causes(why))) "." }
