@@ -260,6 +260,7 @@ fn nights_of(
             nights.retention = plan_retention(job, storage)?;
             if let Some(times) = Timetable::of(job) {
                 nights.missed = nights.last_ended().map(|last| times.missed_since(last, now));
+                nights.missed_before = times.missed_between(&nights.runs);
                 nights.next = times.next_starts(now);
             }
         }

@@ -325,7 +325,8 @@ async fn serve_metrics(
         source: Some(source.into()),
     })?;
     let addr = server.addr();
-    tracing::info!(metrics = %format!("http://{addr}/metrics"), "serving metrics");
+    let (page, metrics) = (format!("http://{addr}/"), format!("http://{addr}/metrics"));
+    tracing::info!(%metrics, %page, "serving metrics");
     if !addr.ip().is_loopback() {
         tracing::warn!(%addr, "metrics can be read from other machines");
     }

@@ -323,14 +323,22 @@ pub(crate) fn diff_without(
     Ok(found)
 }
 
-/// Compares two exports like [`diff`], without reading rows again: no row counts as respelled.
+/// Compares two exports like [`diff`]. Rows are read again to count respelled ones only if `counts_respelled` says so about
+/// the other counts; else no row counts as respelled.
 #[cfg(feature = "snapshots")]
-pub(crate) fn diff_once(
+pub(crate) fn diff_counts(
     before: &Location,
     after: &Location,
     options: DiffOptions,
+    counts_respelled: impl FnOnce(&DiffSummary) -> bool,
 ) -> Result<DiffSummary> {
-    compare(before, after, options, &[]).map(|(found, _)| found.summary)
+    let (mut found, only_json) = compare(before, after, options, &[])?;
+    if counts_respelled(&found.summary) {
+        let sides = [&found.before, &found.after];
+        found.summary.respelled =
+            count_respelled(sides, &mut found.tables, &found.compared, only_json)?;
+    }
+    Ok(found.summary)
 }
 
 /// The changed rows that differ only in JSON columns. There are none if the spelling is ignored.

@@ -11,29 +11,30 @@ use super::{
     ReportOptions,
     changes::ChangesSeen,
     not_delivered,
-    profile::{Profile, ValueProfile, figures::CommonValues},
     read::{ReadPlan, read},
     sample::SampleSize,
+    shares::{DriftGroup, MISSING, SharedCounts},
     source::ReportSource,
     values::require_masked,
 };
 use crate::{
     batch::Column,
-    diff::{DiffOptions, DiffSummary, diff_once},
+    diff::{DiffOptions, DiffSummary, diff_counts},
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
     transform::{Shaper, Transform},
 };
 
-/// Values of a column that are counted in each snapshot. The share of any other value is below one part in 512.
-const MOST_COUNTED: usize = 512;
 /// Values of a column that are shown: those that jumped come first, and then the most common ones.
 const MOST_SHOWN: usize = 8;
 /// Most values that jumped that are shown: 40. The page says how many more there are.
 const MOST_JUMPED: usize = 40;
 /// A share that moves by at least this from one snapshot to the next is worth a look: 5 points.
 const JUMP: f64 = 0.05;
+/// Changed rows are many if they are at least this part of the rows before: one in 20. Whole numbers keep an exact twentieth
+/// exact.
+const MANY_CHANGED: u64 = 20;
 /// A difference of shares can be smaller by this than its decimal.
 const ROUNDING: f64 = 1e-9;
 
@@ -47,48 +48,55 @@ pub struct SnapshotData {
     pub rows: u64,
     /// What changed since the snapshot before; `None` for the first one.
     pub change: Option<SnapshotChange>,
-    /// Number of rows with each value, by what it is a value of: `persona`, `label`, and `types of` a JSON column.
-    pub(super) counts: BTreeMap<DriftGroup, BTreeMap<String, u64>>,
+    /// Number of rows with each value.
+    pub(super) shared: SharedCounts,
+    /// Path or URL of the snapshot; empty if it is not known.
+    pub(super) location: String,
     /// Number of rows in which each path of the mask has replaced a value.
     replaced: Vec<u64>,
 }
 
 /// How many rows of a snapshot differ from the one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotChange {
+    /// Number of rows of the snapshot before.
+    pub before: u64,
     /// Number of new rows.
     pub added: u64,
     /// Number of rows that are gone.
     pub removed: u64,
     /// Number of rows with other values.
     pub changed: u64,
+    /// Number of changed rows that differ only in the spelling of their JSON. `None` if they were not counted, because fewer
+    /// than 5 % of the rows changed.
+    pub respelled: Option<u64>,
+    /// The columns that differ, each with the number of changed rows that differ in it. Without dropped columns.
+    pub columns: BTreeMap<Column, u64>,
 }
 
 impl SnapshotChange {
-    fn of(summary: &DiffSummary) -> Self {
-        let DiffSummary { added, removed, changed, .. } = *summary;
-        Self { added, removed, changed }
+    fn of(summary: &DiffSummary, drop: &[String]) -> Self {
+        let DiffSummary { added, removed, changed, respelled, .. } = *summary;
+        let is_shown = |(column, rows): &(&Column, &u64)| {
+            **rows > 0 && !drop.iter().any(|name| name == column.name())
+        };
+        let columns = summary.columns.iter().filter(is_shown);
+        let columns = columns.map(|(column, rows)| (*column, *rows)).collect();
+        let before = summary.before.rows;
+        let respelled = is_many(changed, before).then_some(respelled);
+        Self { before, added, removed, changed, respelled, columns }
+    }
+
+    /// Returns the number of changed rows whose values differ, whatever their spelling, if there are many.
+    pub(super) fn many_changed(&self) -> Option<u64> {
+        let changed = self.changed - self.respelled.unwrap_or(0).min(self.changed);
+        is_many(changed, self.before).then_some(changed)
     }
 }
 
-/// What values are shares of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum DriftGroup {
-    Persona,
-    Label,
-    /// The types of the values of a JSON column.
-    Types(String),
-}
-
-impl DriftGroup {
-    pub(super) fn name(&self) -> String {
-        match self {
-            Self::Persona => "Personas".to_owned(),
-            Self::Label => "Labels".to_owned(),
-            Self::Types(column) => format!("Types of {column}"),
-        }
-    }
+fn is_many(changed: u64, before: u64) -> bool {
+    changed > 0 && changed.saturating_mul(MANY_CHANGED) >= before
 }
 
 /// The shares of the values of a group over time.
@@ -129,8 +137,13 @@ impl ShareJump {
 impl DriftLine {
     fn of(data: &[SnapshotData], group: &DriftGroup, value: &str) -> Self {
         let share = |it: &SnapshotData| {
-            let count = it.counts.get(group).and_then(|counts| counts.get(value));
-            if it.rows == 0 { 0.0 } else { count.copied().unwrap_or(0) as f64 / it.rows as f64 }
+            let count = match it.shared.counts.get(group) {
+                Some(counts) => counts.get(value).copied().unwrap_or(0),
+                // No row has a key or a column that the whole snapshot does not have.
+                None if value == MISSING && matches!(group, DriftGroup::Types(_)) => it.rows,
+                None => 0,
+            };
+            if it.rows == 0 { 0.0 } else { count as f64 / it.rows as f64 }
         };
         let shares: Vec<f64> = data.iter().map(share).collect();
         let moves = shares.windows(2).enumerate().filter_map(|(place, pair)| match *pair {
@@ -144,6 +157,12 @@ impl DriftLine {
         });
         let jumps = jumps.collect();
         Self { value: value.to_owned(), shares, jumps }
+    }
+
+    /// Whether its largest jump is a rise.
+    pub(super) fn rises(&self) -> bool {
+        let largest = self.jumps.iter().max_by(|a, b| a.size().total_cmp(&b.size()));
+        largest.is_some_and(|jump| jump.after > jump.before)
     }
 
     /// The size of its largest jump; zero without a jump.
@@ -174,7 +193,9 @@ impl SnapshotData {
                 ignore_spelling: options.ignore_spelling,
                 ..DiffOptions::default()
             };
-            Ok::<_, Error>(SnapshotChange::of(&diff_once(before, taken.1, comparing)?))
+            let has_many = |it: &DiffSummary| is_many(it.changed, it.before.rows);
+            let found = diff_counts(before, taken.1, comparing, has_many)?;
+            Ok::<_, Error>(SnapshotChange::of(&found, &options.drop))
         });
         data.change = change.transpose()?;
         Ok(data)
@@ -187,12 +208,21 @@ impl SnapshotData {
         options: &ReportOptions,
     ) -> Result<(Self, ChangesSeen)> {
         let mask = Self::mask(options)?;
-        let mut data = Self::profile(taken, mask.clone(), options)?;
+        let mut data = Self::profile(taken, mask, options)?;
+        let changes = Self::changes(before, taken.1, options)?;
+        data.change = Some(SnapshotChange::of(&changes.summary, &options.drop));
+        Ok((data, changes))
+    }
+
+    /// Compares two snapshots, and returns some of the rows that differ.
+    pub(super) fn changes(
+        before: &Location,
+        after: &Location,
+        options: &ReportOptions,
+    ) -> Result<ChangesSeen> {
         let mut options = options.clone();
         options.read.record = None;
-        let changes = ChangesSeen::read(before, taken.1, &options, mask.as_deref())?;
-        data.change = Some(SnapshotChange::of(&changes.summary));
-        Ok((data, changes))
+        ChangesSeen::read(before, after, &options, Self::mask(&options)?.as_deref())
     }
 
     fn mask(options: &ReportOptions) -> Result<Option<Arc<Shaper>>> {
@@ -218,9 +248,9 @@ impl SnapshotData {
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
         let seen = read(&source, &plan)?;
-        let counts = counts(&seen.profile, options.rows > 0);
+        let shared = SharedCounts::of(&seen.profile, options.rows > 0);
         let (rows, replaced) = (seen.profile.rows, seen.profile.replaced);
-        Ok(Self { taken_at, rows, change: None, counts, replaced })
+        Ok(Self { taken_at, rows, change: None, shared, location: String::new(), replaced })
     }
 
     /// Refuses a path of the mask that leads to no value in any of these snapshots: it is probably misspelled, so the
@@ -241,40 +271,16 @@ impl SnapshotData {
     }
 }
 
-fn counts(profile: &Profile, shows_values: bool) -> BTreeMap<DriftGroup, BTreeMap<String, u64>> {
-    let mut counts = BTreeMap::new();
-    let common = |common: &CommonValues| common.top(MOST_COUNTED);
-    for column in &profile.columns {
-        let is_persona = column.api == Some(Column::Persona);
-        if let ValueProfile::Json(tree) | ValueProfile::Tags(tree, _) = &column.values {
-            let kinds = tree.root.kinds().map(|(kind, values)| (kind.name().to_owned(), values));
-            let null = (column.nulls > 0).then(|| ("missing".to_owned(), column.nulls));
-            let group = DriftGroup::Types(column.column.name().to_owned());
-            counts.insert(group, kinds.chain(null).collect());
-        }
-        match &column.values {
-            ValueProfile::Text(values) if is_persona && shows_values => {
-                let null = (column.nulls > 0).then(|| ("no persona".to_owned(), column.nulls));
-                let all = common(values).into_iter().chain(null).collect();
-                counts.insert(DriftGroup::Persona, all);
-            }
-            ValueProfile::Tags(_, values) if shows_values => {
-                counts.insert(DriftGroup::Label, common(values).into_iter().collect());
-            }
-            _ => {}
-        }
-    }
-    counts
-}
-
 /// Returns the shares of each group over time. No value that jumped gives way to one that is common.
 pub(super) fn tables(data: &[SnapshotData]) -> Vec<DriftTable> {
-    let groups: BTreeSet<&DriftGroup> = data.iter().flat_map(|it| it.counts.keys()).collect();
-    groups.into_iter().map(|group| table(data, group)).collect()
+    let groups: BTreeSet<&DriftGroup> =
+        data.iter().flat_map(|it| it.shared.counts.keys()).collect();
+    let is_counted = |group: &&DriftGroup| data.iter().all(|it| it.shared.counts_all_of(group));
+    groups.into_iter().filter(is_counted).map(|group| table(data, group)).collect()
 }
 
 fn table(data: &[SnapshotData], group: &DriftGroup) -> DriftTable {
-    let counts = data.iter().filter_map(|it| it.counts.get(group)).flatten();
+    let counts = data.iter().filter_map(|it| it.shared.counts.get(group)).flatten();
     let mut totals = BTreeMap::<&str, u64>::new();
     for (value, count) in counts {
         *totals.entry(value.as_str()).or_default() += count;
@@ -301,8 +307,16 @@ mod tests {
         let night = |counts: &&[(&str, u64)]| {
             let counts = counts.iter().map(|(value, count)| ((*value).to_owned(), *count));
             let counts = BTreeMap::from([(DriftGroup::Label, counts.collect())]);
-            let taken_at = DateTime::UNIX_EPOCH;
-            SnapshotData { taken_at, rows: 100, change: None, counts, replaced: Vec::new() }
+            let shared = SharedCounts::new(counts);
+            let (taken_at, location) = (DateTime::UNIX_EPOCH, String::new());
+            SnapshotData {
+                taken_at,
+                rows: 100,
+                change: None,
+                shared,
+                location,
+                replaced: Vec::new(),
+            }
         };
         nights.iter().map(night).collect()
     }

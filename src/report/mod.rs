@@ -28,6 +28,8 @@ mod page;
 mod profile;
 mod read;
 mod sample;
+#[cfg(feature = "snapshots")]
+mod shares;
 mod source;
 mod value_changes;
 mod values;

@@ -1,6 +1,8 @@
 //! What a report shows of the runs of jobs: their histories, their snapshots, and the runs to come.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::{Report, ReportOptions, SnapshotData, changes::ChangesSeen, page};
 use crate::{
@@ -10,12 +12,14 @@ use crate::{
     record::{place::HIDDEN, stamp::Stamp},
     snapshots::{
         DamagedSnapshot, Failure, JobResult, RetentionDecision, RunHistory, StoredSnapshot,
-        stored_damage, stored_jobs, stored_snapshots,
+        stored_damage, stored_jobs, stored_with_others,
     },
 };
 
 /// Rows of the last change that are shown.
 const CHANGED_ROWS: usize = 30;
+/// The page says what changed in this time: 7 days.
+pub(super) const WEEK: TimeDelta = TimeDelta::days(7);
 
 /// The runs of a job.
 ///
@@ -43,8 +47,15 @@ pub struct JobNights {
     pub unreadable_lines: u64,
     /// What retention decides about its snapshots, with reasons; empty if the job's configuration is not known.
     pub retention: Vec<RetentionDecision>,
-    /// The scheduled times since the last run at which no run began, oldest first; `None` if the schedule is not known.
+    /// The names of other jobs whose snapshots are in its folder, with their number.
+    pub of_others: BTreeMap<String, u64>,
+    /// The scheduled times since the last run that ended at which no run began, oldest first; `None` if the schedule is not
+    /// known.
     pub missed: Option<Vec<DateTime<Utc>>>,
+    /// The scheduled times between earlier runs at which no run began, oldest first.
+    pub missed_before: Vec<DateTime<Utc>>,
+    /// The start of the active run, if the job is known to run.
+    pub running_since: Option<DateTime<Utc>>,
     /// The next runs; empty if they are not known.
     pub next: Vec<DateTime<Utc>>,
     /// What the last snapshots hold, oldest first; empty if their rows were not read.
@@ -54,7 +65,18 @@ pub struct JobNights {
     /// Why the runs could not be read, for a page that shows other jobs, too.
     pub problem: Option<Failure>,
     /// What changed between the last two snapshots, if their rows were read.
-    pub(super) last_change: Option<ChangesSeen>,
+    pub(super) last_change: Option<NightsChange>,
+    /// What changed in the last week, or since the oldest snapshot that was read, if that is another change.
+    pub(super) week_change: Option<NightsChange>,
+}
+
+/// What changed between two snapshots.
+#[derive(Debug, Clone)]
+pub(super) struct NightsChange {
+    /// The places of the two snapshots in the data.
+    pub(super) from: usize,
+    pub(super) to: usize,
+    pub(super) seen: ChangesSeen,
 }
 
 /// A snapshot whose rows are damaged.
@@ -86,12 +108,16 @@ impl JobNights {
             damaged: Vec::new(),
             unreadable_lines: 0,
             retention: Vec::new(),
+            of_others: BTreeMap::new(),
             missed: None,
+            missed_before: Vec::new(),
+            running_since: None,
             next: Vec::new(),
             data: Vec::new(),
             unread: Vec::new(),
             problem: None,
             last_change: None,
+            week_change: None,
         }
     }
 
@@ -104,7 +130,7 @@ impl JobNights {
         let mut nights = Self::new(job, history.runs);
         nights.unreadable_lines = history.unreadable;
         nights.damaged = stored_damage(root, job)?;
-        nights.snapshots = stored_snapshots(root, job)?;
+        (nights.snapshots, nights.of_others) = stored_with_others(root, job)?;
         Ok(nights)
     }
 
@@ -120,8 +146,8 @@ impl JobNights {
         Self { problem: Some(Failure::new(error)), ..Self::new(job, Vec::new()) }
     }
 
-    /// Reads the rows of the last `most` snapshots, and compares each with the one before. Of a job with several datasets,
-    /// only snapshots of the dataset of the newest one count. A damaged snapshot does not stop the others: it is in
+    /// Reads the rows of the last `most` snapshots, and compares each with the one before, and the newest with one of a week
+    /// before. Of a job with several datasets, only snapshots of the dataset of the newest one count. A damaged snapshot does not stop the others: it is in
     /// `unread`, and the next one is compared with the last one that could be read. Blocks.
     ///
     /// # Errors
@@ -137,25 +163,27 @@ impl JobNights {
         let own = self.snapshots.iter().filter(|it| Some(it.dataset) == dataset);
         let own: Vec<&StoredSnapshot> = own.collect();
         let newest = own.last().map(|it| it.stamp);
-        let mut before = None;
-        (self.data, self.last_change, self.unread) = (Vec::new(), None, Vec::new());
+        let options = &ReportOptions { rows: options.rows.min(CHANGED_ROWS), ..options.clone() };
+        let mut places: Vec<Location> = Vec::new();
+        (self.data, self.unread) = (Vec::new(), Vec::new());
+        (self.last_change, self.week_change) = (None, None);
         for snapshot in own.into_iter().rev().take(most).rev() {
             let place = Location::of(&snapshot.location, storage)?;
             let taken = (snapshot.stamp.time(), &place);
-            let read = match &before {
+            let read = match places.last() {
                 Some(before) if Some(snapshot.stamp) == newest => {
-                    let rows = options.rows.min(CHANGED_ROWS);
-                    let options = ReportOptions { rows, ..options.clone() };
-                    SnapshotData::read_with_rows(taken, before, &options)
+                    SnapshotData::read_with_rows(taken, before, options)
                         .map(|(data, changes)| (data, Some(changes)))
                 }
-                _ => SnapshotData::read(taken, before.as_ref(), options).map(|data| (data, None)),
+                before => SnapshotData::read(taken, before, options).map(|data| (data, None)),
             };
             match read {
-                Ok((data, changes)) => {
+                Ok((mut data, changes)) => {
+                    data.location.clone_from(&snapshot.location);
+                    let (from, to) = (self.data.len().saturating_sub(1), self.data.len());
                     self.data.push(data);
-                    self.last_change = changes;
-                    before = Some(place);
+                    self.last_change = changes.map(|seen| self.change(from, to, seen));
+                    places.push(place);
                 }
                 Err(error) if is_damage(&error) => {
                     let (stamp, error) = (snapshot.stamp, Failure::new(&error));
@@ -164,7 +192,52 @@ impl JobNights {
                 Err(error) => return Err(error),
             }
         }
-        SnapshotData::require_replaced(&self.data, options)
+        SnapshotData::require_replaced(&self.data, options)?;
+        self.week_change = self.read_week(&places, options)?;
+        Ok(())
+    }
+
+    /// Compares the newest snapshot with the newest one that is at least a week older, or else with the oldest one. `None`
+    /// if this is the last change.
+    fn read_week(
+        &self,
+        places: &[Location],
+        options: &ReportOptions,
+    ) -> Result<Option<NightsChange>> {
+        let Some(to) = self.data.len().checked_sub(1) else { return Ok(None) };
+        let Some(week_ago) = self.data.get(to).map(|newest| newest.taken_at - WEEK) else {
+            return Ok(None);
+        };
+        let from = self.data.iter().rposition(|it| it.taken_at <= week_ago).unwrap_or(0);
+        let is_last_change = self.last_change.as_ref().is_some_and(|it| it.from == from);
+        let (Some(before), Some(after), false) =
+            (places.get(from), places.get(to), from == to || is_last_change)
+        else {
+            return Ok(None);
+        };
+        match SnapshotData::changes(before, after, options) {
+            Ok(seen) => Ok(Some(self.change(from, to, seen))),
+            // The snapshots were read before: a file has just changed. The other comparisons remain.
+            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn change(&self, from: usize, to: usize, mut seen: ChangesSeen) -> NightsChange {
+        // Snapshots of two jobs can have one name.
+        if let Some(before) = self.data.get(from) {
+            seen.before = self.below_root(&before.location);
+        }
+        NightsChange { from, to, seen }
+    }
+
+    /// Returns the path of a snapshot below the root. The page does not say where the root is.
+    pub(super) fn below_root(&self, location: &str) -> String {
+        let job = &self.job;
+        match location.trim_end_matches('/').rsplit_once(&format!("/{job}/")) {
+            Some((_, path)) => format!("{job}/{path}"),
+            None => location.rsplit('/').next().unwrap_or(location).to_owned(),
+        }
     }
 
     /// Returns the last run that was neither interrupted nor locked out: those say nothing about the job.
@@ -243,6 +316,11 @@ impl Report {
 
     /// Makes a report of the runs of jobs as of this time. Reads nothing.
     pub fn of_nights(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> Self {
-        Self { html: page::nights::render(title, jobs, as_of).into_string(), rows: 0 }
+        Self { html: page::nights::render(title, jobs, as_of, false).into_string(), rows: 0 }
+    }
+
+    /// Does the same for a page that a server makes again when it is loaded again.
+    pub(crate) fn of_live_nights(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> Self {
+        Self { html: page::nights::render(title, jobs, as_of, true).into_string(), rows: 0 }
     }
 }

@@ -6,8 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    drift::{self, ShareJump},
+    drift::{self, DriftLine, ShareJump, SnapshotData},
     nights::JobNights,
+    shares::DriftGroup,
 };
 use crate::snapshots::{DamagedSnapshot, Failure, JobResult, Status};
 
@@ -29,6 +30,11 @@ const LATE: f64 = 1.5;
 /// Time that a run may be late when runs are close together.
 const RESERVE: TimeDelta = TimeDelta::minutes(15);
 
+/// Comparisons that say how many rows usually change.
+const FEWEST_COMPARISONS: usize = 5;
+/// Many changed rows are odd if they are this many times the usual number.
+const UNUSUAL: f64 = 2.0;
+
 /// Something odd about a job.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum OddNight {
@@ -38,18 +44,34 @@ pub(super) enum OddNight {
     Damaged { path: String, why: String },
     /// The rows of a snapshot cannot be read: its time, and why.
     Unread { at: DateTime<Utc>, why: Failure },
+    /// Snapshots of other jobs are in its folder: the names of these jobs, with their number.
+    OfOthers(BTreeMap<String, u64>),
     /// Lines of its history cannot be read: their number.
     UnreadableLines(u64),
     /// The last runs failed: their number, and the start of the first of them.
     Failing { runs: u64, since: String },
-    /// No run began at scheduled times: their number and the first of them.
-    Missed { runs: usize, first: DateTime<Utc>, last_run: String },
-    /// The last run is further back than runs usually are apart.
-    Quiet { last_run: String, silent: TimeDelta, usual: TimeDelta },
+    /// All runs were interrupted, or found the job locked: their number.
+    NeverEnded(usize),
+    /// No run began at scheduled times: their number, the first of them, and the last run that ended.
+    Missed { runs: usize, first: DateTime<Utc>, last_run: String, has_succeeded: bool },
+    /// The last run that ended is further back than runs usually are apart.
+    Quiet { last_run: String, has_succeeded: bool, silent: TimeDelta, usual: TimeDelta },
+    /// No run began at these scheduled times, and later runs did.
+    MissedBefore(Vec<DateTime<Utc>>),
     /// The rows of a dataset, or of all data of a run, changed much from one run to the next.
-    Rows { dataset: Option<Uuid>, before: u64, after: u64, at: String },
+    Rows { dataset: Option<Uuid>, before: u64, after: u64, at: String, back: Option<RowsBack> },
+    /// Many rows of a snapshot have other values than in the snapshot before: the place of the snapshot in the data, and the
+    /// number of rows whose values differ, whatever their spelling.
+    Changed { place: usize, at: DateTime<Utc>, rows: u64 },
     /// The share of a value jumped: the name of its group, and each jump with the time of its snapshot.
     Share { group: String, value: String, jumps: Vec<(DateTime<Utc>, ShareJump)> },
+}
+
+/// The run after which the rows were again about as many as before they changed much.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RowsBack {
+    pub(super) rows: u64,
+    pub(super) at: String,
 }
 
 /// How a job is.
@@ -71,30 +93,37 @@ pub(super) fn of_job(job: &JobNights, as_of: DateTime<Utc>) -> (Vec<OddNight>, J
     };
     let damaged: Vec<OddNight> = damaged(job).collect();
     let lines = Some(job.unreadable_lines).filter(|lines| *lines > 0);
-    let stale = missed(job).or_else(|| quiet(job, as_of));
-    let rows = rows(&job.runs);
-    let shares = shares(job);
+    let stale = never_ended(job).or_else(|| missed(job)).or_else(|| quiet(job, as_of));
+    let missed_before = Some(&job.missed_before).filter(|it| !it.is_empty());
+    let missed_before = missed_before.map(|it| OddNight::MissedBefore(it.clone()));
+    let others = Some(&job.of_others).filter(|it| !it.is_empty());
+    let others = others.map(|it| OddNight::OfOthers(it.clone()));
+    let data = [rows(&job.runs), changed(&job.data), shares(job)].concat();
     let since = job.last_ended().and_then(JobNights::start).map(|last| last - RECENT);
     let is_recent = |odd: &OddNight| since.is_none_or(|since| odd.newest() >= Some(since));
     let state = match () {
         () if failing.is_some() => JobState::Failing,
         () if !damaged.is_empty() => JobState::Damaged,
         () if stale.is_some() => JobState::Stale,
-        () if lines.is_some() => JobState::Odd,
-        () if rows.iter().chain(&shares).any(is_recent) => JobState::Odd,
+        () if lines.is_some() || others.is_some() => JobState::Odd,
+        () if missed_before.iter().chain(&data).any(is_recent) => JobState::Odd,
         () if job.runs.is_empty() => JobState::New,
         () => JobState::Well,
     };
     let lines = lines.map(OddNight::UnreadableLines);
-    let first = failing.into_iter().chain(damaged).chain(stale).chain(lines);
-    (first.chain(rows).chain(shares).collect(), state)
+    let first = failing.into_iter().chain(damaged).chain(stale).chain(lines).chain(others);
+    (first.chain(missed_before).chain(data).collect(), state)
 }
 
 impl OddNight {
     /// When it was odd for the last time, as far as its data say it.
     fn newest(&self) -> Option<DateTime<Utc>> {
         match self {
+            // The rows are back: the data is not odd any more.
+            Self::Rows { back: Some(_), .. } => None,
             Self::Rows { at, .. } => DateTime::parse_from_rfc3339(at).ok().map(|at| at.to_utc()),
+            Self::Changed { at, .. } => Some(*at),
+            Self::MissedBefore(times) => times.iter().max().copied(),
             Self::Share { jumps, .. } => jumps.iter().map(|(at, _)| *at).max(),
             _ => None,
         }
@@ -121,10 +150,16 @@ fn failing(job: &JobNights) -> Option<OddNight> {
     Some(OddNight::Failing { runs: failed.len() as u64, since })
 }
 
+fn never_ended(job: &JobNights) -> Option<OddNight> {
+    let has_none = !job.runs.is_empty() && job.last_ended().is_none();
+    has_none.then(|| OddNight::NeverEnded(job.runs.len()))
+}
+
 fn missed(job: &JobNights) -> Option<OddNight> {
     let (missed, last) = (job.missed.as_ref()?, job.last_ended()?);
-    let first = *missed.first()?;
-    Some(OddNight::Missed { runs: missed.len(), first, last_run: last.started_at.clone() })
+    let (runs, first) = (missed.len(), *missed.first()?);
+    let (last_run, has_succeeded) = (last.started_at.clone(), last.status != Status::Failed);
+    Some(OddNight::Missed { runs, first, last_run, has_succeeded })
 }
 
 /// Without a schedule, the times between the last runs say when the next one is due.
@@ -143,27 +178,46 @@ fn quiet(job: &JobNights, as_of: DateTime<Utc>) -> Option<OddNight> {
     let silent = as_of - JobNights::start(last_run)?;
     let seconds = usual.num_seconds() as f64 * LATE;
     let is_late = silent.num_seconds() as f64 > seconds && silent > usual + RESERVE;
-    is_late.then(|| OddNight::Quiet { last_run: last_run.started_at.clone(), silent, usual })
+    let has_succeeded = last_run.status != Status::Failed;
+    let last_run = last_run.started_at.clone();
+    is_late.then_some(OddNight::Quiet { last_run, has_succeeded, silent, usual })
+}
+
+/// Whether the rows changed much.
+fn is_much(before: u64, after: u64) -> bool {
+    let (old, new) = (u128::from(before), u128::from(after));
+    let is_fall = new * FALL.1 <= old * FALL.0;
+    let is_rise = new >= old * RISE;
+    (is_fall || is_rise) && (before.abs_diff(after) >= FEW_ROWS || after == 0 && before > 0)
 }
 
 /// Finds the runs in which the rows fell or rose much, the newest first. A run of several datasets is looked at dataset
 /// by dataset.
 fn rows(runs: &[JobResult]) -> Vec<OddNight> {
     let mut last = BTreeMap::<Option<Uuid>, u64>::new();
-    let mut found = Vec::new();
+    let mut found = Vec::<OddNight>::new();
     for run in runs {
         for snapshot in run.snapshots.iter().filter(|it| it.status != Status::Failed) {
             // A job with one dataset can have another id for each of its versions.
             let dataset = (run.snapshots.len() > 1).then_some(snapshot.dataset);
             let Some(before) = last.insert(dataset, snapshot.rows) else { continue };
             let after = snapshot.rows;
-            let (old, new) = (u128::from(before), u128::from(after));
-            let is_fall = new * FALL.1 <= old * FALL.0;
-            let is_rise = new >= old * RISE;
-            let is_much = before.abs_diff(after) >= FEW_ROWS || after == 0 && before > 0;
-            if (is_fall || is_rise) && is_much {
-                let at = run.started_at.clone();
-                found.push(OddNight::Rows { dataset, before, after, at });
+            let at = run.started_at.clone();
+            // The last change of this dataset is over if the rows are again about as many as before it.
+            let open = found.iter_mut().rev().find_map(|odd| match odd {
+                OddNight::Rows { dataset: of, before, back, .. } if *of == dataset => {
+                    Some((*before, back))
+                }
+                _ => None,
+            });
+            match open {
+                Some((rows, back @ None)) if before != after && !is_much(rows, after) => {
+                    *back = Some(RowsBack { rows: after, at });
+                }
+                _ if is_much(before, after) => {
+                    found.push(OddNight::Rows { dataset, before, after, at, back: None });
+                }
+                _ => {}
             }
         }
     }
@@ -171,11 +225,42 @@ fn rows(runs: &[JobResult]) -> Vec<OddNight> {
     found
 }
 
-/// Finds the shares that jumped, the largest jump first.
+/// Finds the snapshots of which many rows changed, the newest first. Many changes in each night are usual.
+fn changed(data: &[SnapshotData]) -> Vec<OddNight> {
+    let share = |it: &SnapshotData| {
+        let change = it.change.as_ref()?;
+        let changed = change.changed - change.respelled.unwrap_or(0).min(change.changed);
+        (change.before > 0).then(|| changed as f64 / change.before as f64)
+    };
+    let mut shares: Vec<f64> = data.iter().filter_map(share).collect();
+    shares.sort_by(f64::total_cmp);
+    let usual = match shares.len() {
+        ..FEWEST_COMPARISONS => 0.0,
+        number => shares.get(number / 2).copied().unwrap_or(0.0),
+    };
+    let odd = data.iter().enumerate().filter_map(|(place, it)| {
+        let rows = it.change.as_ref()?.many_changed().filter(|rows| *rows >= FEW_ROWS)?;
+        let is_unusual = share(it)? >= UNUSUAL * usual;
+        is_unusual.then_some(OddNight::Changed { place, at: it.taken_at, rows })
+    });
+    let mut odd: Vec<_> = odd.collect();
+    odd.reverse();
+    odd
+}
+
+/// Finds the shares that jumped, the largest jump first. Of the types of a place, only the one that rose most: those that fell
+/// say the same.
 fn shares(job: &JobNights) -> Vec<OddNight> {
     let mut found: Vec<(f64, OddNight)> = Vec::new();
     for table in drift::tables(&job.data) {
-        for line in table.lines.iter().filter(|line| !line.jumps.is_empty()) {
+        let jumped = || table.lines.iter().filter(|line| !line.jumps.is_empty());
+        let lines: Vec<&DriftLine> = match table.group {
+            DriftGroup::Types(_) => {
+                jumped().find(|line| line.rises()).or(jumped().next()).into_iter().collect()
+            }
+            _ => jumped().collect(),
+        };
+        for line in lines {
             let jumps = line.jumps.iter();
             let jumps = jumps.filter_map(|jump| Some((job.data.get(jump.place)?.taken_at, *jump)));
             let (group, value) = (table.group.name(), line.value.clone());
@@ -216,7 +301,7 @@ mod tests {
         let mut runs = vec![run(1, "stored", 1000), run(2, "failed", 0), run(3, "stored", 100)];
         let (odd, state) = of(runs.clone(), "2026-09-03T03:00:00Z");
         let at = "2026-09-03T02:00:00Z".to_owned();
-        let expected = OddNight::Rows { dataset: None, before: 1000, after: 100, at };
+        let expected = OddNight::Rows { dataset: None, before: 1000, after: 100, at, back: None };
         assert_eq!((odd.as_slice(), state), ([expected].as_slice(), JobState::Odd));
         runs.extend((4..=20).map(|day| run(day, "unchanged", 100)));
         let (odd, state) = of(runs, "2026-09-20T03:00:00Z");

@@ -93,6 +93,8 @@ pub struct Metrics {
     shared: Arc<MetricsShared>,
     known: Mutex<BTreeSet<String>>,
     alive: Mutex<Instant>,
+    /// The starts of active runs.
+    active: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Default for Metrics {
@@ -124,6 +126,7 @@ impl Metrics {
             shared,
             known: Mutex::default(),
             alive: Mutex::new(Instant::now()),
+            active: Mutex::default(),
             registry: Registry::default(),
         };
         metrics.reload_successful.set(1);
@@ -210,6 +213,17 @@ impl Metrics {
     pub fn started(&self, job: &str) {
         self.jobs().insert(job.to_owned());
         self.running.get_or_create(&label(job)).set(1);
+        self.active().insert(job.to_owned(), Instant::now());
+    }
+
+    fn active(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how long a run of the job has been active; `None` if there is none.
+    #[cfg(feature = "report")]
+    pub(super) fn active_for(&self, job: &str) -> Option<Duration> {
+        self.active().get(job).map(Instant::elapsed)
     }
 
     /// Records that a run of the job has ended at the time `at`, after `seconds`.
@@ -225,6 +239,7 @@ impl Metrics {
         seconds: f64,
         at: DateTime<Utc>,
     ) {
+        self.active().remove(job);
         // Hold the lock to the end, so that `retain` cannot run in between and miss these series.
         let known = self.jobs();
         if !known.contains(job) {

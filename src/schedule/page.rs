@@ -5,14 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AgendaEntry, Planned, Timetable};
+use chrono::TimeDelta;
+
+use super::{AgendaEntry, Planned, Timetable, metrics::Metrics};
 use crate::{
     clock::{Clock as _, SystemClock},
     error::Result,
     location::Location,
     record::place::HIDDEN,
     report::{JobNights, Report},
-    snapshots::{RunHistory, plan_retention, stored_damage, stored_snapshots},
+    snapshots::{RunHistory, plan_retention, stored_damage, stored_with_others},
     tasks::blocking,
 };
 
@@ -48,7 +50,7 @@ impl NightsPage {
     ///
     /// # Errors
     /// [`Error::Internal`](crate::Error::Internal) if making it panics.
-    pub(super) async fn html(&self) -> Result<Arc<str>> {
+    pub(super) async fn html(&self, metrics: &Metrics) -> Result<Arc<str>> {
         let mut made = self.made.lock().await;
         if let Some((at, page)) = &*made
             && at.elapsed() < FRESH
@@ -56,25 +58,30 @@ impl NightsPage {
             return Ok(page.clone());
         }
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let page = blocking("making the page", move || page_of(&jobs)).await?;
+        let active = jobs.iter().map(|job| metrics.active_for(&job.planned.job().name)).collect();
+        let page = blocking("making the page", move || page_of(&jobs, active)).await?;
         *made = Some((Instant::now(), page.clone()));
         Ok(page)
     }
 }
 
-fn page_of(jobs: &[PageJob]) -> Arc<str> {
+/// Makes the page. `active` says of each job how long its active run has taken.
+fn page_of(jobs: &[PageJob], active: Vec<Option<Duration>>) -> Arc<str> {
     let now = SystemClock.now();
-    let nights = jobs.iter().map(|job| {
+    let nights = jobs.iter().zip(active).map(|(job, active)| {
         let name = &job.planned.job().name;
         let read = read(&job.planned);
         let mut nights = read.unwrap_or_else(|error| JobNights::unreadable(name, &error));
         let last = nights.last_ended();
         nights.missed = last.map(|last| job.timetable.missed_since(last, now));
+        nights.missed_before = job.timetable.missed_between(&nights.runs);
         nights.next = job.timetable.next_starts(now);
+        let active = active.and_then(|it| TimeDelta::from_std(it).ok());
+        nights.running_since = active.map(|active| now - active);
         nights
     });
     let nights: Vec<JobNights> = nights.collect();
-    Report::of_nights("Schedule", &nights, now).as_html().into()
+    Report::of_live_nights("Schedule", &nights, now).as_html().into()
 }
 
 /// Reads the history of a job, and its snapshots if they are on a file system: each snapshot in a store would cost a
@@ -88,7 +95,7 @@ fn read(planned: &Planned) -> Result<JobNights> {
         && root.as_local().is_some_and(|root| root.join(HIDDEN).is_dir())
     {
         nights.damaged = stored_damage(&root, &job.name)?;
-        nights.snapshots = stored_snapshots(&root, &job.name)?;
+        (nights.snapshots, nights.of_others) = stored_with_others(&root, &job.name)?;
         nights.retention = plan_retention(job, storage)?;
     }
     Ok(nights)

@@ -118,7 +118,7 @@ async fn serve(stream: TcpStream, served: &Served, busy: &Busy) {
         if let Some(page) = &served.page
             && request.uri().path() == "/"
         {
-            return Ok::<_, Infallible>(page_answer(&request, page).await);
+            return Ok::<_, Infallible>(page_answer(&request, page, &served.metrics).await);
         }
         Ok::<_, Infallible>(answer(&request, served))
     });
@@ -129,11 +129,15 @@ async fn serve(stream: TcpStream, served: &Served, busy: &Busy) {
 
 /// Answers with the page. The header repeats its policy, and forbids frames.
 #[cfg(feature = "report")]
-async fn page_answer(request: &Request<Incoming>, page: &NightsPage) -> Response<Full<Bytes>> {
+async fn page_answer(
+    request: &Request<Incoming>,
+    page: &NightsPage,
+    metrics: &Metrics,
+) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());
     }
-    let html = match page.html().await {
+    let html = match page.html(metrics).await {
         Ok(html) => html,
         Err(error) => {
             let text = error.one_line() + "\n";

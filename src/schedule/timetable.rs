@@ -20,6 +20,9 @@ use crate::snapshots::JobResult;
 const FIXED_TIMES: usize = 48;
 /// Longest time to the next run: nine years, because two leap days can be eight years apart.
 const HORIZON: TimeDelta = TimeDelta::days(366 * 9);
+/// Longest time by which a run begins before its scheduled time, by the clock of another program such as a timer: 5 min.
+#[cfg(feature = "report")]
+const EARLY: TimeDelta = TimeDelta::minutes(5);
 
 /// The scheduled times of one job.
 ///
@@ -124,6 +127,37 @@ impl Timetable {
         let took = TimeDelta::try_seconds((2.0 * run.seconds) as i64).unwrap_or(LEAST).max(LEAST);
         let starts = self.after(start).map(|slot| slot.starts);
         starts.take_while(|starts| now - *starts > took).take(MOST).collect()
+    }
+
+    /// Returns the times between earlier runs at which no run began, oldest first. A run makes up for the last time before
+    /// it. Empty if most of the times were missed: then the runs followed another schedule.
+    #[cfg(feature = "report")]
+    pub(crate) fn missed_between(&self, runs: &[JobResult]) -> Vec<DateTime<Utc>> {
+        // A month of nights. More missed times than runs say that the runs followed another schedule.
+        const RUNS: usize = 30;
+        let runs = runs.get(runs.len().saturating_sub(RUNS)..).unwrap_or_default();
+        let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+        let runs = runs.iter();
+        let runs = runs.filter_map(|run| Some((time(&run.started_at)?, time(&run.finished_at)?)));
+        let runs: Vec<_> = runs.collect();
+        let mut missed = Vec::new();
+        for pair in runs.windows(2) {
+            let [(before, ended), (after, _)] = *pair else { continue };
+            let mut slots = self.after(before);
+            let (Some(first), Some(second)) = (slots.next(), slots.next()) else { continue };
+            let early = EARLY.min((second.scheduled - first.scheduled) / 4);
+            let between = self.after(before).map(|slot| slot.starts);
+            let between = between.take_while(|at| *at <= after + early).take(RUNS + 1);
+            // Times during a run are not missed: the job runs once more after it.
+            let mut between: Vec<_> =
+                between.filter(|at| *at > (before + early).max(ended)).collect();
+            between.pop();
+            missed.extend(between);
+            if missed.len() * 2 > runs.len() {
+                return Vec::new();
+            }
+        }
+        missed
     }
 
     /// Returns the starts of the next runs that a page about the job shows.

@@ -58,7 +58,7 @@ impl Series {
                 Some(SeriesState::Complete(_)) => break,
                 Some(SeriesState::Damaged(why)) => why,
                 Some(SeriesState::Incomplete) => "has no manifest".to_owned(),
-                Some(SeriesState::Foreign(_)) | None => continue,
+                Some(SeriesState::Foreign { .. }) | None => continue,
             };
             let (path, location) = (self.path(snapshot), self.target(snapshot).to_string());
             all.push(DamagedSnapshot { snapshot, path, location, why });

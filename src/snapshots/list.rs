@@ -93,7 +93,9 @@ pub fn list_snapshots(job: &Job, storage: &StorageOptions) -> Result<Vec<ListedS
                     (shown.unchanged_runs, shown.unchanged_until) = confirmed(&shown.path);
                 }
                 SeriesState::Incomplete => {}
-                SeriesState::Damaged(why) | SeriesState::Foreign(why) => shown.problem = Some(why),
+                SeriesState::Damaged(why) | SeriesState::Foreign { why, .. } => {
+                    shown.problem = Some(why);
+                }
             }
             listed.push(shown);
         }

@@ -41,6 +41,8 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 pub(crate) use self::history::{RunHistory, unreadable_text};
+#[cfg(feature = "report")]
+pub(crate) use self::stored::stored_with_others;
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
     damaged::{DamagedSnapshot, damaged_snapshots, stored_damage},

@@ -138,7 +138,7 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSn
     let entries = series.entries()?;
     let counts = |entry: &&SeriesEntry| match &entry.state {
         SeriesState::Complete(manifest) => job.may_store(manifest.dataset_or_nil()),
-        SeriesState::Incomplete | SeriesState::Damaged(_) | SeriesState::Foreign(_) => false,
+        SeriesState::Incomplete | SeriesState::Damaged(_) | SeriesState::Foreign { .. } => false,
     };
     let stamps: Vec<Stamp> = entries.iter().filter(counts).map(|entry| entry.stamp).collect();
     let reasons = job.keep.map(|keep| retention::decide(&stamps, keep, job.timezone));
@@ -159,7 +159,7 @@ fn judge(job: &Job, series: &Series) -> Result<Vec<(RetentionDecision, ExpiredSn
             SeriesState::Incomplete => {
                 return Ok((decision(RetentionAction::Leave, "is not complete".to_owned()), None));
             }
-            SeriesState::Damaged(why) | SeriesState::Foreign(why) => {
+            SeriesState::Damaged(why) | SeriesState::Foreign { why, .. } => {
                 return Ok((decision(RetentionAction::Leave, why), None));
             }
         };

@@ -59,8 +59,9 @@ pub(crate) enum SeriesState {
     Incomplete,
     /// A snapshot whose manifest cannot be read. Contains the reason as a predicate.
     Damaged(String),
-    /// Not a snapshot of this job. Contains the reason as a predicate, such as `is not a folder`.
-    Foreign(String),
+    /// Not a snapshot of this job. Contains the reason as a predicate, such as `is not a folder`, and the job of a snapshot of
+    /// another job.
+    Foreign { why: String, job: Option<String> },
 }
 
 impl Series {
@@ -194,7 +195,8 @@ impl Series {
     pub(super) fn state(&self, stamp: Stamp) -> Result<SeriesState> {
         let folder = self.target(stamp);
         if folder.as_local().is_some_and(|folder| !folder.is_dir()) {
-            return Ok(SeriesState::Foreign("is not a folder".to_owned()));
+            let why = "is not a folder".to_owned();
+            return Ok(SeriesState::Foreign { why, job: None });
         }
         let Some(found) = self.find_record(stamp)? else { return Ok(SeriesState::Incomplete) };
         let manifest = match Manifest::parse(&found.bytes, &found.place) {
@@ -204,10 +206,13 @@ impl Series {
             }
             Err(error) => return Err(error),
         };
-        let foreign = |why: String| Ok(SeriesState::Foreign(why));
+        let foreign = |why: String| Ok(SeriesState::Foreign { why, job: None });
         match &manifest.snapshot {
             None => foreign("is an export, but not a snapshot of a job".to_owned()),
-            Some(of) if of.job != self.job => foreign(format!("is a snapshot of job {:?}", of.job)),
+            Some(of) if of.job != self.job => {
+                let (why, job) = (format!("is a snapshot of job {:?}", of.job), of.job.clone());
+                Ok(SeriesState::Foreign { why, job: Some(job) })
+            }
             Some(of) if of.stamp != stamp => {
                 foreign(format!("is the snapshot {} under another name", of.stamp))
             }

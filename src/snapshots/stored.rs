@@ -1,5 +1,7 @@
 //! Finds the complete snapshots below a root. Needs no configuration file, and changes nothing.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -62,16 +64,31 @@ pub fn stored_history(root: &Location, job: &str) -> Result<Vec<JobResult>> {
 /// # Errors
 /// The same as for [`stored_jobs`].
 pub fn stored_snapshots(root: &Location, job: &str) -> Result<Vec<StoredSnapshot>> {
-    let mut all = Vec::new();
+    stored_with_others(root, job).map(|(all, _)| all)
+}
+
+/// Does the same. Also returns the names of the other jobs whose snapshots are in the job's folder, with their number: a
+/// renamed folder has such snapshots.
+pub(crate) fn stored_with_others(
+    root: &Location,
+    job: &str,
+) -> Result<(Vec<StoredSnapshot>, BTreeMap<String, u64>)> {
+    let (mut all, mut others) = (Vec::new(), BTreeMap::new());
     for series in series(root, job)? {
         for entry in series.entries()? {
-            if let SeriesState::Complete(manifest) = entry.state {
-                all.push(stored(&series, entry.stamp, &manifest));
+            match entry.state {
+                SeriesState::Complete(manifest) => {
+                    all.push(stored(&series, entry.stamp, &manifest));
+                }
+                SeriesState::Foreign { job: Some(job), .. } => {
+                    *others.entry(job).or_default() += 1;
+                }
+                _ => {}
             }
         }
     }
     all.sort_by_key(|it| it.stamp);
-    Ok(all)
+    Ok((all, others))
 }
 
 /// Returns the newest complete snapshot of a job below a root. With `select = "all"` it returns one for each folder of a

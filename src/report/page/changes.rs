@@ -43,10 +43,10 @@ pub(super) fn section(changes: &ChangesSeen) -> Markup {
     }
 }
 
-/// The last change of a job.
-pub(super) fn last(changes: &ChangesSeen, anchor: &str) -> Markup {
+/// A change between two snapshots of a job.
+pub(super) fn part(changes: &ChangesSeen, anchor: &str, title: &str) -> Markup {
     html! {
-        h3 id=(anchor) { "The last change" }
+        h3 id=(anchor) { (title) }
         (body(changes))
     }
 }

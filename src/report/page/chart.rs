@@ -1,4 +1,5 @@
-//! Charts as plain SVG, without text in them: it would be stretched. The text is in HTML, where readers find it.
+//! Charts as plain SVG. Those that fill the page have no text in them: it would be stretched. Their text is in HTML, where
+//! readers find it.
 
 use maud::{Markup, html};
 
@@ -77,6 +78,8 @@ pub(super) fn share_bar(part: u64, whole: u64) -> Markup {
 
 /// A bar of a chart over runs.
 pub(super) struct Night {
+    /// The place of the bar, from 0.
+    pub(super) slot: usize,
     /// `None` leaves a gap.
     pub(super) value: Option<f64>,
     /// The status of the run.
@@ -84,39 +87,51 @@ pub(super) struct Night {
     pub(super) text: String,
 }
 
-/// A chart with one bar for each run, from zero to `most`.
-pub(super) fn night_bars(nights: &[Night], label: &str, most: f64) -> Markup {
-    // A month of nights, so that a few bars are not as wide as many.
-    let width = STEP * nights.len().max(30) as f64;
+/// A chart with one bar for each run, from zero to `most`. It has a place for the bars of all `slots`.
+pub(super) fn night_bars(nights: &[Night], slots: usize, label: &str, most: f64) -> Markup {
+    let width = STEP * slots.max(1) as f64;
     html! {
         svg.histogram role="img" aria-label=(format!("{label} of {}", counted(nights.len() as u64, "run")))
             viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
-            @for (place, night, value) in nights.iter().enumerate().filter_map(|(place, it)| Some((place, it, it.value?))) {
+            @for (night, value) in nights.iter().filter_map(|it| Some((it, it.value?))) {
                 @let height = if most > 0.0 { value / most * HEIGHT } else { 0.0 };
                 // A run that failed has a mark, even without a value.
                 @let least = if value > 0.0 || night.class == "failed" { 0.75 } else { 0.0 };
                 @let height = height.max(least);
-                rect class=(night.class) x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
+                rect class=(night.class) x=(STEP * night.slot as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
                     height=(format!("{height:.2}")) data-value=(value) { title { (night.text) } }
             }
         }
     }
 }
 
-/// A calendar with a column for each week. A cell is its week, its day from Monday, its class and its text.
-pub(super) fn calendar(cells: &[(u64, u64, &str, String)], label: &str) -> Markup {
+/// A day in a calendar.
+pub(super) struct CalendarCell {
+    /// The week from 0, and the day in it from Monday.
+    pub(super) week: u64,
+    pub(super) day: u64,
+    pub(super) class: &'static str,
+    pub(super) text: String,
+}
+
+/// A calendar with a column for each week. `months` are names with the weeks where they begin.
+pub(super) fn calendar(cells: &[CalendarCell], months: &[(u64, String)], label: &str) -> Markup {
     const CELL: u64 = 12;
-    let weeks = cells.iter().map(|(week, ..)| week + 1).max().unwrap_or(1);
-    let (width, height) = (weeks * CELL, 7 * CELL);
+    // Room for the names of days and months.
+    const LEFT: u64 = 28;
+    const TOP: u64 = 14;
+    // A month in the last week has a name, too.
+    const RIGHT: u64 = 14;
+    let weeks = cells.iter().map(|cell| cell.week + 1).max().unwrap_or(1);
+    let (width, height) = (LEFT + weeks * CELL + RIGHT, TOP + 7 * CELL);
     html! {
         svg.days role="img" aria-label=(label) viewBox=(format!("0 0 {width} {height}")) width=(width) height=(height) {
-            @for week in 0..weeks {
-                @for day in 0..7 {
-                    rect.none x=(week * CELL) y=(day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" {}
+            @for (week, name) in months { text x=(LEFT + week * CELL) y="9" { (name) } }
+            @for (day, name) in [(0, "Mon"), (2, "Wed"), (4, "Fri")] { text x="0" y=(TOP + day * CELL + 9) { (name) } }
+            @for cell in cells {
+                rect class=(cell.class) x=(LEFT + cell.week * CELL) y=(TOP + cell.day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" {
+                    title { (cell.text) }
                 }
-            }
-            @for (week, day, class, text) in cells {
-                rect class=(class) x=(week * CELL) y=(day * CELL) width=(CELL - 2) height=(CELL - 2) rx="2" { title { (text) } }
             }
         }
     }
@@ -124,7 +139,8 @@ pub(super) fn calendar(cells: &[(u64, u64, &str, String)], label: &str) -> Marku
 
 /// A chart of shares over snapshots, one bar each, up to the whole. The bars of jumps have a color of their own.
 pub(super) fn share_line(shares: &[f64], jumps: &[usize]) -> Markup {
-    let width = STEP * shares.len().max(30) as f64;
+    // A few bars are not as wide as many.
+    let width = STEP * shares.len().max(10) as f64;
     html! {
         svg.line aria-hidden="true" viewBox=(format!("0 0 {width} {HEIGHT}")) preserveAspectRatio="none" {
             @for (place, share) in shares.iter().enumerate() {

@@ -104,16 +104,20 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 
 /// A number of bytes in binary units, with the exact number in its title.
 pub(super) fn bytes(bytes: u64) -> Markup {
+    html! { span title=(format!("{} bytes", grouped(bytes))) { (bytes_text(bytes)) } }
+}
+
+/// A number of bytes in binary units.
+pub(super) fn bytes_text(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut size, mut unit) = (bytes as f64 / 1024.0, 0);
     while size >= 1024.0 && unit + 1 < UNITS.len() {
         (size, unit) = (size / 1024.0, unit + 1);
     }
-    let text = match bytes {
+    match bytes {
         0..1024 => counted(bytes, "byte"),
         _ => format!("{size:.1} {}", UNITS[unit]),
-    };
-    html! { span title=(format!("{} bytes", grouped(bytes))) { (text) } }
+    }
 }
 
 /// A time of a record, without the letters of its form: `2026-01-31 12:00:00 UTC`.

@@ -191,3 +191,40 @@ proptest! {
         prop_assert!(days.len() >= 365);
     }
 }
+
+#[cfg(feature = "report")]
+#[test]
+fn missed_times_are_between_runs() {
+    let missed = |schedule: &str, runs: &[(&str, i64)]| {
+        let run = |(start, minutes): &(&str, i64)| {
+            let start: DateTime<Utc> = format!("2026-09-{start}Z").parse().unwrap();
+            serde_json::from_value(serde_json::json!({
+                "job": "a", "status": "unchanged", "started_at": start, "finished_at": start + TimeDelta::minutes(*minutes),
+                "seconds": 1.0, "rows": 0, "bytes": 0, "requests": 1, "retries": 0, "snapshots": [], "pruned": [],
+                "error": null, "exit_code": 0,
+            }))
+        };
+        let runs: Result<Vec<JobResult>, _> = runs.iter().map(run).collect();
+        let times = Timetable::new("a", &schedule.parse().unwrap(), Tz::UTC, Duration::ZERO);
+        let missed = times.missed_between(&runs.unwrap());
+        missed.iter().map(|at| at.format("%dT%H:%M").to_string()).collect::<Vec<_>>()
+    };
+    let nights = [
+        ("01T02:00:00", 1),
+        ("02T02:00:00", 1),
+        // The night before was missed.
+        ("04T02:00:00", 1),
+        // Late, by hand, early, and again on time.
+        ("05T09:00:00", 1),
+        ("05T11:00:00", 1),
+        ("06T01:59:58", 1),
+        ("07T02:00:00", 1),
+    ];
+    assert_eq!(missed("0 2 * * *", &nights), ["03T02:00"]);
+    // Runs that take longer than their interval.
+    let long = [("01T02:00:00", 5), ("01T02:06:00", 5), ("01T02:12:00", 1), ("01T02:14:00", 1)];
+    assert_eq!(missed("*/2 * * * *", &long), [""; 0]);
+    // Runs of another schedule.
+    let weekly = [("01T02:00:00", 1), ("08T02:00:00", 1), ("15T02:00:00", 1)];
+    assert_eq!(missed("0 2 * * *", &weekly), [""; 0]);
+}

@@ -63,9 +63,14 @@ fn page_shows_runs_and_changes_nothing() {
         assert!(head.contains(header), "{header}: {head}");
     }
     // The run of the history and the one that was missed, and the runs to come.
-    for text in
-        ["nightly", "2026-01-01 02:00:00 UTC", "<dt>Next runs</dt>", "1 snapshot kept", "500"]
-    {
+    for text in [
+        "nightly",
+        "2026-01-01 02:00:00 UTC",
+        "<dt>Next runs</dt>",
+        "1 snapshot kept",
+        "500",
+        "The rows of the snapshots were not read.",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert!(!page.contains(KEY) && !page.contains("<form"));
@@ -73,5 +78,24 @@ fn page_shows_runs_and_changes_nothing() {
     for request in ["POST /", "PUT /", "DELETE /"] {
         assert!(service.get(request).starts_with("HTTP/1.1 405 Method Not Allowed"), "{request}");
     }
+    service.stop();
+}
+
+#[test]
+fn page_names_the_active_run() {
+    let delay = Fault::Delay(Duration::from_secs(100));
+    let faults = Faults::none().on(1, FaultAttempt::Always, delay);
+    let world = overdue(Options { faults, ..Options::default() }, ROWS, "");
+    let service = Service::start(&world, &[]);
+    // The log has the address of the page.
+    let log = service.says("serving metrics");
+    let page = log.split("page=http://").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(log.contains(&format!("metrics=http://{page}metrics")), "{log}");
+    assert!(world.server.wait_until(SOON, |stats| stats.attempts(ID, 1) == 1));
+    let page = service.get("GET /");
+    let running =
+        "<dt>Running</dt><dd><span class=\"status running\">since</span> <time datetime=\"2";
+    assert!(page.contains(running), "{page}");
+    assert!(page.contains("Reload the page to see later runs."), "{page}");
     service.stop();
 }

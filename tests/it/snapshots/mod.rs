@@ -18,6 +18,7 @@ mod prune;
 mod retention;
 mod runs;
 mod stale;
+mod weeks;
 
 use std::{
     fs,

@@ -1,15 +1,16 @@
-//! The calendar of a job, and charts over its runs.
+//! Charts over the runs of a job.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::{MomentForm, moments, rows_of, status_of};
+use super::{MomentForm, rows_of, status_of};
 use crate::{
     report::{
         nights::JobNights,
-        page::chart::{Night, calendar, night_bars},
+        page::{
+            chart::{Night, night_bars},
+            text::bytes_text,
+        },
     },
     snapshots::{JobResult, Status},
     text::{counted, grouped, line},
@@ -17,91 +18,59 @@ use crate::{
 
 /// Most runs in a chart.
 const MOST_BARS: usize = 90;
-/// Most weeks of a calendar.
-const MOST_WEEKS: u64 = 53;
+/// Most days in a chart with a place for each day.
+const MOST_DAYS: usize = 120;
 
-/// A day of the calendar.
-#[derive(Default)]
-struct CalendarDay<'a> {
-    runs: Vec<&'a JobResult>,
-    /// Number of runs that were due and did not begin.
-    missed: usize,
+/// The places of bars, in the order of time.
+#[derive(Debug)]
+pub(super) struct TimeAxis {
+    /// The place of each bar, from 0.
+    places: Vec<usize>,
+    /// Number of places.
+    slots: usize,
+    /// The text at both ends.
+    first: String,
+    last: String,
+    /// Whether each place is a day, so that a day without a bar is a gap.
+    pub(super) is_by_day: bool,
 }
 
-impl CalendarDay<'_> {
-    /// The class of the worst thing that happened.
-    fn class(&self) -> &'static str {
-        let has = |class: &str| self.runs.iter().any(|run| status_of(run).0 == class);
-        match () {
-            () if has("failed") => "failed",
-            () if self.missed > 0 => "missed",
-            () if has("stored") => "stored",
-            () => "unchanged",
-        }
+impl TimeAxis {
+    /// Returns a place for each day, or one for each moment if there are several on a day, or too many days.
+    pub(super) fn of(moments: &[DateTime<Utc>]) -> Self {
+        let form = MomentForm::of(moments.iter().copied());
+        let text = |at: Option<&DateTime<Utc>>| at.map(|at| form.text(*at)).unwrap_or_default();
+        let (first, last) = (text(moments.first()), text(moments.last()));
+        let begin = moments.first().map(|at| at.date_naive());
+        let days = moments
+            .iter()
+            .filter_map(|at| usize::try_from((at.date_naive() - begin?).num_days()).ok());
+        let days: Vec<usize> = days.collect();
+        let is_by_day = days.len() == moments.len()
+            && days.is_sorted_by(|a, b| a < b)
+            && days.last().is_some_and(|last| *last < MOST_DAYS);
+        let places = if is_by_day { days } else { (0..moments.len()).collect() };
+        let slots = places.last().map_or(0, |last| last + 1);
+        Self { places, slots, first, last, is_by_day }
     }
 
-    fn text(&self) -> String {
-        let words = self.runs.iter().map(|run| status_of(run).1.to_owned());
-        let missed =
-            (self.missed > 0).then(|| format!("{} missed", counted(self.missed as u64, "run")));
-        words.chain(missed).collect::<Vec<_>>().join(", ")
+    pub(super) fn place(&self, bar: usize) -> usize {
+        self.places.get(bar).copied().unwrap_or(bar)
     }
-}
 
-/// A calendar of the weeks up to today.
-pub(super) fn calendar_of(job: &JobNights, as_of: DateTime<Utc>) -> Markup {
-    let mut days = BTreeMap::<NaiveDate, CalendarDay<'_>>::new();
-    for run in &job.runs {
-        if let Some(day) = JobNights::day(run) {
-            days.entry(day).or_default().runs.push(run);
-        }
-    }
-    let Some((first, _)) = days.first_key_value().map(|(day, it)| (*day, it)) else {
-        return html! {};
-    };
-    for missed in job.missed.iter().flatten() {
-        days.entry(missed.date_naive()).or_default().missed += 1;
-    }
-    let today = as_of.date_naive();
-    let last = days.last_key_value().map_or(today, |(day, _)| *day).max(today);
-    let monday = |day: NaiveDate| {
-        day.checked_sub_days(Days::new(day.weekday().num_days_from_monday().into())).unwrap_or(day)
-    };
-    let earliest = last.checked_sub_days(Days::new(7 * (MOST_WEEKS - 1))).unwrap_or(first);
-    let begin = monday(first.max(earliest));
-    let place = |day: NaiveDate| {
-        let since = (day - begin).num_days().max(0) as u64;
-        (since / 7, since % 7)
-    };
-    let cells = days.range(begin..).map(|(day, it)| {
-        let (week, weekday) = place(*day);
-        (week, weekday, it.class(), format!("{day}: {}", it.text()))
-    });
-    let mut cells: Vec<_> = cells.collect();
-    if !days.contains_key(&last) {
-        let (week, weekday) = place(last);
-        cells.push((week, weekday, "today", format!("{last}: no run")));
-    }
-    let shown = || days.range(begin..).map(|(_, it)| it);
-    let has_missed = shown().any(|it| it.missed > 0);
-    let (with_runs, most) = (
-        shown().filter(|it| !it.runs.is_empty()).count() as u64,
-        shown().map(|it| it.runs.len()).max().unwrap_or(0) as u64,
-    );
-    let label = format!("Runs by day, from {} to {last}", begin.max(first));
-    html! {
-        figure.calendar {
-            figcaption {
-                "Days, a column a week: "
-                span.status.stored { "stored" } " " span.status.unchanged { "unchanged" } " " span.status.failed { "failed" }
-                @if has_missed { " " span.status.missed { "missed" } }
-                " " span.status.none { "no run" }
-            }
-            div.scroll tabindex="0" role="region" aria-label=(format!("Calendar of {}", line(&job.job))) { (calendar(&cells, &label)) }
-            p.soft {
-                "From " (begin.max(first)) " to " (last) ": runs on " (counted(with_runs, "day"))
-                @if most > 1 { ", up to " (grouped(most)) " a day. A day has the color of its worst run" }
-                "."
+    /// A chart with its text. The caption begins with the name.
+    pub(super) fn figure(&self, nights: &[Night], name: &str, more: &str, most: f64) -> Markup {
+        // Few bars are not as wide as many.
+        let class = match self.slots {
+            ..2 => "few",
+            2..10 => "some",
+            _ => "many",
+        };
+        html! {
+            figure class=(class) {
+                figcaption { (name) (more) }
+                (night_bars(nights, self.slots, name, most))
+                div.axis { span { (self.first) } @if self.last != self.first { " " span { (self.last) } } }
             }
         }
     }
@@ -110,19 +79,24 @@ pub(super) fn calendar_of(job: &JobNights, as_of: DateTime<Utc>) -> Markup {
 /// Charts with a bar for each run.
 pub(super) fn runs(job: &JobNights) -> Markup {
     let runs = &job.runs[job.runs.len().saturating_sub(MOST_BARS)..];
+    let starts: Vec<DateTime<Utc>> = runs.iter().filter_map(JobNights::start).collect();
+    let axis = TimeAxis::of(&starts);
+    // A history can have a line whose time is none.
+    let is_placed = starts.len() == runs.len();
     let nights = |value: &dyn Fn(&JobResult) -> Option<f64>,
                   says: &dyn Fn(&JobResult) -> String| {
-        let night = |run: &JobResult| {
+        let night = |(bar, run): (usize, &JobResult)| {
             let (class, word) = status_of(run);
             let text = format!("{}: {}, {word}", line(&run.started_at), says(run));
-            Night { value: value(run), class, text }
+            let slot = if is_placed { axis.place(bar) } else { bar };
+            Night { slot, value: value(run), class, text }
         };
-        runs.iter().map(night).collect::<Vec<_>>()
+        runs.iter().enumerate().map(night).collect::<Vec<_>>()
     };
     // A failed run says nothing about the rows of the data: 0 would be a wrong number.
     let rows = |run: &JobResult| (run.status != Status::Failed).then(|| rows_of(run) as f64);
     let rows = nights(&rows, &|run| counted(rows_of(run), "row"));
-    let stored = nights(&|run| Some(run.bytes as f64), &|run| counted(run.bytes, "byte"));
+    let stored = nights(&|run| Some(run.bytes as f64), &|run| bytes_text(run.bytes));
     let seconds = nights(&|run| Some(run.seconds), &|run| format!("{:.1} s", run.seconds));
     let requests =
         nights(&|run| Some(run.requests as f64), &|run| counted(run.requests, "request"));
@@ -130,16 +104,18 @@ pub(super) fn runs(job: &JobNights) -> Markup {
         1 => "1 retry".to_owned(),
         retries => format!("{} retries", grouped(retries)),
     });
-    let tenths = |value: f64| format!("{value:.1}");
+    let (tenths, size) =
+        (|value: f64| format!("{value:.1} s"), |value: f64| bytes_text(value as u64));
     let all: [(&str, &dyn Fn(f64) -> String, _); 5] = [
         ("Rows of the data", &whole, rows),
-        ("Bytes stored", &whole, stored),
-        ("Seconds", &tenths, seconds),
+        ("Bytes stored", &size, stored),
+        ("Duration", &tenths, seconds),
         ("Requests", &whole, requests),
         ("Retries", &whole, retries),
     ];
-    let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return html! {} };
-    let form = MomentForm::of(runs.iter().filter_map(JobNights::start));
+    if runs.is_empty() {
+        return html! {};
+    }
     html! {
         h3 {
             @if runs.len() < job.runs.len() { "The last " (runs.len()) " runs" } @else { "Each run" }
@@ -147,14 +123,16 @@ pub(super) fn runs(job: &JobNights) -> Markup {
         div.halves {
             @for (name, text, nights) in &all {
                 @let most = nights.iter().filter_map(|it| it.value).fold(0.0, f64::max);
-                figure class="many" {
-                    figcaption { (name) ", at most " (text(most)) @if let Some(value) = nights.last().and_then(|it| it.value) { "; in the last run " (text(value)) } @else { "; the last run failed" } }
-                    (night_bars(nights, name, most))
-                    (moments(runs.len(), &form.run(first), &form.run(last)))
-                }
+                @let last = nights.last().and_then(|it| it.value);
+                @let last = last.map_or("the last run failed".to_owned(), |value| format!("in the last run {}", text(value)));
+                (axis.figure(nights, name, &format!(", highest {}; {last}", text(most)), most))
             }
         }
-        p.soft { "A bar for each run, from 0 to the largest value of its chart. " span.status.stored { "stored" } " " span.status.unchanged { "unchanged" } " " span.status.failed { "failed" } }
+        p.soft {
+            "A bar for each run, from 0 to the highest value of its chart. "
+            @if axis.is_by_day && axis.slots > runs.len() { "A day without a run is a gap. " }
+            span.status.stored { "stored" } " " span.status.unchanged { "unchanged" } " " span.status.failed { "failed" }
+        }
     }
 }
 

@@ -1,24 +1,32 @@
 //! What the data did from snapshot to snapshot.
 
+use std::{cmp::Reverse, ops::Range};
+
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use super::{MomentForm, charts::whole, moments};
+use super::{
+    MomentForm,
+    charts::{TimeAxis, whole},
+};
 use crate::{
     report::{
         SnapshotChange, SnapshotData,
-        drift::{self, DriftGroup, DriftLine, DriftTable},
-        nights::JobNights,
+        drift::{self, DriftLine, DriftTable},
+        nights::{JobNights, NightsChange},
         page::{
-            chart::{Night, night_bars, share_line},
-            text::Outside,
+            changes,
+            chart::{Night, share_line},
+            text::{Outside, share},
         },
+        shares::DriftGroup,
     },
     text::{counted, grouped, line},
 };
 
 /// A share that moves by less is steady: one point.
 const STEADY: f64 = 0.01;
-/// Snapshots in a table that is open at first.
+/// Snapshots in the table that is open at first.
 const OPEN_ROWS: usize = 12;
 
 /// Returns one of the counts of a change.
@@ -26,8 +34,11 @@ type ChangeCount = fn(&SnapshotChange) -> u64;
 
 /// The section of a job.
 pub(super) fn section(place: usize, job: &JobNights) -> Markup {
-    let (Some(first), Some(last)) = (job.data.first(), job.data.last()) else { return html! {} };
-    let form = MomentForm::of(job.data.iter().map(|it| it.taken_at));
+    if job.data.is_empty() {
+        return html! {};
+    }
+    let taken: Vec<DateTime<Utc>> = job.data.iter().map(|it| it.taken_at).collect();
+    let (form, axis) = (MomentForm::of(taken.iter().copied()), TimeAxis::of(&taken));
     let count = |value: ChangeCount, it: &SnapshotData| it.change.as_ref().map_or(0, value);
     let charts: [(&str, ChangeCount); 3] = [
         ("Rows added", |it| it.added),
@@ -38,20 +49,14 @@ pub(super) fn section(place: usize, job: &JobNights) -> Markup {
     // One scale for the three charts, so that they can be compared.
     let scale = counts.max().unwrap_or(0) as f64;
     let chart = |name: &str, value: ChangeCount| {
-        let night = |it: &SnapshotData| {
+        let night = |(bar, it): (usize, &SnapshotData)| {
             let rows = count(value, it);
             let text = format!("{}: {}", form.text(it.taken_at), counted(rows, "row"));
-            Night { value: Some(rows as f64), class: "", text }
+            Night { slot: axis.place(bar), value: Some(rows as f64), class: "", text }
         };
-        let nights: Vec<Night> = job.data.iter().map(night).collect();
+        let nights: Vec<Night> = job.data.iter().enumerate().map(night).collect();
         let most = nights.iter().filter_map(|it| it.value).fold(0.0, f64::max);
-        html! {
-            figure.many {
-                figcaption { (name) ", at most " (whole(most)) }
-                (night_bars(&nights, name, scale))
-                (moments(job.data.len(), &form.text(first.taken_at), &form.text(last.taken_at)))
-            }
-        }
+        axis.figure(&nights, name, &format!(", highest {}", whole(most)), scale)
     };
     html! {
         h3 { "The data of the last " (counted(job.data.len() as u64, "snapshot")) }
@@ -60,36 +65,81 @@ pub(super) fn section(place: usize, job: &JobNights) -> Markup {
             p.soft { "These charts have one scale: the largest bar is " (counted(scale as u64, "row")) ". Each snapshot is compared with the one before." }
             (changes(place, job, form))
         }
-        @for table in drift::tables(&job.data) { (shares(&job.job, &table, &job.data, form)) }
+        (all_shares(job, form))
     }
 }
 
-/// The numbers of the charts.
-fn changes(place: usize, job: &JobNights, form: MomentForm) -> Markup {
-    let newest = job.data.len() - 1;
-    let number = |count: Option<u64>| html! { td.number { @if let Some(count) = count { (grouped(count)) } @else { "–" } } };
+/// What changed between two snapshots, below a title.
+pub(super) fn change(job: &JobNights, change: &NightsChange, anchor: &str, title: &str) -> Markup {
+    let form = MomentForm::of(job.data.iter().map(|it| it.taken_at));
+    let (Some(from), Some(to)) = (job.data.get(change.from), job.data.get(change.to)) else {
+        return html! {};
+    };
     html! {
-        details open[job.data.len() <= OPEN_ROWS] {
-            summary { "Added, removed and changed rows of each snapshot" }
-            div.scroll tabindex="0" role="region" aria-label=(format!("Changes of each snapshot of {}", line(&job.job))) {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "Snapshot" } th.number scope="col" { "Rows" } th.number scope="col" { "Added" }
-                            th.number scope="col" { "Removed" } th.number scope="col" { "Changed" }
-                        }
+        (changes::part(&change.seen, anchor, &format!("{title}: {} to {}", form.text(from.taken_at), form.text(to.taken_at))))
+        (command(job, from, to))
+    }
+}
+
+/// The command that shows all rows that differ between two snapshots.
+pub(super) fn command(job: &JobNights, from: &SnapshotData, to: &SnapshotData) -> Markup {
+    let (from, to) = (job.below_root(&from.location), job.below_root(&to.location));
+    html! {
+        p.soft {
+            "This comparison alone, in the folder of the snapshots: "
+            code.copyable { (concat!(env!("CARGO_PKG_NAME"), " report ")) (Outside(&from)) " " (Outside(&to)) " -o changes.html" }
+        }
+    }
+}
+
+/// The numbers of the charts, the newest snapshots first.
+fn changes(place: usize, job: &JobNights, form: MomentForm) -> Markup {
+    let open = job.data.len().saturating_sub(OPEN_ROWS);
+    html! {
+        (changes_table(place, job, form, open..job.data.len(), "Changes of each snapshot"))
+        @if open > 0 {
+            details {
+                summary { (counted(open as u64, "earlier snapshot")) }
+                (changes_table(place, job, form, 0..open, "Changes of earlier snapshots"))
+            }
+        }
+    }
+}
+
+fn changes_table(
+    place: usize,
+    job: &JobNights,
+    form: MomentForm,
+    shown: Range<usize>,
+    label: &str,
+) -> Markup {
+    let number = |count: Option<u64>| html! { td.number { @if let Some(count) = count { (grouped(count)) } @else { "–" } } };
+    let has_respelled = |it: &SnapshotChange| it.respelled.is_some_and(|rows| rows > 0);
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(format!("{label} of {}", line(&job.job))) {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Snapshot" } th.number scope="col" { "Rows" } th.number scope="col" { "Added" }
+                        th.number scope="col" { "Removed" } th.number scope="col" { "Changed" } th scope="col" { "Changed columns, with their rows" }
                     }
-                    tbody {
-                        @for (index, it) in job.data.iter().enumerate().rev() {
-                            tr {
-                                th scope="row" {
-                                    @if index == newest && job.last_change.is_some() { a href=(format!("#change-{place}")) { (form.text(it.taken_at)) } }
-                                    @else { (form.text(it.taken_at)) }
+                }
+                tbody {
+                    @for (index, it) in job.data.iter().enumerate().rev().filter(|(index, _)| shown.contains(index)) {
+                        tr {
+                            th scope="row" {
+                                @if job.last_change.as_ref().is_some_and(|it| it.to == index) { a href=(format!("#change-{place}")) { (form.text(it.taken_at)) } }
+                                @else { (form.text(it.taken_at)) }
+                            }
+                            td.number { (grouped(it.rows)) }
+                            (number(it.change.as_ref().map(|it| it.added)))
+                            (number(it.change.as_ref().map(|it| it.removed)))
+                            (number(it.change.as_ref().map(|it| it.changed)))
+                            td {
+                                @if let Some(change) = &it.change {
+                                    (columns(change))
+                                    @if has_respelled(change) { span.soft { "; in " (counted(change.respelled.unwrap_or(0), "row")) " only the spelling" } }
                                 }
-                                td.number { (grouped(it.rows)) }
-                                (number(it.change.map(|it| it.added)))
-                                (number(it.change.map(|it| it.removed)))
-                                (number(it.change.map(|it| it.changed)))
                             }
                         }
                     }
@@ -99,20 +149,60 @@ fn changes(place: usize, job: &JobNights, form: MomentForm) -> Markup {
     }
 }
 
+/// The columns that differ, those with the most rows first: `tags 649, input 3`.
+pub(super) fn columns(change: &SnapshotChange) -> String {
+    let mut columns: Vec<_> = change.columns.iter().collect();
+    columns.sort_by_key(|(column, rows)| (Reverse(**rows), **column));
+    let texts = columns.iter().map(|(column, rows)| format!("{column} {}", grouped(**rows)));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// The shares of all groups. Types that stay as they are have one line together, and keys only if their types jumped.
+fn all_shares(job: &JobNights, form: MomentForm) -> Markup {
+    let tables = drift::tables(&job.data);
+    let (mut shown, mut steady, mut keys) = (Vec::new(), Vec::new(), 0);
+    for table in &tables {
+        let has_jumps = table.lines.iter().any(|line| !line.jumps.is_empty());
+        match &table.group {
+            DriftGroup::Types(place) if !place.keys.is_empty() && !has_jumps => keys += 1,
+            DriftGroup::Types(place) if place.keys.is_empty() && is_steady(table) => {
+                steady.push(place.name());
+            }
+            _ => shown.push(table),
+        }
+    }
+    html! {
+        @for table in shown { (shares(&job.job, table, &job.data, form)) }
+        @if job.data.len() > 1 && (!steady.is_empty() || keys > 0) {
+            p.note {
+                "No type of JSON value moved much"
+                @if !steady.is_empty() { " in " (Outside(&steady.join(", "))) }
+                @if keys > 0 { @if !steady.is_empty() { ", and" } " in " (counted(keys, "key")) " of JSON columns" }
+                "."
+            }
+        }
+    }
+}
+
+/// A share in percent.
+pub(super) fn share_text(of: f64) -> String {
+    // As exact as shares of rows, which it is one of.
+    const WHOLE: u64 = 1_000_000_000;
+    share((of * WHOLE as f64).round() as u64, WHOLE)
+}
+
 /// Whether the types of a column stay as they are. Then a table says nothing that a line does not.
 fn is_steady(table: &DriftTable) -> bool {
     let steady = |line: &DriftLine| {
         let shares = || line.shares.iter().copied();
         shares().fold(0.0, f64::max) - shares().fold(1.0, f64::min) < STEADY
     };
-    matches!(table.group, DriftGroup::Types(_))
-        && table.others == 0
-        && table.lines.iter().all(steady)
+    table.others == 0 && table.lines.iter().all(steady)
 }
 
 /// The shares of the values of a group.
 fn shares(job: &str, table: &DriftTable, data: &[SnapshotData], form: MomentForm) -> Markup {
-    let (name, percent) = (table.group.name(), |share: f64| format!("{:.1} %", share * 100.0));
+    let (name, percent) = (table.group.name(), share_text);
     let (Some(first), Some(last)) = (data.first(), data.last()) else { return html! {} };
     let largest = |line: &DriftLine| {
         let jump = line.jumps.iter().copied().max_by(|a, b| a.size().total_cmp(&b.size()))?;
@@ -122,17 +212,9 @@ fn shares(job: &str, table: &DriftTable, data: &[SnapshotData], form: MomentForm
     };
     let places = |line: &DriftLine| line.jumps.iter().map(|jump| jump.place).collect::<Vec<_>>();
     let has_jumps = table.lines.iter().any(|line| !line.jumps.is_empty());
-    if is_steady(table) {
-        let all = table
-            .lines
-            .iter()
-            .filter_map(|line| Some((&line.value, percent(*line.shares.last()?))));
-        let all: Vec<String> = all.map(|(value, share)| format!("{value} {share}")).collect();
-        return html! { p.note { (Outside(&name)) ": " (Outside(&all.join(", "))) " of all rows, the same in each snapshot to within a point." } };
-    }
     html! {
         @if !table.lines.is_empty() {
-            div.scroll tabindex="0" role="region" aria-label=(format!("{name} of {}", line(job))) {
+            div.scroll tabindex="0" role="region" aria-label=(format!("{} of {}", line(&name), line(job))) {
                 table.drift {
                     thead {
                         tr {

@@ -1,32 +1,30 @@
 //! The page about the runs of jobs: what is odd, a calendar, charts, failures, snapshots, and the runs to come.
 
+mod calendar;
 mod charts;
 mod drift;
+mod failures;
 mod tables;
 mod words;
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use self::words::{remark, state_word};
+use self::words::{remark, state_class, state_word};
 use super::{
-    changes, document,
+    document,
     text::{Outside, bytes, time},
 };
 use crate::{
     clock,
     report::{
-        nights::JobNights,
+        nights::{JobNights, NightsChange, WEEK},
         odd::{self, JobState, OddNight},
     },
-    snapshots::{Failure, JobResult, Status},
+    snapshots::{JobResult, Status},
     text::{counted, grouped, line},
 };
 
-/// Most failures that are shown.
-const MOST_FAILURES: usize = 20;
-/// Bars of a chart that reach its right end: 28 of 30.
-const WIDE: usize = 28;
 /// Most next runs that are shown.
 const MOST_NEXT: usize = 5;
 /// Most odd nights of a job that are listed openly.
@@ -39,8 +37,13 @@ struct SeenJob<'a> {
     state: JobState,
 }
 
-/// Returns the page as of this time.
-pub(crate) fn render(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> Markup {
+/// Returns the page as of this time. `is_live` says that a server makes it again when it is loaded again.
+pub(crate) fn render(
+    title: &str,
+    jobs: &[JobNights],
+    as_of: DateTime<Utc>,
+    is_live: bool,
+) -> Markup {
     let see = |job| {
         let (odd, state) = odd::of_job(job, as_of);
         SeenJob { job, odd, state }
@@ -51,7 +54,7 @@ pub(crate) fn render(title: &str, jobs: &[JobNights], as_of: DateTime<Utc>) -> M
             p.kicker { "Nights" }
             h1 { (Outside(title)) }
             (verdicts(&seen))
-            p.soft { "As of " (time(&clock::text(as_of))) "." }
+            p.soft { "As of " (time(&clock::text(as_of))) "." @if is_live { " Reload the page to see later runs." } }
             (worst(&seen))
             @if jobs.len() > 1 {
                 nav aria-label="Jobs" { @for (place, job) in jobs.iter().enumerate() { a href=(format!("#job-{place}")) { (Outside(&job.job)) } } }
@@ -74,11 +77,11 @@ fn verdicts(seen: &[SeenJob<'_>]) -> Markup {
     let is_good = seen.iter().all(|it| it.state == JobState::Well);
     html! {
         @if is_good && !seen.is_empty() {
-            p.verdict.good { strong { (state_word(JobState::Well)) } ": " (counted(seen.len() as u64, "job")) "." }
+            p.verdict.(state_class(JobState::Well)) { strong { (state_word(JobState::Well)) } ": " (counted(seen.len() as u64, "job")) "." }
         }
         @for state in bad {
             @if of(state).next().is_some() {
-                p.verdict.warn { strong { (state_word(state)) } ": " (names(state)) "." }
+                p.verdict.(state_class(state)) { strong { (state_word(state)) } ": " (names(state)) "." }
             }
         }
     }
@@ -110,19 +113,36 @@ fn section(place: usize, seen: &SeenJob<'_>, as_of: DateTime<Utc>) -> Markup {
         section id=(id) aria-labelledby=(title) {
             h2 id=(title) { (Outside(&job.job)) }
             (remarks(seen))
-            (facts(job))
+            (facts(place, job))
             @if job.problem.is_none() && job.runs.is_empty() {
                 p.empty { "This job has not run yet." }
             } @else if job.problem.is_none() {
-                (charts::calendar_of(job, as_of))
-                (failures(job))
+                (calendar::calendar_of(job, as_of))
+                (failures::section(job))
                 (charts::runs(job))
                 (drift::section(place, job))
-                @if let Some(change) = &job.last_change { (changes::last(change, &format!("change-{place}"))) }
+                @if let Some(change) = &job.last_change { (drift::change(job, change, &format!("change-{place}"), "The last change")) }
+                @if let Some(change) = &job.week_change { (drift::change(job, change, &format!("week-{place}"), week_title(job, change))) }
                 (tables::runs(job))
+            }
+            @if job.data.is_empty() && job.unread.is_empty() && !job.snapshots.is_empty() {
+                p.note {
+                    "The rows of the snapshots were not read. To see what changed in them: "
+                    code.copyable { (concat!(env!("CARGO_PKG_NAME"), " report ROOT -o nights.html")) }
+                    ", with the folder of the snapshots as " code { "ROOT" } "."
+                }
             }
             (tables::snapshots(job))
         }
+    }
+}
+
+/// The change of the last week, if the snapshots go back that far.
+fn week_title(job: &JobNights, change: &NightsChange) -> &'static str {
+    let taken = |place: usize| job.data.get(place).map(|it| it.taken_at);
+    match (taken(change.from), taken(change.to)) {
+        (Some(from), Some(to)) if to - from >= WEEK => "Since a week ago",
+        _ => "Since the oldest snapshot that was read",
     }
 }
 
@@ -141,14 +161,14 @@ fn remarks(seen: &SeenJob<'_>) -> Markup {
         } @else if !seen.job.runs.is_empty() {
             p.note {
                 "Nothing odd was found: the last run did not fail, no run is overdue, and the rows never fell by a fifth or doubled"
-                @if is_read { "; no share of a persona, label or type moved by five points" }
+                @if is_read { "; in no night did many rows change, and no share of a persona, label or type moved by five points" }
                 "."
             }
         }
     }
 }
 
-fn facts(job: &JobNights) -> Markup {
+fn facts(place: usize, job: &JobNights) -> Markup {
     let last = job.runs.last();
     let of = |status: Status| job.runs.iter().filter(|run| run.status == status).count() as u64;
     let good = job.runs.iter().rev().find(|run| run.status != Status::Failed);
@@ -161,6 +181,9 @@ fn facts(job: &JobNights) -> Markup {
             @if let Some(good) = good.filter(|_| last.is_some_and(|it| it.status == Status::Failed)) {
                 (fact("Last success", time(&good.started_at)))
             }
+            @if let Some(since) = job.running_since {
+                (fact("Running", html! { span.status.running { "since" } " " (time(&clock::text(since))) }))
+            }
             @if !job.runs.is_empty() {
                 (fact("Runs", html! {
                     (grouped(job.runs.len() as u64)) ": " (grouped(of(Status::Stored))) " stored, "
@@ -172,6 +195,15 @@ fn facts(job: &JobNights) -> Markup {
                 (fact("Kept", html! {
                     (counted(job.snapshots.len() as u64, "snapshot")) ", "
                     (bytes(job.snapshots.iter().map(|it| it.bytes).sum()))
+                }))
+            }
+            @if job.last_change.is_some() || job.week_change.is_some() {
+                (fact("Changes", html! {
+                    @if job.last_change.is_some() { a href=(format!("#change-{place}")) { "The last change" } }
+                    @if let Some(change) = &job.week_change {
+                        @if job.last_change.is_some() { br; }
+                        a href=(format!("#week-{place}")) { (week_title(job, change)) }
+                    }
                 }))
             }
             @if !job.next.is_empty() {
@@ -224,59 +256,5 @@ impl MomentForm {
 
     fn text(self, at: DateTime<Utc>) -> String {
         at.format(self.0).to_string()
-    }
-
-    /// The moment of a run in the history, whose text can be anything.
-    fn run(self, run: &JobResult) -> String {
-        JobNights::start(run).map_or_else(|| line(&run.started_at), |at| self.text(at))
-    }
-}
-
-/// The text below a chart with this number of bars. Few bars do not reach the right end of their chart.
-fn moments(bars: usize, first: &str, last: &str) -> Markup {
-    html! {
-        div.axis {
-            @match bars {
-                ..2 => span { (first) },
-                2..WIDE => span { (first) " to " (last) },
-                _ => { span { (first) } " " span { (last) } }
-            }
-        }
-    }
-}
-
-fn failures(job: &JobNights) -> Markup {
-    let failed: Vec<_> = job.runs.iter().rev().filter(|run| run.failure().is_some()).collect();
-    let more = failed.len().saturating_sub(MOST_FAILURES);
-    html! {
-        @if !failed.is_empty() {
-            h3 { "Failures, the newest first" }
-            ul.failures {
-                @for run in failed.iter().take(MOST_FAILURES) {
-                    li {
-                        p { (time(&run.started_at)) }
-                        @if let Some(failure) = &run.error { (failure_text(failure)) }
-                        @for snapshot in &run.snapshots {
-                            @if let Some(failure) = &snapshot.error {
-                                @if run.snapshots.len() > 1 { p.soft { "dataset " code { (snapshot.dataset) } } }
-                                (failure_text(failure))
-                            }
-                        }
-                    }
-                }
-            }
-            @if more > 0 { p.soft { "and " (counted(more as u64, "earlier failure")) } }
-        }
-    }
-}
-
-fn failure_text(failure: &Failure) -> Markup {
-    html! {
-        p { strong { (Outside(&failure.message)) } }
-        @if !failure.excerpt.is_empty() {
-            pre tabindex="0" dir="ltr" { code { (Outside(&failure.excerpt.join("\n"))) } }
-        }
-        @for cause in &failure.causes { p.soft { "cause: " (Outside(cause)) } }
-        @if let Some(hint) = &failure.hint { p.soft { "hint: " (Outside(hint)) } }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     clock,
     report::{
         nights::JobNights,
-        page::text::{Outside, time},
+        page::text::{Outside, bytes, time},
     },
     snapshots::RetentionAction,
     text::{counted, grouped, line},
@@ -41,7 +41,7 @@ pub(super) fn runs(job: &JobNights) -> Markup {
                                 th scope="row" { (time(&run.started_at)) }
                                 td { (status(run)) }
                                 td.number { (grouped(rows_of(run))) }
-                                td.number { (grouped(run.bytes)) }
+                                td.number { (bytes(run.bytes)) }
                                 td.number { (format!("{:.1}", run.seconds)) }
                                 td.number { (grouped(run.requests)) }
                                 td.number { (grouped(run.retries)) }
@@ -83,10 +83,10 @@ pub(super) fn snapshots(job: &JobNights) -> Markup {
                             @for snapshot in job.snapshots.iter().rev().take(MOST_SNAPSHOTS) {
                                 tr {
                                     th scope="row" { (time(&clock::text(snapshot.stamp.time()))) }
-                                    td { code.copyable { (Outside(&below_root(&job.job, &snapshot.location))) } }
+                                    td { code.copyable { (Outside(&job.below_root(&snapshot.location))) } }
                                     td.number { @if let Some(version) = snapshot.version { (version) } }
                                     td.number { (grouped(snapshot.rows)) }
-                                    td.number { (grouped(snapshot.bytes)) }
+                                    td.number { (bytes(snapshot.bytes)) }
                                     @if !job.retention.is_empty() { td { (Outside(&why(&snapshot.location).unwrap_or_default())) } }
                                 }
                             }
@@ -94,18 +94,14 @@ pub(super) fn snapshots(job: &JobNights) -> Markup {
                     }
                 }
                 @if more > 0 { p.soft { "and " (counted(more as u64, "older snapshot")) } }
-                p.soft { "To see what changed between two of them: " code { (concat!(env!("CARGO_PKG_NAME"), " report EARLIER LATER")) } " with their paths below the root of the snapshots." }
+                @if let [.., before, newest] = job.snapshots.as_slice() {
+                    p.soft {
+                        "What changed between two of them, for example the last two, in the folder of the snapshots: "
+                        code.copyable { (concat!(env!("CARGO_PKG_NAME"), " report ")) (Outside(&job.below_root(&before.location))) " " (Outside(&job.below_root(&newest.location))) " -o changes.html" }
+                    }
+                }
             }
         }
         @if deleted > 0 { p.note { "Retention has deleted " (counted(deleted as u64, "snapshot")) " in these runs." } }
-    }
-}
-
-/// The path of a snapshot below the root. Where the root lies is nobody's business on another machine.
-fn below_root(job: &str, location: &str) -> String {
-    let folder = format!("/{job}/");
-    match location.trim_end_matches('/').rsplit_once(folder.as_str()) {
-        Some((_, path)) => format!("{job}/{path}"),
-        None => location.rsplit('/').next().unwrap_or(location).to_owned(),
     }
 }

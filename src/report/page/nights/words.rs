@@ -3,18 +3,24 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 
-use super::MomentForm;
+use super::{
+    MomentForm,
+    drift::{columns, command, share_text},
+};
 use crate::{
     clock,
     report::{
         drift::ShareJump,
         nights::JobNights,
         odd::{JobState, OddNight},
-        page::text::{Outside, time},
+        page::text::{Outside, share, time},
     },
     snapshots::{Failure, unreadable_text},
     text::{counted, grouped, plural},
 };
+
+/// Most missed times that are listed.
+const MOST_TIMES: usize = 10;
 
 /// The state of a job as a word.
 pub(super) const fn state_word(state: JobState) -> &'static str {
@@ -25,6 +31,15 @@ pub(super) const fn state_word(state: JobState) -> &'static str {
         JobState::Odd => "Worth a look",
         JobState::New => "No run yet",
         JobState::Well => "All well",
+    }
+}
+
+/// The class of the state's line.
+pub(super) const fn state_class(state: JobState) -> &'static str {
+    match state {
+        JobState::Failing | JobState::Damaged => "bad",
+        JobState::Stale | JobState::Odd | JobState::New => "warn",
+        JobState::Well => "good",
     }
 }
 
@@ -44,7 +59,21 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
             strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
         },
         OddNight::Unread { at, why } => html! {
-            strong { "The snapshot of " (time(&clock::text(*at))) " cannot be read: " } (Outside(&with_causes(why))) "."
+            @let is_digest = why.message.contains("digest ") && why.message.contains(", recorded ");
+            strong {
+                "The snapshot of " (time(&clock::text(*at)))
+                @if is_digest { " differs from its recorded digest" } @else { " cannot be read" }
+            }
+            @if is_digest { "." details { summary { "The error" } p { (Outside(&with_causes(why))) } } }
+            @else { ": " (Outside(&with_causes(why))) "." }
+        },
+        OddNight::OfOthers(others) => html! {
+            @for (place, (other, snapshots)) in others.iter().enumerate() {
+                @if place > 0 { " " }
+                strong { (counted(*snapshots, "snapshot")) " in this folder " (if *snapshots == 1 { "belongs" } else { "belong" }) " to job " code { (Outside(other)) } }
+                "."
+            }
+            " They do not count here. If the folder was renamed, give it its old name again."
         },
         OddNight::UnreadableLines(lines) => html! {
             strong { (unreadable_text(*lines).unwrap_or_default()) } ". The runs in them are not on this page."
@@ -55,18 +84,36 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
         OddNight::Failing { runs, since } => html! {
             strong { "The last " (grouped(*runs)) " runs failed" } ", the first of them on " (time(since)) "."
         },
-        OddNight::Missed { runs, first, last_run } => {
+        OddNight::NeverEnded(runs) => html! {
+            strong { "No run has succeeded yet" } ": "
+            @if *runs == 1 { "the only run was interrupted." } @else { "all " (grouped(*runs as u64)) " runs were interrupted." }
+        },
+        OddNight::Missed { runs, first, last_run, has_succeeded } => {
             let runs = *runs as u64;
             html! {
-                strong { "No run since " (time(last_run)) } ": " (counted(runs, "run")) (if runs == 1 { " was" } else { " were" })
+                strong { (since(*has_succeeded)) (time(last_run)) } ": " (counted(runs, "run")) (if runs == 1 { " was" } else { " were" })
                 " due, the first one on " (time(&clock::text(*first))) "."
             }
         }
-        OddNight::Quiet { last_run, silent, usual } => html! {
-            strong { "No run since " (time(last_run)) } ", which is " (span(*silent)) " ago. The runs before were at most "
+        OddNight::Quiet { last_run, has_succeeded, silent, usual } => html! {
+            strong { (since(*has_succeeded)) (time(last_run)) } ", which is " (span(*silent)) " ago. The runs before were at most "
             (span(*usual)) " apart."
         },
-        OddNight::Rows { dataset, before, after, at } => {
+        OddNight::MissedBefore(times) => {
+            let form = MomentForm::of(times.iter().copied());
+            let newest = times.iter().rev().take(MOST_TIMES).map(|at| form.text(*at));
+            let (newest, more) =
+                (newest.collect::<Vec<_>>(), times.len().saturating_sub(MOST_TIMES));
+            html! {
+                strong {
+                    (counted(times.len() as u64, "run"))
+                    (if times.len() == 1 { " was due and did not start" } else { " were due and did not start" })
+                }
+                ": " (newest.join(", ")) @if more > 0 { " and " (grouped(more as u64)) " earlier" } "."
+            }
+        }
+        OddNight::Changed { place, at, rows } => changed(job, *place, *at, *rows),
+        OddNight::Rows { dataset, before, after, at, back } => {
             let share = before.abs_diff(*after) as f64 / (*before).max(1) as f64 * 100.0;
             let share = format!("{share:.0} % of {}", counted(*before, "row"));
             html! {
@@ -78,6 +125,9 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
                     }
                 }
                 " to " (grouped(*after)) " on " (time(at))
+                @if let Some(back) = back {
+                    (if back.rows > *after { ", and rose to " } else { ", and fell to " }) (grouped(back.rows)) " on " (time(&back.at))
+                }
                 @if let Some(dataset) = dataset { ", in dataset " code { (dataset) } }
                 "."
             }
@@ -92,11 +142,32 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
     }
 }
 
+/// Many changed rows: how many of how many, in which columns, and how to see them.
+fn changed(job: &JobNights, place: usize, at: DateTime<Utc>, rows: u64) -> Markup {
+    let form = MomentForm::of(job.data.iter().map(|it| it.taken_at));
+    let earlier = place.checked_sub(1).and_then(|before| job.data.get(before));
+    let (Some(from), Some(to)) = (earlier, job.data.get(place)) else { return html! {} };
+    let Some(change) = &to.change else { return html! {} };
+    html! {
+        strong { (grouped(rows)) " of " (counted(change.before, "row")) " changed" }
+        " (" (share(rows, change.before)) ") on " (form.text(at))
+        @if !change.columns.is_empty() { ": " (columns(change)) }
+        "."
+        @if let Some(respelled @ 1..) = change.respelled { " In " (counted(respelled, "other row")) ", only the spelling of JSON changed." }
+        (command(job, from, to))
+    }
+}
+
+/// The words before the time of the last run that ended. Later ones were interrupted.
+const fn since(has_succeeded: bool) -> &'static str {
+    if has_succeeded { "No success since " } else { "No run has ended since " }
+}
+
 /// A jump as a phrase: `rose by 30.0 points to 40.0 % on 2026-09-03`.
 fn jump((at, jump): (DateTime<Utc>, ShareJump), form: MomentForm) -> String {
     let verb = if jump.after > jump.before { "rose" } else { "fell" };
-    let (size, after) = (jump.size() * 100.0, jump.after * 100.0);
-    format!("{verb} by {size:.1} points to {after:.1} % on {}", form.text(at))
+    let (size, after) = (jump.size() * 100.0, share_text(jump.after));
+    format!("{verb} by {size:.1} points to {after} on {}", form.text(at))
 }
 
 /// A time span in its largest unit that is not below two.
