@@ -9,6 +9,8 @@
 mod digest;
 mod ids;
 mod order;
+#[cfg(feature = "report")]
+mod pairs;
 mod violation;
 
 use std::io;
@@ -19,6 +21,8 @@ use uuid::Uuid;
 pub use digest::{Digest, ParseDigestError};
 pub(crate) use digest::{PlacedDigest, RowHasher, push_field};
 pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
+#[cfg(feature = "report")]
+pub(crate) use pairs::{HashPair, HashPairs, PairCounts};
 pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};
 

@@ -31,6 +31,7 @@ mod sample;
 mod source;
 mod value_changes;
 mod values;
+mod wanted;
 
 use std::{path::PathBuf, sync::Arc};
 

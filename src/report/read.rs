@@ -8,7 +8,7 @@
 //! The number of lanes is fixed, so the page does not depend on the number of cores or on how threads take turns.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
@@ -20,11 +20,14 @@ use uuid::Uuid;
 use super::{
     profile::{
         BatchFacts, Profile,
-        rare::{RareKind, rare_kinds},
+        nulls::NullRuns,
+        odd_places::{OddPlace, odd_places},
+        tree::texts::Tally,
     },
-    sample::{RowSample, SampleSize, ShownRow},
+    sample::{RepeatedInput, RowSample, SampleSize, ShownRow},
     source::{ExportFacts, ReportSource},
     values::{BatchRows, RowColumns},
+    wanted::wanted_rows,
 };
 use crate::{
     batch::OutputColumn,
@@ -33,7 +36,7 @@ use crate::{
         panics::{caught, message},
     },
     location::Location,
-    proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, IdSet},
+    proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, HashPairs, IdSet, PairCounts},
     readback::{ReadOptions, checked_files::RecordedRows},
     text::did_you_mean,
     transform::Shaper,
@@ -43,7 +46,7 @@ use crate::{
 const LANES: usize = 4;
 /// Batches in a lane: one that is profiled, and one that waits.
 const QUEUED: usize = 2;
-/// Different inputs that are remembered to find examples of duplicates: 262,144, which take 4 MiB.
+/// Different inputs that are remembered to find examples of duplicates: 262,144, which take 16 MiB.
 const REMEMBERED: usize = 1 << 18;
 
 /// How to read.
@@ -62,11 +65,14 @@ pub(super) struct RowsSeen {
     pub(super) profile: Profile,
     pub(super) rows: Vec<ShownRow>,
     pub(super) digest: Digest,
-    pub(super) duplicates: DuplicateInputs,
+    /// The inputs, with their expected outputs.
+    pub(super) inputs: PairCounts,
     /// The ids, if they were looked at.
     pub(super) repeated_ids: Distinct,
-    /// Values of a rare type, the rarest first.
-    pub(super) rare: Vec<RareKind>,
+    /// Values that differ from the others at their place, the rarest first.
+    pub(super) odd: Vec<OddPlace>,
+    /// The rows without a value, for each column.
+    pub(super) nulls: Vec<NullRuns>,
     pub(super) orders: OrderSeen,
     /// Whether the rows were compared with a recorded number and digest.
     pub(super) is_checked: bool,
@@ -80,29 +86,30 @@ impl RowsSeen {
     }
 }
 
-/// Rows whose input equals that of another row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct DuplicateInputs {
-    /// Number of rows with an input that an earlier row has.
-    pub(super) rows: u64,
-    /// Number of different inputs that occur more than once.
-    pub(super) inputs: u64,
-}
-
 /// The values of `order`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct OrderSeen {
     pub(super) count: u64,
     pub(super) range: Option<(i64, i64)>,
-    /// Number of values that are not larger than the one before.
-    pub(super) falls: u64,
+    /// Values that are not larger than the one before.
+    pub(super) falls: Tally,
+    /// Values that are larger than the one before by more than one.
+    pub(super) gaps: Tally,
+    /// The values around the first gap.
+    pub(super) first_gap: Option<(i64, i64)>,
     last: Option<i64>,
 }
 
 impl OrderSeen {
-    fn add(&mut self, order: i64) {
+    fn add(&mut self, order: i64, row: u64) {
         self.count += 1;
-        self.falls += u64::from(self.last.is_some_and(|last| order <= last));
+        if let Some(last) = self.last {
+            if order <= last {
+                self.falls.add(row);
+            } else if last.checked_add(1) != Some(order) && self.gaps.add(row) {
+                self.first_gap = Some((last, order));
+            }
+        }
         let (low, high) = self.range.unwrap_or((order, order));
         (self.range, self.last) = (Some((low.min(order), high.max(order))), Some(order));
     }
@@ -110,7 +117,7 @@ impl OrderSeen {
     /// Whether the values rise by one from row to row.
     pub(super) fn is_contiguous(&self) -> bool {
         let span = self.range.map(|(low, high)| high.abs_diff(low));
-        self.falls == 0 && span.is_some_and(|span| span.checked_add(1) == Some(self.count))
+        self.falls.count == 0 && span.is_some_and(|span| span.checked_add(1) == Some(self.count))
     }
 }
 
@@ -182,29 +189,21 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         lanes.finish()
     })?;
     let is_checked = batches.check(&ordered.digests)?;
-    let OrderedRows { inputs, ids, duplicates, orders, digests, .. } = ordered;
-    let distinct = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
+    let OrderedRows { inputs, ids, different, equal, orders, digests, nulls, .. } = ordered;
+    let inputs = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let ids = ids.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let mut profile = profile;
     profile.sort();
     let sample = std::mem::replace(&mut profile.sample, RowSample::new(plan.size));
     let mut digest = Digest::default();
     digests.iter().for_each(|(rows, next)| digest.join(*next, *rows));
-    let rare = rare_kinds(&profile.columns);
-    let wanted = profile.wanted_rows(&rare);
-    Ok(RowsSeen {
-        rows: sample.finish(profile.rows, duplicates, &wanted),
-        profile,
-        rare,
-        repeated_ids: ids,
-        digest,
-        duplicates: DuplicateInputs {
-            rows: distinct.rows - distinct.distinct,
-            inputs: distinct.repeated_ids,
-        },
-        orders,
-        is_checked,
-    })
+    let odd = odd_places(&profile.columns);
+    let (rows, repeated_ids) = (Vec::new(), ids);
+    let mut seen =
+        RowsSeen { profile, rows, digest, inputs, repeated_ids, odd, nulls, orders, is_checked };
+    let duplicates = different.into_iter().chain(equal).take(plan.size.duplicates()).collect();
+    seen.rows = sample.finish(seen.profile.rows, duplicates, &wanted_rows(&seen));
+    Ok(seen)
 }
 
 impl<'s> Lanes<'s> {
@@ -297,15 +296,17 @@ impl<'s> Lanes<'s> {
 struct OrderedRows<'p> {
     columns: &'p RowColumns,
     temp_dir: &'p PathBuf,
-    /// The hashes of all inputs.
-    inputs: IdSet,
+    /// The hashes of all inputs, with those of their expected outputs.
+    inputs: HashPairs,
     ids: IdSet,
-    /// The hashes of the first different inputs.
-    seen: HashSet<u128>,
-    /// Examples of rows with an input that an earlier row has.
-    duplicates: Vec<ShownRow>,
+    /// The hashes of the first different inputs, each with its first row and the hash of its expected output.
+    seen: HashMap<u128, (u64, u32)>,
+    /// Examples of rows with an input that an earlier row has, with another expected output or with the same.
+    different: Vec<ShownRow>,
+    equal: Vec<ShownRow>,
     most_duplicates: usize,
     orders: OrderSeen,
+    nulls: Vec<NullRuns>,
     /// Number of rows and digest of each batch.
     digests: Vec<(u64, Digest)>,
 }
@@ -315,38 +316,51 @@ impl<'p> OrderedRows<'p> {
         Self {
             columns,
             temp_dir: &plan.temp_dir,
-            inputs: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
+            inputs: HashPairs::new(IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone())),
             ids: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
-            seen: HashSet::new(),
-            duplicates: Vec::new(),
+            seen: HashMap::new(),
+            different: Vec::new(),
+            equal: Vec::new(),
             most_duplicates: plan.size.duplicates(),
             orders: OrderSeen::default(),
+            nulls: vec![NullRuns::default(); columns.shown.len()],
             digests: Vec::new(),
         }
     }
 
     fn add(&mut self, LaneFacts { batch, first_row, facts }: LaneFacts) -> Result<()> {
-        facts.orders.iter().for_each(|order| self.orders.add(*order));
+        for (index, order) in &facts.orders {
+            self.orders.add(*order, first_row + *index as u64);
+        }
+        self.nulls.iter_mut().zip(facts.nulls).for_each(|(own, next)| own.join(next));
         self.digests.push((facts.rows, facts.digest));
         for id in facts.ids {
             let inserted = self.ids.insert(Uuid::from_u128(id));
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
         }
-        for (index, hash) in facts.inputs {
-            let inserted = self.inputs.insert(Uuid::from_u128(hash));
+        for (index, pair) in facts.inputs {
+            let inserted = self.inputs.insert(pair);
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
-            if self.duplicates.len() >= self.most_duplicates {
+            // The rows with other outputs are shown first, so no row is looked for if there are enough of them.
+            if self.different.len() >= self.most_duplicates {
                 continue;
             }
-            if self.seen.contains(&hash) {
+            let number = first_row + index as u64;
+            let Some((row, output)) = self.seen.get(&pair.key()).copied() else {
+                if self.seen.len() < REMEMBERED {
+                    self.seen.insert(pair.key(), (number, pair.value()));
+                }
+                continue;
+            };
+            let repeats = RepeatedInput { row, differs: output != pair.value() };
+            let examples = if repeats.differs { &mut self.different } else { &mut self.equal };
+            if examples.len() < self.most_duplicates {
                 let rows = BatchRows::new(&batch, self.columns)?;
-                let number = first_row + index as u64;
                 // It was masked before without an error.
                 let row =
                     rows.row(index).map_err(|_| Error::Internal("a masked row".to_owned()))?;
-                self.duplicates.push(ShownRow::new(number, &row));
-            } else if self.seen.len() < REMEMBERED {
-                self.seen.insert(hash);
+                let repeats = Some(repeats);
+                examples.push(ShownRow { repeats, ..ShownRow::new(number, &row) });
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The section about the data: what is odd, an overview of the columns, and what each column holds.
 
-mod remarks;
+pub(super) mod remarks;
 mod tree;
 
 use maud::{Markup, html};
@@ -35,7 +35,6 @@ pub(super) fn section(report: &ExportReport) -> Markup {
             @if rows == 0 {
                 p.empty { "The export has no rows. Its columns are:" }
             }
-            (remarks::remarks(report))
             (overview(report))
             @if rows > 0 {
                 (legend(report))
@@ -105,9 +104,9 @@ fn distinct(report: &ExportReport, profile: &ColumnProfile) -> String {
         (_, Some(Column::Id)) => {
             grouped(values.saturating_sub(seen.repeated_ids.rows - seen.repeated_ids.distinct))
         }
-        (_, Some(Column::Input)) => grouped(values.saturating_sub(seen.duplicates.rows)),
+        (_, Some(Column::Input)) => grouped(seen.inputs.keys),
         ((count, true), _) => grouped(count),
-        (_, Some(Column::Order)) if seen.orders.falls == 0 => grouped(values),
+        (_, Some(Column::Order)) if seen.orders.falls.count == 0 => grouped(values),
         ((count, false), _) => format!("≈ {}", grouped(count.min(values))),
     }
 }

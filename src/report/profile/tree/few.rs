@@ -50,6 +50,11 @@ impl FewValues {
         }
     }
 
+    /// Whether there are too many values to count them, or too long ones.
+    pub(crate) fn is_many(&self) -> bool {
+        self.is_many
+    }
+
     /// Returns the values, the most common first; empty if there are too many, or none.
     pub(crate) fn sorted(&self) -> Vec<&FewValue> {
         let mut all: Vec<&FewValue> = self.values.iter().collect();
