@@ -21,9 +21,9 @@ use uuid::Uuid;
 pub use digest::{Digest, ParseDigestError};
 pub(crate) use digest::{PlacedDigest, RowHasher, push_field};
 pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
+pub(crate) use order::{Field, OrderCheck};
 #[cfg(feature = "report")]
 pub(crate) use pairs::{HashPair, HashPairs, PairCounts};
-pub(crate) use order::{Field, OrderCheck};
 pub(crate) use violation::{Violation, Violations};
 
 /// The rows that the pages should contain together.

@@ -98,20 +98,30 @@ pub(super) struct OrderSeen {
     /// The values around the first gap.
     pub(super) first_gap: Option<(i64, i64)>,
     last: Option<i64>,
+    /// Whether rows were left out on purpose.
+    is_sparse: bool,
 }
 
 impl OrderSeen {
-    fn add(&mut self, order: i64, row: u64) {
+    /// Adds the order of the next row. Returns whether the row is the first one with a lower order, or after a gap.
+    fn add(&mut self, order: i64, row: u64) -> bool {
         self.count += 1;
+        let mut is_first = false;
         if let Some(last) = self.last {
             if order <= last {
-                self.falls.add(row);
+                is_first = self.falls.add(row);
             } else if last.checked_add(1) != Some(order) && self.gaps.add(row) {
-                self.first_gap = Some((last, order));
+                (is_first, self.first_gap) = (true, Some((last, order)));
             }
         }
         let (low, high) = self.range.unwrap_or((order, order));
         (self.range, self.last) = (Some((low.min(order), high.max(order))), Some(order));
+        is_first && !self.is_sparse
+    }
+
+    /// Whether something is wrong with the order: rows that were left out on purpose leave gaps.
+    pub(super) fn is_odd(&self) -> bool {
+        !self.is_sparse && self.count > 0 && !self.is_contiguous()
     }
 
     /// Whether the values rise by one from row to row.
@@ -171,7 +181,7 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
     }
     let columns =
         &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());
-    let mut ordered = OrderedRows::new(plan, columns);
+    let mut ordered = OrderedRows::new(plan, columns, source.facts.leaves_out_rows());
     let profile = thread::scope(|scope| {
         let mut lanes = Lanes::start(scope, columns, plan.size)?;
         let mut first_row = 1;
@@ -189,7 +199,8 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         lanes.finish()
     })?;
     let is_checked = batches.check(&ordered.digests)?;
-    let OrderedRows { inputs, ids, different, equal, orders, digests, nulls, .. } = ordered;
+    let OrderedRows { inputs, ids, different, equal, odd: others, orders, digests, nulls, .. } =
+        ordered;
     let inputs = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let ids = ids.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let mut profile = profile;
@@ -202,7 +213,7 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
     let mut seen =
         RowsSeen { profile, rows, digest, inputs, repeated_ids, odd, nulls, orders, is_checked };
     let duplicates = different.into_iter().chain(equal).take(plan.size.duplicates()).collect();
-    seen.rows = sample.finish(seen.profile.rows, duplicates, &wanted_rows(&seen));
+    seen.rows = sample.finish(seen.profile.rows, (duplicates, others), &wanted_rows(&seen));
     Ok(seen)
 }
 
@@ -304,6 +315,8 @@ struct OrderedRows<'p> {
     /// Examples of rows with an input that an earlier row has, with another expected output or with the same.
     different: Vec<ShownRow>,
     equal: Vec<ShownRow>,
+    /// Examples of what is wrong with the order.
+    odd: Vec<ShownRow>,
     most_duplicates: usize,
     orders: OrderSeen,
     nulls: Vec<NullRuns>,
@@ -312,7 +325,7 @@ struct OrderedRows<'p> {
 }
 
 impl<'p> OrderedRows<'p> {
-    fn new(plan: &'p ReadPlan, columns: &'p RowColumns) -> Self {
+    fn new(plan: &'p ReadPlan, columns: &'p RowColumns, is_sparse: bool) -> Self {
         Self {
             columns,
             temp_dir: &plan.temp_dir,
@@ -321,16 +334,20 @@ impl<'p> OrderedRows<'p> {
             seen: HashMap::new(),
             different: Vec::new(),
             equal: Vec::new(),
+            odd: Vec::new(),
             most_duplicates: plan.size.duplicates(),
-            orders: OrderSeen::default(),
+            orders: OrderSeen { is_sparse, ..OrderSeen::default() },
             nulls: vec![NullRuns::default(); columns.shown.len()],
             digests: Vec::new(),
         }
     }
 
     fn add(&mut self, LaneFacts { batch, first_row, facts }: LaneFacts) -> Result<()> {
-        for (index, order) in &facts.orders {
-            self.orders.add(*order, first_row + *index as u64);
+        for (index, order) in facts.orders {
+            if self.orders.add(order, first_row + index as u64) && self.most_duplicates > 0 {
+                let row = self.shown_row(&batch, (index, first_row))?;
+                self.odd.push(row);
+            }
         }
         self.nulls.iter_mut().zip(facts.nulls).for_each(|(own, next)| own.join(next));
         self.digests.push((facts.rows, facts.digest));
@@ -353,17 +370,22 @@ impl<'p> OrderedRows<'p> {
                 continue;
             };
             let repeats = RepeatedInput { row, differs: output != pair.value() };
-            let examples = if repeats.differs { &mut self.different } else { &mut self.equal };
+            let examples = if repeats.differs { &self.different } else { &self.equal };
             if examples.len() < self.most_duplicates {
-                let rows = BatchRows::new(&batch, self.columns)?;
-                // It was masked before without an error.
-                let row =
-                    rows.row(index).map_err(|_| Error::Internal("a masked row".to_owned()))?;
-                let repeats = Some(repeats);
-                examples.push(ShownRow { repeats, ..ShownRow::new(number, &row) });
+                let row = self.shown_row(&batch, (index, first_row))?;
+                let examples = if repeats.differs { &mut self.different } else { &mut self.equal };
+                examples.push(ShownRow { repeats: Some(repeats), ..row });
             }
         }
         Ok(())
+    }
+
+    /// Returns the row with this index in a batch, whose first row has this number.
+    fn shown_row(&self, batch: &RecordBatch, (index, first_row): (usize, u64)) -> Result<ShownRow> {
+        let rows = BatchRows::new(batch, self.columns)?;
+        // It was masked before without an error.
+        let row = rows.row(index).map_err(|_| Error::Internal("a masked row".to_owned()))?;
+        Ok(ShownRow::new(first_row + index as u64, &row))
     }
 }
 

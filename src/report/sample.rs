@@ -14,7 +14,7 @@ use crate::batch::timestamp_text;
 /// Bytes of a value that are shown: 32 KiB. The page says how much is left out.
 pub(super) const SHOWN_BYTES: usize = 32 << 10;
 /// Rows with something new that a thread keeps.
-const MOST_ODD: usize = 32;
+const MOST_ODD: usize = 64;
 /// Most rows of a report.
 pub(super) const MOST_ROWS: usize = 10_000;
 
@@ -219,14 +219,15 @@ impl RowSample {
     }
 
     /// Returns the chosen rows of `rows` rows in their order, together with these duplicates, and those of the wanted
-    /// rows that were offered.
+    /// rows that are among the others or were offered.
     pub(super) fn finish(
         mut self,
         rows: u64,
-        duplicates: Vec<ShownRow>,
+        (duplicates, others): (Vec<ShownRow>, Vec<ShownRow>),
         wanted: &BTreeMap<u64, BTreeSet<ShownWhy>>,
     ) -> Vec<ShownRow> {
         let mut named = self.take_named();
+        named.extend(others.into_iter().map(|row| (row.number, row)));
         let mut chosen = BTreeMap::<u64, ShownRow>::new();
         let first = match rows <= self.size.all as u64 {
             true => self.size.all,

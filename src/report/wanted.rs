@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    profile::{ColumnProfile, nulls::NullRun},
+    profile::{
+        ColumnProfile, ValueProfile,
+        nulls::NullRun,
+        odd_places::{alike, rarer_row},
+    },
     read::RowsSeen,
     sample::ShownWhy,
 };
@@ -32,17 +36,29 @@ pub(super) fn wanted_rows(seen: &RowsSeen) -> BTreeMap<u64, BTreeSet<ShownWhy>> 
         }
     }
     let (profile, turns) = (&seen.profile, &seen.profile.turns);
-    let whole = [profile.outputs.empty, profile.outputs.wordless, seen.orders.falls, seen.orders.gaps];
+    let orders = Some(&seen.orders).filter(|it| it.is_odd());
+    let orders = orders.into_iter().flat_map(|it| [it.falls, it.gaps]);
+    let whole = [profile.outputs.empty, profile.outputs.wordless].into_iter().chain(orders);
     let ends = turns.rare_ends().into_iter().map(|(_, tally)| tally);
     let empty = turns.empty.sorted().into_iter().map(|(_, tally)| tally);
-    let tallies = whole.into_iter().chain(ends).chain(empty).chain(turns.rarely_without());
+    let tallies = whole.chain(ends).chain(empty).chain(turns.rarely_without());
     tallies.for_each(|tally| want(tally.row, ShownWhy::Odd));
     seen.odd.iter().take(MOST_PLACES).for_each(|it| want(it.row, ShownWhy::Odd));
+    for column in &profile.columns {
+        let Some(firsts) = &column.firsts else { continue };
+        if let ValueProfile::Text(common) | ValueProfile::Tags(_, common) = &column.values {
+            let top = common.top(usize::MAX);
+            for group in alike(top.iter().map(|(text, count)| (&**text, *count))) {
+                want(rarer_row(&group, |text| firsts.get(text)), ShownWhy::Odd);
+            }
+        }
+    }
     for (place, column) in profile.columns.iter().enumerate() {
         if let Some(run) = long_null_run(seen, place) {
             want(run.first, ShownWhy::Odd);
         }
-        if matches!(column.api, Some(Column::Input | Column::ExpectedOutput)) && has_some(seen, column)
+        if matches!(column.api, Some(Column::Input | Column::ExpectedOutput))
+            && has_some(seen, column)
         {
             want(column.first_null, ShownWhy::Odd);
         }

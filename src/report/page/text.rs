@@ -43,9 +43,7 @@ impl Render for Spaced<'_> {
 fn spaces(text: Option<&str>, buffer: &mut String) {
     for c in text.unwrap_or_default().chars() {
         let name = match c {
-            ' ' => "space".to_owned(),
-            '\n' => "line end".to_owned(),
-            '\t' => "tab".to_owned(),
+            ' ' => "␣".to_owned(),
             c => format!("U+{:04X}", u32::from(c)),
         };
         html! { span.control { (name) } }.render_to(buffer);
@@ -181,7 +179,7 @@ mod tests {
     #[test]
     fn outer_spaces_are_visible() {
         let shown = |text| html! { (Spaced(text)) }.into_string();
-        let space = "<span class=\"control\">space</span>";
+        let space = "<span class=\"control\">␣</span>";
         assert_eq!(shown(" a b\u{a0}"), format!("{space}a b<span class=\"control\">U+00A0</span>"));
         assert_eq!(shown("  "), format!("{space}{space}"));
         assert_eq!(shown("a<b"), "a&lt;b");

@@ -2,6 +2,7 @@
 //! of all rows. It knows no files and no HTML.
 
 pub(super) mod figures;
+pub(super) mod first_rows;
 pub(super) mod labels;
 pub(super) mod nulls;
 pub(super) mod numbers;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 use self::{
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
+    first_rows::FirstRows,
     labels::labels,
     nulls::NullRuns,
     numbers::{Numbers, joined, wider},
@@ -46,6 +48,8 @@ pub(super) struct ColumnProfile {
     pub(super) nulls: u64,
     /// The first row without a value, from 1; 0 if there is none.
     pub(super) first_null: u64,
+    /// The first rows of personas and labels.
+    pub(super) firsts: Option<FirstRows>,
     pub(super) distinct: DistinctValues,
     /// Characters of texts, and of JSON as the export has it.
     pub(super) lengths: Lengths,
@@ -246,7 +250,9 @@ impl ColumnProfile {
         };
         let (distinct, lengths) = (DistinctValues::new()?, Lengths::new()?);
         let (column, api) = (column.clone(), column.of_api());
-        Ok(Self { column, api, nulls: 0, first_null: 0, distinct, lengths, values })
+        let has_firsts = matches!(api, Some(Column::Persona | Column::Tags));
+        let firsts = has_firsts.then(FirstRows::default);
+        Ok(Self { column, api, nulls: 0, first_null: 0, firsts, distinct, lengths, values })
     }
 
     /// Adds the value of a row. Returns the name of this column if its JSON text is not JSON.
@@ -280,7 +286,12 @@ impl ColumnProfile {
         }
         let name = || self.column.name().to_owned();
         match (&mut self.values, &value) {
-            (ValueProfile::Text(common), CellValue::Text(text)) => common.add(text),
+            (ValueProfile::Text(common), CellValue::Text(text)) => {
+                common.add(text);
+                if let Some(firsts) = &mut self.firsts {
+                    seen.is_new |= firsts.add(XxHash3_64::oneshot(text.as_bytes()), row);
+                }
+            }
             (ValueProfile::Json(tree), CellValue::Text(text)) => {
                 let is_input = self.api == Some(Column::Input);
                 let (turns, mut is_new) = (&mut *others.turns, false);
@@ -304,12 +315,13 @@ impl ColumnProfile {
                 let content = tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
                 seen.is_new = content.is_new;
                 // A row has a label once, however often it occurs in the row. Rows have few labels.
-                let mut of_row: Vec<u64> = Vec::new();
+                let (mut of_row, firsts) = (Vec::<u64>::new(), &mut self.firsts);
                 labels(text, &mut |label| {
                     let hash = XxHash3_64::oneshot(label.as_bytes());
                     if !of_row.contains(&hash) {
                         of_row.push(hash);
                         common.add(label);
+                        seen.is_new |= firsts.as_mut().is_some_and(|it| it.add(hash, row));
                     }
                 })
                 .map_err(|_| name())?;
@@ -330,6 +342,9 @@ impl ColumnProfile {
     fn join(&mut self, other: Self) -> Result<()> {
         self.nulls += other.nulls;
         self.first_null = earlier(self.first_null, other.first_null);
+        if let (Some(own), Some(other)) = (&mut self.firsts, other.firsts) {
+            own.join(other);
+        }
         self.distinct.join(&other.distinct)?;
         self.lengths.join(other.lengths)?;
         match (&mut self.values, other.values) {

@@ -6,7 +6,7 @@ use super::{
     ColumnProfile, ValueProfile,
     tree::{
         TreeMember, TreeNode, ValueKind,
-        texts::{OddText, Tally},
+        texts::{OddText, Tally, earlier},
     },
 };
 use crate::{batch::Column, report::masked::ValueTrail};
@@ -28,16 +28,26 @@ const MOST_KEYS: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PlaceOddity {
     /// A rare type, and the type that most values have.
-    Kind { kind: ValueKind, usual: ValueKind },
+    Kind {
+        kind: ValueKind,
+        usual: ValueKind,
+    },
     /// Numbers, and texts that are numbers. The count is that of the texts.
-    NumbersAsText { numbers: u64 },
+    NumbersAsText {
+        numbers: u64,
+    },
     /// Objects without a key that almost all have.
     MissingKey,
     /// A key that hardly any object has, and a key with almost the same spelling.
-    RareKey { like: Option<Box<str>> },
+    RareKey {
+        like: Option<Box<str>>,
+    },
     Text(OddText),
     /// One text that many values are. The count is the least number.
-    Repeated { text: Box<str>, is_cut: bool },
+    Repeated {
+        text: Box<str>,
+        is_cut: bool,
+    },
     /// Texts that differ only in case, spaces, `_` and `-`. The count is that of the rarer ones.
     Spellings(Vec<(Box<str>, u64)>),
 }
@@ -61,6 +71,7 @@ pub(crate) struct OddPlace {
 #[derive(Clone, Copy, Default)]
 struct PlaceRole {
     is_output: bool,
+    is_tags: bool,
     is_root: bool,
     is_item: bool,
     /// Whether it is the content of turns, which are looked at on their own.
@@ -73,7 +84,8 @@ pub(crate) fn odd_places(columns: &[ColumnProfile]) -> Vec<OddPlace> {
     for column in columns {
         if let ValueProfile::Json(tree) | ValueProfile::Tags(tree, _) = &column.values {
             let is_output = column.api == Some(Column::ExpectedOutput);
-            let role = PlaceRole { is_output, is_root: true, ..PlaceRole::default() };
+            let is_tags = column.api == Some(Column::Tags);
+            let role = PlaceRole { is_output, is_tags, is_root: true, ..PlaceRole::default() };
             collect(&tree.root, &ValueTrail::of(column.column.name()), role, &mut found);
         }
     }
@@ -98,7 +110,8 @@ fn collect(node: &TreeNode, trail: &ValueTrail, role: PlaceRole, found: &mut Vec
     }
     for member in &node.members {
         let is_content = node.turns > 0 && matches!(&*member.name, "content" | "text" | "parts");
-        let role = PlaceRole { is_root: false, is_item: false, is_turn_content: is_content, ..role };
+        let role =
+            PlaceRole { is_root: false, is_item: false, is_turn_content: is_content, ..role };
         collect(&member.node, &trail.member(&member.name), role, found);
     }
     if let Some(item) = &node.item {
@@ -132,7 +145,8 @@ fn kinds(node: &TreeNode, role: PlaceRole, push: &mut dyn FnMut(PlaceOddity, Tal
         push(PlaceOddity::Kind { kind, usual }, tally(kind, nulls), node.values);
     }
     let numbers = all.iter().filter(|(kind, _)| kind.is_number());
-    let (texts, numbers) = (node.texts.get(OddText::Numeric), numbers.map(|(_, count)| count).sum());
+    let (texts, numbers) =
+        (node.texts.get(OddText::Numeric), numbers.map(|(_, count)| count).sum());
     if texts.count > 0 && numbers > 0 && values >= ENOUGH && !has_rare_kind {
         let first = [ValueKind::Integer, ValueKind::Number].map(|kind| node.first_row(kind));
         let row = match texts.count > numbers {
@@ -153,9 +167,8 @@ fn keys(node: &TreeNode, push: &mut dyn FnMut(&str, PlaceOddity, Tally)) {
     let usual: HashMap<String, &TreeMember> =
         node.members.iter().filter(is_usual).map(|it| (spelling(&it.name), it)).collect();
     let rare = node.members.iter().filter(|it| is_rare(it.node.values, objects));
-    let (alike, rare): (Vec<_>, Vec<_>) = rare
-        .map(|it| (it, usual.get(&spelling(&it.name))))
-        .partition(|(_, like)| like.is_some());
+    let (alike, rare): (Vec<_>, Vec<_>) =
+        rare.map(|it| (it, usual.get(&spelling(&it.name)))).partition(|(_, like)| like.is_some());
     let tally = |it: &TreeMember| Tally { count: it.node.values, row: it.first_row() };
     for (member, like) in &alike {
         let like = like.map(|it| it.name.clone());
@@ -172,7 +185,8 @@ fn keys(node: &TreeNode, push: &mut dyn FnMut(&str, PlaceOddity, Tally)) {
         let is_alike = |it: &&&TreeMember| it.name == member.name;
         let others = alike.iter().filter(|(_, like)| like.as_ref().is_some_and(is_alike));
         // Another spelling of the key explains it.
-        if others.map(|(it, _)| it.node.values).sum::<u64>() < missing(member) && named < MOST_KEYS {
+        if others.map(|(it, _)| it.node.values).sum::<u64>() < missing(member) && named < MOST_KEYS
+        {
             named += 1;
             let tally = Tally { count: missing(member), row: member.missing_row };
             push(&member.name, PlaceOddity::MissingKey, tally);
@@ -206,17 +220,33 @@ fn texts(node: &TreeNode, role: PlaceRole, push: &mut dyn FnMut(PlaceOddity, Tal
             push(PlaceOddity::Text(odd), tally, all);
         }
     }
-    let repeated = node.repeated.as_ref().and_then(|it| it.most_frequent());
+    // In a list, texts are parts of an answer, which repeat.
+    let repeated = node.repeated.as_ref().filter(|_| !role.is_item);
+    let repeated = repeated.and_then(|it| it.most_frequent());
     if let Some((text, count)) = repeated.filter(|(_, count)| count * FREQUENT >= all) {
         let what = PlaceOddity::Repeated { text: text.text.clone(), is_cut: text.is_cut };
         push(what, Tally { count, row: text.row }, all);
     }
-    let values = node.few.sorted();
-    let values = values.iter().filter(|it| it.is_text).map(|it| (&*it.text, it.count));
-    for group in alike(values) {
+    let few = node.few.sorted();
+    let values = few.iter().filter(|it| it.is_text).map(|it| (&*it.text, it.count));
+    // The labels of tags are looked at on their own. Among few values, chance decides which is usual.
+    let groups = if role.is_tags || all < ENOUGH { Vec::new() } else { alike(values) };
+    for group in groups.into_iter().filter(|group| is_usual_and_rare(group)) {
         let count = group.iter().skip(1).map(|(_, count)| count).sum();
-        push(PlaceOddity::Spellings(group), Tally { count, row: 0 }, all);
+        let of_few = |text: &str| few.iter().find(|it| *it.text == *text).map_or(0, |it| it.row);
+        let row = rarer_row(&group, of_few);
+        push(PlaceOddity::Spellings(group), Tally { count, row }, all);
     }
+}
+
+/// Whether a group has a spelling that is often used.
+fn is_usual_and_rare(group: &[(Box<str>, u64)]) -> bool {
+    group.first().is_some_and(|(_, count)| *count >= 10)
+}
+
+/// Returns the first row with a rarer spelling; 0 if it is not known.
+pub(crate) fn rarer_row(group: &[(Box<str>, u64)], row_of: impl Fn(&str) -> u64) -> u64 {
+    group.iter().skip(1).map(|(text, _)| row_of(text)).fold(0, earlier)
 }
 
 /// The form in which texts are alike that people write for one thing: without outer spaces, in lower case, and with one

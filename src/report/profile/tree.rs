@@ -216,20 +216,20 @@ impl TreeNode {
             JsonKind::Null => {
                 scan.cursor.scalar()?;
                 self.see(ValueKind::Null, scan);
-                self.few.add("null", false);
+                self.few.add("null", false, scan.row);
             }
             JsonKind::Bool => {
                 let token = scan.cursor.scalar()?;
                 scan.content.others += 1;
                 self.see(ValueKind::Boolean, scan);
-                self.few.add(token, false);
+                self.few.add(token, false, scan.row);
             }
             JsonKind::Number => {
                 let token = scan.cursor.scalar()?;
                 scan.content.others += 1;
                 let is_integer = token.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
                 self.see(if is_integer { ValueKind::Integer } else { ValueKind::Number }, scan);
-                self.few.add(token, false);
+                self.few.add(token, false, scan.row);
             }
             JsonKind::String => {
                 let string = scan.cursor.string()?;
@@ -240,7 +240,7 @@ impl TreeNode {
                 };
                 let sight = scan.content.add(&value);
                 scan.content.is_new |= self.texts.add(sight, scan.row) && self.values > 1;
-                self.few.add(&value, true);
+                scan.content.is_new |= self.few.add(&value, true, scan.row) && self.values > LATE;
                 if self.few.is_many() {
                     self.count_repeated(&value, scan);
                 }
@@ -343,7 +343,7 @@ impl TreeNode {
         }
         scan.added += 1;
         let (first, objects) = ((scan.row, place), self.objects());
-        scan.content.is_new |= objects > LATE;
+        scan.content.is_new |= objects > LATE && self.members.len() < SEARCHED_KEYS;
         let missing_row = if objects > 1 { self.first_row(ValueKind::Object) } else { 0 };
         let node = Self::default();
         self.push(TreeMember { name: (*name).into(), first, last_object: 0, missing_row, node });

@@ -131,9 +131,12 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_not_counted() {
-        for (text, counts) in
-            [("72", false), ("not_applicable_here", false), ("I cannot.", false), ("I can not.", true)]
-        {
+        for (text, counts) in [
+            ("72", false),
+            ("not_applicable_here", false),
+            ("I cannot.", false),
+            ("I can not.", true),
+        ] {
             assert_eq!(RepeatedTexts::counts(text), counts, "{text}");
         }
     }

@@ -15,7 +15,8 @@ use crate::{
         profile::{
             ColumnProfile, ValueProfile,
             figures::CommonValues,
-            odd_places::{RARE, alike},
+            first_rows::FirstRows,
+            odd_places::{RARE, alike, rarer_row},
             tree::texts::Tally,
         },
         wanted::long_null_run,
@@ -95,7 +96,7 @@ fn odd_rows(report: &ExportReport) -> OddRows {
         odd.look("personas, labels or roles in several spellings", spellings(report));
     }
     odd.look("values much longer than the others", long_values(report));
-    if seen.orders.count > 0 && !leaves_out_rows(report) {
+    if seen.orders.count > 0 && !report.facts.leaves_out_rows() {
         odd.look("gaps in the order", gaps(report));
     }
     odd
@@ -149,7 +150,8 @@ fn repeated_inputs(report: &ExportReport) -> Option<Markup> {
     let columns = &report.seen.profile.columns;
     let has_outputs = columns.iter().any(|it| it.api == Some(Column::ExpectedOutput));
     let examples = report.seen.rows.iter();
-    let examples = examples.filter(|row| row.repeats.is_some_and(|it| it.differs || inputs.differing == 0));
+    let examples =
+        examples.filter(|row| row.repeats.is_some_and(|it| it.differs || inputs.differing == 0));
     let examples: Vec<_> = examples.take(MOST_IDS).collect();
     (rows > 0).then(|| html! {
         strong { (part(report, rows)) } (if rows == 1 { " repeats" } else { " repeat" }) " the input of an earlier row: "
@@ -231,7 +233,9 @@ fn turns(report: &ExportReport) -> Vec<Markup> {
     for (role, tally) in turns.empty.sorted() {
         let all = roles.iter().find(|(name, _)| name == role).map(|(_, count)| *count);
         // What a role never has is not missing. The number of its turns is only known if there are few roles.
-        let Some(all) = all.filter(|all| tally.count < *all && turns.roles.is_exact()) else { continue };
+        let Some(all) = all.filter(|all| tally.count < *all && turns.roles.is_exact()) else {
+            continue;
+        };
         found.push(html! {
             strong { (part_of(tally.count, all, "turn")) } " "
             @if report.shows_rows { "of the role " code dir="auto" { (Outside(role)) } } @else { "of a role" }
@@ -273,28 +277,35 @@ fn rare_roles(report: &ExportReport) -> Vec<Markup> {
 /// Values that differ only in case, spaces, `_` and `-`.
 fn spellings(report: &ExportReport) -> Vec<Markup> {
     let mut found = Vec::new();
-    let mut look = |name: &str, noun: &str, common: &CommonValues| {
+    let mut look = |name: &str, noun: &str, common: &CommonValues, firsts: Option<&FirstRows>| {
         let about = if common.is_exact() { "" } else { "≈ " };
         let top = common.top(usize::MAX);
         for group in alike(top.iter().map(|(text, count)| (&**text, *count))) {
-            found.push(html! { (several_spellings(name, noun, &group, about)) });
+            let of_group = |text: &str| firsts.map_or(0, |firsts| firsts.get(text));
+            let row = rarer_row(&group, of_group);
+            found.push(several_spellings(report, name, (noun, about), (&group, row)));
         }
     };
     for column in &report.seen.profile.columns {
         match &column.values {
             ValueProfile::Text(common) if column.api == Some(Column::Persona) => {
-                look("persona", "row", common);
+                look("persona", "row", common, column.firsts.as_ref());
             }
-            ValueProfile::Tags(_, common) => look("tags", "row", common),
+            ValueProfile::Tags(_, common) => look("tags", "row", common, column.firsts.as_ref()),
             _ => {}
         }
     }
-    look("role", "turn", &report.seen.profile.turns.roles);
+    look("role", "turn", &report.seen.profile.turns.roles, None);
     found
 }
 
 /// Several spellings of one value, the most common one first.
-fn several_spellings(place: &str, noun: &str, group: &[(Box<str>, u64)], about: &str) -> Markup {
+fn several_spellings(
+    report: &ExportReport,
+    place: &str,
+    (noun, about): (&str, &str),
+    (group, row): (&[(Box<str>, u64)], u64),
+) -> Markup {
     html! {
         code { (Outside(place)) } ": "
         @for (index, (text, count)) in group.iter().enumerate() {
@@ -302,6 +313,7 @@ fn several_spellings(place: &str, noun: &str, group: &[(Box<str>, u64)], about: 
             code dir="auto" { (Spaced(text)) } " (" (about) (counted(*count, noun)) ")"
         }
         " differ only in case, spaces, " code { "_" } " or " code { "-" } "."
+        @if row > 0 { " A rarer one is first in " (row_link(report, row)) "." }
     }
 }
 
@@ -320,17 +332,10 @@ fn long_values(report: &ExportReport) -> Vec<Markup> {
     found
 }
 
-/// Whether the export left out rows on purpose, so that the order has gaps.
-fn leaves_out_rows(report: &ExportReport) -> bool {
-    let facts = &report.facts;
-    let mut all = facts.earlier.iter().map(|it| &it.transform).chain(&facts.transform);
-    all.any(|it| it.leaves_out_rows())
-}
-
 fn gaps(report: &ExportReport) -> Option<Markup> {
     let orders = &report.seen.orders;
     let (falls, gaps) = (orders.falls, orders.gaps);
-    (!orders.is_contiguous()).then(|| html! {
+    orders.is_odd().then(|| html! {
         code { "order" } " does not rise by one from row to row"
         @if falls.count > 0 {
             ": " strong { (part(report, falls.count)) } " with an order that is not above the one before"

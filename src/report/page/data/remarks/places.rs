@@ -3,16 +3,14 @@
 use maud::{Markup, html};
 
 use super::{OddRows, example, part_of, several_spellings};
-use crate::{
-    report::{
-        ExportReport,
-        page::text::Outside,
-        profile::{
-            odd_places::{OddPlace, PlaceOddity},
-            tree::{
-                ValueKind,
-                texts::{OddText, Tally},
-            },
+use crate::report::{
+    ExportReport,
+    page::text::Outside,
+    profile::{
+        odd_places::{OddPlace, PlaceOddity},
+        tree::{
+            ValueKind,
+            texts::{OddText, Tally},
         },
     },
 };
@@ -31,10 +29,7 @@ pub(super) fn look(report: &ExportReport, odd: &mut OddRows) {
         "rare types of values, and numbers as text",
         found(|it| matches!(it, Kind { .. } | NumbersAsText { .. })),
     );
-    odd.look(
-        "rare and missing keys",
-        found(|it| matches!(it, MissingKey | RareKey { .. })),
-    );
+    odd.look("rare and missing keys", found(|it| matches!(it, MissingKey | RareKey { .. })));
     odd.look(
         "empty texts and placeholders",
         found(|it| matches!(it, Text(OddText::Blank | OddText::Wordless | OddText::Placeholder))),
@@ -58,7 +53,9 @@ fn remark(report: &ExportReport, odd: &OddPlace) -> Option<Markup> {
     let example = example(report, Tally { count, row: *row });
     Some(match what {
         // The remark about whole outputs says it.
-        PlaceOddity::Text(OddText::Blank) if odd.is_output && outputs.empty.count == count => return None,
+        PlaceOddity::Text(OddText::Blank) if odd.is_output && outputs.empty.count == count => {
+            return None;
+        }
         PlaceOddity::Text(OddText::Wordless) if outputs.wordless.count == count => return None,
         // A masked value is null because somebody wanted it.
         PlaceOddity::Kind { kind: ValueKind::Null, .. } if report.masked.has(trail) => return None,
@@ -89,10 +86,13 @@ fn remark(report: &ExportReport, odd: &OddPlace) -> Option<Markup> {
         PlaceOddity::Text(text) => {
             let says = match text {
                 OddText::Blank => some(" is empty", " are empty"),
-                OddText::Wordless => some(" has no letter and no digit", " have no letter and no digit"),
-                OddText::Placeholder => {
-                    some(" is a placeholder, such as N/A or TODO", " are placeholders, such as N/A or TODO")
+                OddText::Wordless => {
+                    some(" has no letter and no digit", " have no letter and no digit")
                 }
+                OddText::Placeholder => some(
+                    " is a placeholder, such as N/A or TODO",
+                    " are placeholders, such as N/A or TODO",
+                ),
                 OddText::Garbled => some(
                     " has characters of a wrong encoding, such as Ã© or U+FFFD",
                     " have characters of a wrong encoding, such as Ã© or U+FFFD",
@@ -111,6 +111,8 @@ fn remark(report: &ExportReport, odd: &OddPlace) -> Option<Markup> {
             "." (super::row_example(report, *row))
         },
         PlaceOddity::Spellings(_) if !report.shows_rows || report.masked.has(trail) => return None,
-        PlaceOddity::Spellings(group) => several_spellings(trail.as_str(), "value", group, ""),
+        PlaceOddity::Spellings(group) => {
+            several_spellings(report, trail.as_str(), ("value", ""), (group, *row))
+        }
     })
 }
