@@ -85,18 +85,26 @@ impl IdSet {
 
     /// Counts the ids. It reads spilled ids again, which takes seconds for many millions of rows.
     pub(crate) fn finish(self) -> io::Result<Distinct> {
+        self.read_sorted(Distinct::of_sorted)
+    }
+
+    /// Reads the ids in their order, repeated ones several times.
+    pub(super) fn read_sorted<T>(
+        self,
+        read: impl FnOnce(&mut dyn Iterator<Item = io::Result<u128>>) -> io::Result<T>,
+    ) -> io::Result<T> {
         let Self { mut buffer, mut full, spill } = self;
         match spill {
             Some(mut spill) if spill.runs.is_some() => {
                 spill.write(&mut buffer)?;
                 // Free the buffer first, so that the merge's blocks do not need additional memory.
                 drop(buffer);
-                spill.count()
+                spill.read(read)
             }
             _ => {
                 buffer.sort_unstable();
                 full.push(buffer);
-                Distinct::of_sorted(merged(full).map(Ok))
+                read(&mut merged(full).map(Ok))
             }
         }
     }
@@ -136,7 +144,7 @@ fn merged(runs: Vec<Vec<u128>>) -> impl Iterator<Item = u128> {
 }
 
 impl Distinct {
-    fn of_sorted(ids: impl Iterator<Item = io::Result<u128>>) -> io::Result<Self> {
+    fn of_sorted(ids: &mut dyn Iterator<Item = io::Result<u128>>) -> io::Result<Self> {
         let mut seen = Self::default();
         let mut last = None;
         let mut last_is_counted = false;
@@ -178,10 +186,13 @@ impl IdSpill {
         runs.append(buffer.drain(..).map(Ok)).map_err(at_dir)
     }
 
-    fn count(self) -> io::Result<Distinct> {
-        let Some(runs) = self.runs else { return Ok(Distinct::default()) };
+    fn read<T>(
+        self,
+        read: impl FnOnce(&mut dyn Iterator<Item = io::Result<u128>>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let Some(runs) = self.runs else { return read(&mut iter::empty()) };
         runs.merged(&self.temp_dir)
-            .and_then(|runs| Distinct::of_sorted(Merge::new(&runs.file, &runs.runs)?))
+            .and_then(|runs| read(&mut Merge::new(&runs.file, &runs.runs)?))
             .map_err(|error| in_dir(&self.temp_dir, &error))
     }
 }

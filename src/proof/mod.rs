@@ -9,6 +9,8 @@
 mod digest;
 mod ids;
 mod order;
+#[cfg(feature = "report")]
+mod pairs;
 mod violation;
 
 use std::io;
@@ -20,6 +22,8 @@ pub use digest::{Digest, ParseDigestError};
 pub(crate) use digest::{PlacedDigest, RowHasher, push_field};
 pub(crate) use ids::{DEFAULT_LIMIT_BYTES, Distinct, ID_BYTES, IdSet};
 pub(crate) use order::{Field, OrderCheck};
+#[cfg(feature = "report")]
+pub(crate) use pairs::{HashPair, HashPairs, PairCounts};
 pub(crate) use violation::{Violation, Violations};
 
 /// The rows that the pages should contain together.

@@ -33,6 +33,7 @@ mod shares;
 mod source;
 mod value_changes;
 mod values;
+mod wanted;
 
 use std::{path::PathBuf, sync::Arc};
 

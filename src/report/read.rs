@@ -8,7 +8,7 @@
 //! The number of lanes is fixed, so the page does not depend on the number of cores or on how threads take turns.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
@@ -21,11 +21,14 @@ use uuid::Uuid;
 use super::{
     profile::{
         BatchFacts, Profile,
-        rare::{RareKind, rare_kinds},
+        nulls::NullRuns,
+        odd_places::{OddPlace, odd_places},
+        tree::texts::Tally,
     },
-    sample::{RowSample, SampleSize, ShownRow},
+    sample::{RepeatedInput, RowSample, SampleSize, ShownRow},
     source::{ExportFacts, ReportSource},
     values::{BatchRows, RowColumns},
+    wanted::wanted_rows,
 };
 use crate::{
     batch::OutputColumn,
@@ -34,7 +37,7 @@ use crate::{
         panics::{caught, message},
     },
     location::Location,
-    proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, IdSet},
+    proof::{DEFAULT_LIMIT_BYTES, Digest, Distinct, HashPairs, IdSet, PairCounts},
     readback::{ReadOptions, checked_files::RecordedRows},
     text::did_you_mean,
     transform::Shaper,
@@ -44,7 +47,7 @@ use crate::{
 const LANES: usize = 4;
 /// Batches in a lane: one that is profiled, and one that waits.
 const QUEUED: usize = 2;
-/// Different inputs that are remembered to find examples of duplicates: 262,144, which take 4 MiB.
+/// Different inputs that are remembered to find examples of duplicates: 262,144, which take 16 MiB.
 const REMEMBERED: usize = 1 << 18;
 
 /// How to read.
@@ -63,11 +66,14 @@ pub(super) struct RowsSeen {
     pub(super) profile: Profile,
     pub(super) rows: Vec<ShownRow>,
     pub(super) digest: Digest,
-    pub(super) duplicates: DuplicateInputs,
+    /// The inputs, with their expected outputs.
+    pub(super) inputs: PairCounts,
     /// The ids, if they were looked at.
     pub(super) repeated_ids: Distinct,
-    /// Values of a rare type, the rarest first.
-    pub(super) rare: Vec<RareKind>,
+    /// Values that differ from the others at their place, the rarest first.
+    pub(super) odd: Vec<OddPlace>,
+    /// The rows without a value, for each column.
+    pub(super) nulls: Vec<NullRuns>,
     pub(super) orders: OrderSeen,
     /// Whether the rows were compared with a recorded number and digest.
     pub(super) is_checked: bool,
@@ -81,37 +87,48 @@ impl RowsSeen {
     }
 }
 
-/// Rows whose input equals that of another row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct DuplicateInputs {
-    /// Number of rows with an input that an earlier row has.
-    pub(super) rows: u64,
-    /// Number of different inputs that occur more than once.
-    pub(super) inputs: u64,
-}
-
 /// The values of `order`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct OrderSeen {
     pub(super) count: u64,
     pub(super) range: Option<(i64, i64)>,
-    /// Number of values that are not larger than the one before.
-    pub(super) falls: u64,
+    /// Values that are not larger than the one before.
+    pub(super) falls: Tally,
+    /// Values that are larger than the one before by more than one.
+    pub(super) gaps: Tally,
+    /// The values around the first gap.
+    pub(super) first_gap: Option<(i64, i64)>,
     last: Option<i64>,
+    /// Whether rows were left out on purpose.
+    is_sparse: bool,
 }
 
 impl OrderSeen {
-    fn add(&mut self, order: i64) {
+    /// Adds the order of the next row. Returns whether the row is the first one with a lower order, or after a gap.
+    fn add(&mut self, order: i64, row: u64) -> bool {
         self.count += 1;
-        self.falls += u64::from(self.last.is_some_and(|last| order <= last));
+        let mut is_first = false;
+        if let Some(last) = self.last {
+            if order <= last {
+                is_first = self.falls.add(row);
+            } else if last.checked_add(1) != Some(order) && self.gaps.add(row) {
+                (is_first, self.first_gap) = (true, Some((last, order)));
+            }
+        }
         let (low, high) = self.range.unwrap_or((order, order));
         (self.range, self.last) = (Some((low.min(order), high.max(order))), Some(order));
+        is_first && !self.is_sparse
+    }
+
+    /// Whether something is wrong with the order: rows that were left out on purpose leave gaps.
+    pub(super) fn is_odd(&self) -> bool {
+        !self.is_sparse && self.count > 0 && !self.is_contiguous()
     }
 
     /// Whether the values rise by one from row to row.
     pub(super) fn is_contiguous(&self) -> bool {
         let span = self.range.map(|(low, high)| high.abs_diff(low));
-        self.falls == 0 && span.is_some_and(|span| span.checked_add(1) == Some(self.count))
+        self.falls.count == 0 && span.is_some_and(|span| span.checked_add(1) == Some(self.count))
     }
 }
 
@@ -165,7 +182,7 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
     }
     let columns =
         &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());
-    let mut ordered = OrderedRows::new(plan, columns);
+    let mut ordered = OrderedRows::new(plan, columns, source.facts.leaves_out_rows());
     let profile = thread::scope(|scope| {
         let mut lanes = Lanes::start(scope, columns, plan.size)?;
         let mut first_row = 1;
@@ -183,29 +200,22 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         lanes.finish()
     })?;
     let is_checked = batches.check(&ordered.digests)?;
-    let OrderedRows { inputs, ids, duplicates, orders, digests, .. } = ordered;
-    let distinct = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
+    let OrderedRows { inputs, ids, different, equal, odd: others, orders, digests, nulls, .. } =
+        ordered;
+    let inputs = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let ids = ids.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let mut profile = profile;
     profile.sort();
     let sample = std::mem::replace(&mut profile.sample, RowSample::new(plan.size));
     let mut digest = Digest::default();
     digests.iter().for_each(|(rows, next)| digest.join(*next, *rows));
-    let rare = rare_kinds(&profile.columns);
-    let wanted = profile.wanted_rows(&rare);
-    Ok(RowsSeen {
-        rows: sample.finish(profile.rows, duplicates, &wanted),
-        profile,
-        rare,
-        repeated_ids: ids,
-        digest,
-        duplicates: DuplicateInputs {
-            rows: distinct.rows - distinct.distinct,
-            inputs: distinct.repeated_ids,
-        },
-        orders,
-        is_checked,
-    })
+    let odd = odd_places(&profile.columns);
+    let (rows, repeated_ids) = (Vec::new(), ids);
+    let mut seen =
+        RowsSeen { profile, rows, digest, inputs, repeated_ids, odd, nulls, orders, is_checked };
+    let duplicates = different.into_iter().chain(equal).take(plan.size.duplicates()).collect();
+    seen.rows = sample.finish(seen.profile.rows, (duplicates, others), &wanted_rows(&seen));
+    Ok(seen)
 }
 
 impl<'s> Lanes<'s> {
@@ -298,59 +308,85 @@ impl<'s> Lanes<'s> {
 struct OrderedRows<'p> {
     columns: &'p RowColumns,
     temp_dir: &'p PathBuf,
-    /// The hashes of all inputs.
-    inputs: IdSet,
+    /// The hashes of all inputs, with those of their expected outputs.
+    inputs: HashPairs,
     ids: IdSet,
-    /// The hashes of the first different inputs.
-    seen: HashSet<u128>,
-    /// Examples of rows with an input that an earlier row has.
-    duplicates: Vec<ShownRow>,
+    /// The hashes of the first different inputs, each with its first row and the hash of its expected output.
+    seen: HashMap<u128, (u64, u32)>,
+    /// Examples of rows with an input that an earlier row has, with another expected output or with the same.
+    different: Vec<ShownRow>,
+    equal: Vec<ShownRow>,
+    /// Examples of what is wrong with the order.
+    odd: Vec<ShownRow>,
     most_duplicates: usize,
     orders: OrderSeen,
+    nulls: Vec<NullRuns>,
     /// Number of rows and digest of each batch.
     digests: Vec<(u64, Digest)>,
 }
 
 impl<'p> OrderedRows<'p> {
-    fn new(plan: &'p ReadPlan, columns: &'p RowColumns) -> Self {
+    fn new(plan: &'p ReadPlan, columns: &'p RowColumns, is_sparse: bool) -> Self {
         Self {
             columns,
             temp_dir: &plan.temp_dir,
-            inputs: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
+            inputs: HashPairs::new(IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone())),
             ids: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
-            seen: HashSet::new(),
-            duplicates: Vec::new(),
+            seen: HashMap::new(),
+            different: Vec::new(),
+            equal: Vec::new(),
+            odd: Vec::new(),
             most_duplicates: plan.size.duplicates(),
-            orders: OrderSeen::default(),
+            orders: OrderSeen { is_sparse, ..OrderSeen::default() },
+            nulls: vec![NullRuns::default(); columns.shown.len()],
             digests: Vec::new(),
         }
     }
 
     fn add(&mut self, LaneFacts { batch, first_row, facts }: LaneFacts) -> Result<()> {
-        facts.orders.iter().for_each(|order| self.orders.add(*order));
+        for (index, order) in facts.orders {
+            if self.orders.add(order, first_row + index as u64) && self.most_duplicates > 0 {
+                let row = self.shown_row(&batch, (index, first_row))?;
+                self.odd.push(row);
+            }
+        }
+        self.nulls.iter_mut().zip(facts.nulls).for_each(|(own, next)| own.join(next));
         self.digests.push((facts.rows, facts.digest));
         for id in facts.ids {
             let inserted = self.ids.insert(Uuid::from_u128(id));
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
         }
-        for (index, hash) in facts.inputs {
-            let inserted = self.inputs.insert(Uuid::from_u128(hash));
+        for (index, pair) in facts.inputs {
+            let inserted = self.inputs.insert(pair);
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
-            if self.duplicates.len() >= self.most_duplicates {
+            // The rows with other outputs are shown first, so no row is looked for if there are enough of them.
+            if self.different.len() >= self.most_duplicates {
                 continue;
             }
-            if self.seen.contains(&hash) {
-                let rows = BatchRows::new(&batch, self.columns)?;
-                let number = first_row + index as u64;
-                // It was masked before without an error.
-                let row =
-                    rows.row(index).map_err(|_| Error::Internal("a masked row".to_owned()))?;
-                self.duplicates.push(ShownRow::new(number, &row));
-            } else if self.seen.len() < REMEMBERED {
-                self.seen.insert(hash);
+            let number = first_row + index as u64;
+            let Some((row, output)) = self.seen.get(&pair.key()).copied() else {
+                if self.seen.len() < REMEMBERED {
+                    self.seen.insert(pair.key(), (number, pair.value()));
+                }
+                continue;
+            };
+            let repeats = RepeatedInput { row, differs: output != pair.value() };
+            let examples = if repeats.differs { &self.different } else { &self.equal };
+            if examples.len() < self.most_duplicates {
+                let row = self.shown_row(&batch, (index, first_row))?;
+                let examples = if repeats.differs { &mut self.different } else { &mut self.equal };
+                examples.push(ShownRow { repeats: Some(repeats), ..row });
             }
         }
         Ok(())
+    }
+
+    /// Returns the row with this index in a batch, whose first row has this number.
+    fn shown_row(&self, batch: &RecordBatch, (index, first_row): (usize, u64)) -> Result<ShownRow> {
+        let rows = BatchRows::new(batch, self.columns)?;
+        // It was masked before without an error.
+        let row = rows.row(index).map_err(|_| Error::Internal("a masked row".to_owned()))?;
+        Ok(ShownRow::new(first_row + index as u64, &row))
     }
 }
 

@@ -13,8 +13,8 @@ use crate::batch::timestamp_text;
 
 /// Bytes of a value that are shown: 32 KiB. The page says how much is left out.
 pub(super) const SHOWN_BYTES: usize = 32 << 10;
-/// Rows with a new type that a thread keeps.
-const MOST_ODD: usize = 16;
+/// Rows with something new that a thread keeps.
+const MOST_ODD: usize = 64;
 /// Most rows of a report.
 pub(super) const MOST_ROWS: usize = 10_000;
 
@@ -26,7 +26,7 @@ pub(super) enum ShownWhy {
     Longest,
     Shortest,
     Duplicate,
-    /// It has a value of a rare type.
+    /// It is an example of what is worth a look.
     Odd,
 }
 
@@ -38,7 +38,7 @@ impl ShownWhy {
             Self::Longest => "longest",
             Self::Shortest => "shortest",
             Self::Duplicate => "duplicate",
-            Self::Odd => "rare type",
+            Self::Odd => "worth a look",
         }
     }
 }
@@ -63,12 +63,24 @@ pub(super) struct ShownRow {
     pub(super) why: Vec<ShownWhy>,
     /// Whether a shown row before it has the same id.
     pub(super) repeats_id: bool,
+    /// The first row with the same input, if this one repeats it.
+    pub(super) repeats: Option<RepeatedInput>,
+}
+
+/// A row that had the same input before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RepeatedInput {
+    /// Number of that row, from 1.
+    pub(super) row: u64,
+    /// Whether the expected outputs differ.
+    pub(super) differs: bool,
 }
 
 impl ShownRow {
     pub(super) fn new(number: u64, row: &RowValues<'_, '_>) -> Self {
         let cells = row.shown().map(ShownCell::of).collect();
-        Self { number, id: row.id().to_owned(), cells, why: Vec::new(), repeats_id: false }
+        let (id, why) = (row.id().to_owned(), Vec::new());
+        Self { number, id, cells, why, repeats_id: false, repeats: None }
     }
 }
 
@@ -109,13 +121,14 @@ impl SampleSize {
         self.all / 10
     }
 
-    /// Rows that figures name.
+    /// Rows with the shortest and longest values, and examples of what is odd.
     fn named(self) -> usize {
-        self.all / 10
+        self.all / 5
     }
 
+    /// Random rows fill what the other rows leave.
     fn random(self) -> usize {
-        self.all - self.first() - self.longest() - self.duplicates() - self.named()
+        self.all - self.first()
     }
 }
 
@@ -130,7 +143,7 @@ pub(super) struct RowSample {
     longest: BTreeMap<(std::cmp::Reverse<usize>, u64), ShownRow>,
     /// For each column, the row with the shortest and the one with the longest value.
     extremes: BTreeMap<(usize, bool), ShownRow>,
-    /// The last rows with a type that is new at its place.
+    /// The last rows with something that is new at its place.
     odd: VecDeque<ShownRow>,
     /// Extreme and odd rows of the samples that were joined.
     named: BTreeMap<u64, ShownRow>,
@@ -173,7 +186,7 @@ impl RowSample {
         }
     }
 
-    /// Offers a row with a type that is new at its place. Only the last ones are kept: types that come late are rare.
+    /// Offers a row with something that is new at its place. Only the last ones are kept: what comes late is rare.
     pub(super) fn offer_odd(&mut self, number: u64, row: &RowValues<'_, '_>) {
         if self.size.named() == 0 {
             return;
@@ -206,32 +219,36 @@ impl RowSample {
     }
 
     /// Returns the chosen rows of `rows` rows in their order, together with these duplicates, and those of the wanted
-    /// rows that were offered.
+    /// rows that are among the others or were offered.
     pub(super) fn finish(
         mut self,
         rows: u64,
-        duplicates: Vec<ShownRow>,
+        (duplicates, others): (Vec<ShownRow>, Vec<ShownRow>),
         wanted: &BTreeMap<u64, BTreeSet<ShownWhy>>,
     ) -> Vec<ShownRow> {
         let mut named = self.take_named();
+        named.extend(others.into_iter().map(|row| (row.number, row)));
         let mut chosen = BTreeMap::<u64, ShownRow>::new();
         let first = match rows <= self.size.all as u64 {
             true => self.size.all,
             false => self.size.first(),
         };
-        let groups: [(ShownWhy, Vec<ShownRow>); 4] = [
+        let groups: [(ShownWhy, Vec<ShownRow>); 3] = [
             (ShownWhy::First, self.first.into_values().take(first).collect()),
-            (ShownWhy::Random, self.random.into_values().collect()),
             (ShownWhy::Longest, self.longest.into_values().collect()),
             (ShownWhy::Duplicate, duplicates),
         ];
         for (why, rows) in groups {
             for row in rows {
-                chosen.entry(row.number).or_insert(row).why.push(why);
+                let repeats = row.repeats;
+                let chosen = chosen.entry(row.number).or_insert(row);
+                chosen.why.push(why);
+                chosen.repeats = chosen.repeats.or(repeats);
             }
         }
+        let rest = self.random.into_values();
         let mut room = self.size.named();
-        // Rows with rare types come first: their number is bounded by that of the rows that were kept.
+        // Examples of what is odd come first: their number is bounded by that of the rows that were kept.
         let is_odd = |why: &BTreeSet<ShownWhy>| why.contains(&ShownWhy::Odd);
         let (odd, others): (Vec<_>, Vec<_>) = wanted.iter().partition(|(_, why)| is_odd(why));
         for (number, whys) in odd.into_iter().chain(others) {
@@ -248,6 +265,12 @@ impl RowSample {
                 );
                 chosen.insert(*number, row);
             }
+        }
+        for row in rest {
+            if chosen.len() >= self.size.all {
+                break;
+            }
+            chosen.entry(row.number).or_insert(row).why.push(ShownWhy::Random);
         }
         let mut ids = HashSet::new();
         for row in chosen.values_mut() {

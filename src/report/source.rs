@@ -19,6 +19,7 @@ use crate::{
         earlier::EarlierTransform,
         facts::Facts,
         manifest::{Completeness, ConvertedFrom, Manifest, SnapshotOf},
+        written::WrittenSplit,
     },
     sink::Encoding,
     transform::TransformRecord,
@@ -57,6 +58,7 @@ pub(super) struct ExportFacts {
     pub(super) rows: Option<u64>,
     pub(super) transform: Option<TransformRecord>,
     pub(super) earlier: Vec<EarlierTransform>,
+    pub(super) splits: Vec<WrittenSplit>,
     pub(super) converted_from: Option<ConvertedFrom>,
     pub(super) snapshot: Option<SnapshotOf>,
     pub(super) digest: Option<String>,
@@ -147,6 +149,12 @@ impl ReportSource {
 }
 
 impl ExportFacts {
+    /// Whether the export left out rows on purpose, or has them in several places. Then their order has gaps.
+    pub(super) fn leaves_out_rows(&self) -> bool {
+        let mut all = self.earlier.iter().map(|it| &it.transform).chain(&self.transform);
+        all.any(TransformRecord::leaves_out_rows)
+    }
+
     /// Whether ids can repeat. They cannot in all rows of a dataset that were proven to be there once.
     pub(super) fn may_repeat_ids(&self) -> bool {
         let is_proven = self.completeness == Some(Completeness::Proven);
@@ -173,6 +181,7 @@ impl ExportFacts {
             rows: Some(manifest.rows),
             transform: manifest.transform.clone(),
             earlier: manifest.earlier.clone(),
+            splits: manifest.splits.clone(),
             converted_from: manifest.converted_from.clone(),
             snapshot: manifest.snapshot.clone(),
             digest: Some(manifest.digest.clone()),

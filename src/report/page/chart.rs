@@ -16,8 +16,8 @@ const STEP: f64 = 10.0;
 /// Width of a bar.
 const BAR: f64 = 8.5;
 
-/// A histogram of lengths. `unit` is what is counted, in the singular.
-pub(super) fn histogram(bars: &[LengthBar], unit: &str, label: &str) -> Markup {
+/// A histogram of lengths, with their median. `unit` is what is counted, in the singular.
+pub(super) fn histogram((bars, median): (&[LengthBar], u64), unit: &str, label: &str) -> Markup {
     let most = bars.iter().map(|bar| bar.rows).max().unwrap_or(0).max(1);
     let width = STEP * bars.len() as f64;
     html! {
@@ -26,7 +26,8 @@ pub(super) fn histogram(bars: &[LengthBar], unit: &str, label: &str) -> Markup {
                 @let height = bar.rows as f64 / most as f64 * HEIGHT;
                 // A bar that is not empty can be seen.
                 @let height = if bar.rows > 0 { height.max(0.75) } else { 0.0 };
-                rect x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
+                @let is_middle = bars.len() > 1 && (bar.low..=bar.high).contains(&median);
+                rect.middle[is_middle] x=(STEP * place as f64) y=(format!("{:.2}", HEIGHT - height)) width=(BAR)
                     height=(format!("{height:.2}")) data-rows=(bar.rows) { title { (explained(bar, unit)) } }
             }
         }

@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::text::{Outside, bytes, share, time};
+use super::{
+    chart::share_bar,
+    text::{Outside, bytes, share, time},
+};
 use crate::{
     record::manifest::Completeness,
     report::{
@@ -102,6 +105,7 @@ pub(super) fn section(report: &ExportReport) -> Markup {
             }
             (transformations(facts))
             (report_options(report))
+            (splits(facts))
             (files(facts))
             (record(facts))
         }
@@ -163,8 +167,31 @@ fn report_options(report: &ExportReport) -> Markup {
         @if !foreign.is_empty() {
             p.note { "Columns that no export has, which this report leaves out: " @for name in &foreign { code { (Outside(name)) } " " } }
         }
+        @if !report.shows_rows {
+            p.note { "Values of rows were left out (" code { "--no-rows" } ")." }
+        }
         @if !report.drop.is_empty() {
             p.note { "Left out of this report: " @for name in &report.drop { code { (Outside(name)) } " " } }
+        }
+    }
+}
+
+/// The splits of the rows, with their shares.
+fn splits(facts: &ExportFacts) -> Markup {
+    let all = facts.splits.iter().map(|it| it.rows).sum();
+    html! {
+        @if !facts.splits.is_empty() {
+            h3 { "Splits" }
+            div.scroll tabindex="0" role="region" aria-label="Splits" {
+                table {
+                    thead { tr { th scope="col" { "Split" } th.number scope="col" { "Rows" } th scope="col" { "Share of " (counted(all, "row")) } } }
+                    tbody {
+                        @for split in &facts.splits {
+                            tr { th scope="row" { (Outside(&split.name)) } td.number { (grouped(split.rows)) } td.share-cell { (share_bar(split.rows, all)) } }
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn render(report: &ExportReport) -> Markup {
             @if let Some(changes) = &report.changes { (changes::warnings(changes)) }
             nav aria-label="Sections" {
                 @if report.changes.is_some() { a href="#changes" { "What changed" } }
+                @if report.rows() > 0 { a href="#odd" { "Worth a look" } }
                 a href="#export" { "The export" }
                 a href="#data" { "The data" }
                 @if report.shows_rows { a href="#rows" { "The rows" } }
@@ -39,6 +40,7 @@ pub(super) fn render(report: &ExportReport) -> Markup {
         }
         main #main tabindex="-1" {
             @if let Some(changes) = &report.changes { (changes::section(changes)) }
+            (data::remarks::section(report))
             (export::section(report))
             (data::section(report))
             @if report.shows_rows { (rows::section(report)) }

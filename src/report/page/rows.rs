@@ -34,7 +34,7 @@ pub(super) fn section(report: &ExportReport) -> Markup {
     let seen = &report.seen;
     let columns: Vec<_> = seen.profile.columns.iter().map(|it| it.column.clone()).collect();
     let masked = &report.masked;
-    let rows = seen.rows.iter().map(|row| PageRow::new(row, &columns, masked));
+    let rows = seen.rows.iter().map(|row| PageRow::new(row, &columns, (masked, &seen.rows)));
     let rows: Vec<PageRow<'_>> = rows.collect();
     let (all, shown) = (seen.profile.rows, rows.len() as u64);
     html! {
@@ -142,10 +142,17 @@ struct PageRow<'a> {
     persona: Option<String>,
     labels: Vec<String>,
     masked: &'a MaskedValues,
+    /// The row whose input it repeats, if the page shows it.
+    earlier: Option<&'a ShownRow>,
 }
 
 impl<'a> PageRow<'a> {
-    fn new(row: &'a ShownRow, columns: &'a [OutputColumn], masked: &'a MaskedValues) -> Self {
+    fn new(
+        row: &'a ShownRow,
+        columns: &'a [OutputColumn],
+        (masked, all): (&'a MaskedValues, &'a [ShownRow]),
+    ) -> Self {
+        let earlier = row.repeats.and_then(|of| all.iter().find(|it| it.number == of.row));
         let cells: Vec<_> = columns.iter().zip(&row.cells).collect();
         let of = |field: Column| {
             let cell = cells.iter().find(|(column, _)| column.of_api() == Some(field));
@@ -157,7 +164,7 @@ impl<'a> PageRow<'a> {
             let _ = labels(tags, &mut |label| found.push(chip(label)));
         }
         found.dedup();
-        Self { row, cells, persona, labels: found, masked }
+        Self { row, cells, persona, labels: found, masked, earlier }
     }
 
     fn cell(&self, field: Column) -> Option<&'a ShownCell> {
@@ -182,6 +189,14 @@ impl<'a> PageRow<'a> {
                     ul.chips {
                         @for why in &self.row.why {
                             li { span class=(match why { ShownWhy::Duplicate | ShownWhy::Odd => "why odd", _ => "why" }) { (why.name()) } }
+                        }
+                        @if let Some(earlier) = self.row.repeats {
+                            li {
+                                span.note.odd {
+                                    "same input as " @if let Some(shown) = self.earlier { a href=(format!("#{}", self::anchor(shown))) { "row " (grouped(earlier.row)) } } @else { "row " (grouped(earlier.row)) }
+                                    @if earlier.differs { ", other expected output" }
+                                }
+                            }
                         }
                         @if self.is_masked(Column::Persona) { li { span.why { "persona masked" } } }
                         @if let Some(persona) = &self.persona { li { span.persona dir="auto" { (persona) } } }

@@ -25,6 +25,31 @@ impl Render for Outside<'_> {
     }
 }
 
+/// Text from outside, in which white space at the begin and at the end is visible.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spaced<'a>(pub(super) &'a str);
+
+impl Render for Spaced<'_> {
+    fn render_to(&self, buffer: &mut String) {
+        let rest = self.0.trim_start();
+        let (text, leading) = (rest.trim_end(), self.0.len() - rest.len());
+        spaces(self.0.get(..leading), buffer);
+        Outside(text).render_to(buffer);
+        spaces(rest.get(text.len()..), buffer);
+    }
+}
+
+/// Shows each character of some white space by its name.
+fn spaces(text: Option<&str>, buffer: &mut String) {
+    for c in text.unwrap_or_default().chars() {
+        let name = match c {
+            ' ' => "␣".to_owned(),
+            c => format!("U+{:04X}", u32::from(c)),
+        };
+        html! { span.control { (name) } }.render_to(buffer);
+    }
+}
+
 /// Escapes text into the buffer.
 fn escape(text: Option<&str>, buffer: &mut String) {
     // Writing to a string cannot fail.
@@ -153,6 +178,15 @@ mod tests {
             "a&lt;b&gt;&amp;&quot;<span class=\"control\">U+202E</span>c<span class=\"control\">U+2067</span>\
              <span class=\"control\">U+0000</span><span class=\"control\">U+001B</span>\n\u{200F}d"
         );
+    }
+
+    #[test]
+    fn outer_spaces_are_visible() {
+        let shown = |text| html! { (Spaced(text)) }.into_string();
+        let space = "<span class=\"control\">␣</span>";
+        assert_eq!(shown(" a b\u{a0}"), format!("{space}a b<span class=\"control\">U+00A0</span>"));
+        assert_eq!(shown("  "), format!("{space}{space}"));
+        assert_eq!(shown("a<b"), "a&lt;b");
     }
 
     #[test]

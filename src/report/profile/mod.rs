@@ -2,12 +2,13 @@
 //! of all rows. It knows no files and no HTML.
 
 pub(super) mod figures;
+pub(super) mod first_rows;
 pub(super) mod labels;
+pub(super) mod nulls;
 pub(super) mod numbers;
-pub(super) mod rare;
+pub(super) mod odd_places;
 pub(super) mod tree;
-
-use std::collections::{BTreeMap, BTreeSet};
+pub(super) mod turns;
 
 use arrow_array::RecordBatch;
 use twox_hash::{XxHash3_64, XxHash3_128};
@@ -15,20 +16,25 @@ use uuid::Uuid;
 
 use self::{
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
+    first_rows::FirstRows,
     labels::labels,
+    nulls::NullRuns,
     numbers::{Numbers, joined, wider},
-    rare::RareKind,
-    tree::JsonTree,
+    tree::{
+        JsonTree, SeenTurn,
+        texts::{Tally, earlier},
+    },
+    turns::Turns,
 };
 use super::{
-    sample::{RowSample, ShownWhy},
+    sample::RowSample,
     values::{BatchRows, CellValue, RowColumns, not_json},
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     error::Result,
     location::Location,
-    proof::Digest,
+    proof::{Digest, HashPair},
     record::{digest, manifest::add_replaced},
     transform::EditedRow,
 };
@@ -40,6 +46,10 @@ pub(super) struct ColumnProfile {
     /// The field of the API that it has.
     pub(super) api: Option<Column>,
     pub(super) nulls: u64,
+    /// The first row without a value, from 1; 0 if there is none.
+    pub(super) first_null: u64,
+    /// The first rows of personas and labels.
+    pub(super) firsts: Option<FirstRows>,
     pub(super) distinct: DistinctValues,
     /// Characters of texts, and of JSON as the export has it.
     pub(super) lengths: Lengths,
@@ -72,21 +82,13 @@ impl ValueProfile {
     }
 }
 
-/// The conversations in the inputs.
-#[derive(Debug)]
-pub(super) struct Turns {
-    pub(super) roles: CommonValues,
-    /// Turns of each input that has one.
-    pub(super) turns: Lengths,
-}
-
 /// How much the expected outputs hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct OutputContent {
     /// Outputs without any text, number or boolean. Nulls are not counted.
-    pub(super) empty: u64,
+    pub(super) empty: Tally,
     /// Outputs with text, but without any letter, digit, number or boolean.
-    pub(super) wordless: u64,
+    pub(super) wordless: Tally,
 }
 
 /// What some rows of an export hold.
@@ -105,11 +107,14 @@ pub(super) struct Profile {
 pub(super) struct BatchFacts {
     pub(super) rows: u64,
     pub(super) digest: Digest,
-    /// The hash of each input that is not null, with the row in the batch.
-    pub(super) inputs: Vec<(usize, u128)>,
+    /// The hashes of each input that is not null and of its expected output, with the row in the batch.
+    pub(super) inputs: Vec<(usize, HashPair)>,
     /// The ids, or their hashes. Empty if nobody asked for them.
     pub(super) ids: Vec<u128>,
-    pub(super) orders: Vec<i64>,
+    /// With the row in the batch.
+    pub(super) orders: Vec<(usize, i64)>,
+    /// The rows without a value, for each column that the report shows.
+    pub(super) nulls: Vec<NullRuns>,
 }
 
 impl Profile {
@@ -118,7 +123,7 @@ impl Profile {
         Ok(Self {
             rows: 0,
             columns: columns.shown_columns().map(ColumnProfile::new).collect::<Result<_>>()?,
-            turns: Turns { roles: CommonValues::new()?, turns: Lengths::new()? },
+            turns: Turns::new()?,
             outputs: OutputContent::default(),
             sample,
             replaced: vec![0; paths],
@@ -138,7 +143,7 @@ impl Profile {
         let rows = BatchRows::new(batch, columns)?;
         let count = batch.num_rows();
         let (mut inputs, mut orders) = (Vec::with_capacity(count), Vec::new());
-        let mut ids = Vec::new();
+        let (mut ids, mut nulls) = (Vec::new(), vec![NullRuns::default(); self.columns.len()]);
         for (index, number) in (0..count).zip(first_row..) {
             let row = rows.row(index).map_err(|_| not_json(location, number, "masked value"))?;
             if let Some(edited) = &row.edited {
@@ -153,16 +158,24 @@ impl Profile {
                     ),
                 );
             }
-            let (mut bytes, mut has_new_kind) = (0, false);
+            let (mut bytes, mut is_new) = (0, false);
+            let (mut input, mut output) = (None, 0);
             for (place, (column, value)) in self.columns.iter_mut().zip(row.shown()).enumerate() {
+                nulls[place].add(value.is_none(), number);
                 match &value {
                     Some(CellValue::Int(order)) if column.api == Some(Column::Order) => {
-                        orders.push(*order);
+                        orders.push((index, *order));
                     }
                     Some(CellValue::Text(text)) => {
                         bytes += text.len();
-                        if column.api == Some(Column::Input) {
-                            inputs.push((index, XxHash3_128::oneshot(text.as_bytes())));
+                        match column.api {
+                            Some(Column::Input) => {
+                                input = Some(XxHash3_128::oneshot(text.as_bytes()));
+                            }
+                            Some(Column::ExpectedOutput) => {
+                                output = XxHash3_64::oneshot(text.as_bytes());
+                            }
+                            _ => {}
                         }
                     }
                     _ => {}
@@ -170,16 +183,17 @@ impl Profile {
                 let mut others = RowFigures { turns: &mut self.turns, outputs: &mut self.outputs };
                 let added = column.add(value, (number, row.id()), &mut others);
                 let seen = added.map_err(|column| not_json(location, number, &column))?;
-                has_new_kind |= seen.has_new_kind;
+                is_new |= seen.is_new;
                 self.sample.offer_extreme(number, &row, (place, seen.extremes));
             }
+            inputs.extend(input.map(|input| (index, HashPair::new(input, output))));
             self.sample.offer(number, &row, bytes);
-            if has_new_kind {
+            if is_new {
                 self.sample.offer_odd(number, &row);
             }
         }
         self.rows += count as u64;
-        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, orders })
+        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, orders, nulls })
     }
 
     pub(super) fn join(&mut self, other: Self) -> Result<()> {
@@ -187,32 +201,12 @@ impl Profile {
         for (own, other) in self.columns.iter_mut().zip(other.columns) {
             own.join(other)?;
         }
-        self.turns.roles.join(&other.turns.roles);
-        self.turns.turns.join(other.turns.turns)?;
-        self.outputs.empty += other.outputs.empty;
-        self.outputs.wordless += other.outputs.wordless;
+        self.turns.join(other.turns)?;
+        self.outputs.empty.join(other.outputs.empty);
+        self.outputs.wordless.join(other.outputs.wordless);
         self.sample.join(other.sample);
         add_replaced(&mut self.replaced, &other.replaced);
         Ok(())
-    }
-
-    /// Returns the rows that figures name: those with the shortest and the longest values, and those with rare types.
-    pub(super) fn wanted_rows(&self, rare: &[RareKind]) -> BTreeMap<u64, BTreeSet<ShownWhy>> {
-        let mut wanted = BTreeMap::<u64, BTreeSet<ShownWhy>>::new();
-        let lengths = self.columns.iter().map(|column| &column.lengths);
-        for lengths in lengths {
-            // Values of one length have no shortest one.
-            let [shortest, longest] = [&lengths.shortest, &lengths.longest];
-            let (Some(shortest), Some(longest)) = (shortest, longest) else { continue };
-            if shortest.length < longest.length {
-                wanted.entry(shortest.row).or_default().insert(ShownWhy::Shortest);
-                wanted.entry(longest.row).or_default().insert(ShownWhy::Longest);
-            }
-        }
-        for rare in rare {
-            wanted.entry(rare.row).or_default().insert(ShownWhy::Odd);
-        }
-        wanted
     }
 
     /// Puts keys in the order in which they first occurred.
@@ -229,7 +223,7 @@ impl Profile {
 #[derive(Debug, Clone, Copy, Default)]
 struct SeenValue {
     extremes: Extremes,
-    has_new_kind: bool,
+    is_new: bool,
 }
 
 /// The figures of rows, to which some columns add.
@@ -246,14 +240,19 @@ impl ColumnProfile {
                 ValueProfile::Tags(JsonTree::default(), CommonValues::new()?)
             }
             (ColumnType::String, _) => ValueProfile::Text(CommonValues::new()?),
+            (ColumnType::Json, Some(Column::ExpectedOutput)) => {
+                ValueProfile::Json(JsonTree::with_repeated_texts())
+            }
             (ColumnType::Json | ColumnType::List(_), _) => ValueProfile::Json(JsonTree::default()),
             (ColumnType::Int | ColumnType::Float, _) => ValueProfile::Number(Box::default()),
             (ColumnType::Bool, _) => ValueProfile::Bool { yes: 0 },
             (ColumnType::Timestamp, _) => ValueProfile::Timestamp(None),
         };
         let (distinct, lengths) = (DistinctValues::new()?, Lengths::new()?);
-        let api = column.of_api();
-        Ok(Self { column: column.clone(), api, nulls: 0, distinct, lengths, values })
+        let (column, api) = (column.clone(), column.of_api());
+        let has_firsts = matches!(api, Some(Column::Persona | Column::Tags));
+        let firsts = has_firsts.then(FirstRows::default);
+        Ok(Self { column, api, nulls: 0, first_null: 0, firsts, distinct, lengths, values })
     }
 
     /// Adds the value of a row. Returns the name of this column if its JSON text is not JSON.
@@ -265,6 +264,9 @@ impl ColumnProfile {
     ) -> Result<SeenValue, String> {
         let mut seen = SeenValue::default();
         let Some(value) = value else {
+            if self.nulls == 0 {
+                (self.first_null, seen.is_new) = (row, true);
+            }
             self.nulls += 1;
             return Ok(seen);
         };
@@ -284,37 +286,42 @@ impl ColumnProfile {
         }
         let name = || self.column.name().to_owned();
         match (&mut self.values, &value) {
-            (ValueProfile::Text(common), CellValue::Text(text)) => common.add(text),
+            (ValueProfile::Text(common), CellValue::Text(text)) => {
+                common.add(text);
+                if let Some(firsts) = &mut self.firsts {
+                    seen.is_new |= firsts.add(XxHash3_64::oneshot(text.as_bytes()), row);
+                }
+            }
             (ValueProfile::Json(tree), CellValue::Text(text)) => {
                 let is_input = self.api == Some(Column::Input);
-                let roles = &mut others.turns.roles;
-                let mut on_role = |role: &str| {
-                    if is_input {
-                        roles.add(role);
-                    }
+                let (turns, mut is_new) = (&mut *others.turns, false);
+                let mut on_turn = |turn: SeenTurn<'_>| {
+                    is_new |= is_input && turns.add(turn, row);
                 };
-                let content = tree.add(text, row, &mut on_role).map_err(|_| name())?;
-                seen.has_new_kind = content.has_new_kind;
-                if is_input && content.turns > 0 {
-                    others.turns.turns.add(content.turns, row, id);
+                let content = tree.add(text, row, &mut on_turn).map_err(|_| name())?;
+                if is_input {
+                    is_new |= others.turns.end(content.turns, row, id);
                 }
-                if self.api == Some(Column::ExpectedOutput) {
-                    let (bytes, is_text) = (content.bytes, !content.has_others);
-                    others.outputs.empty += u64::from(is_text && bytes == 0);
-                    others.outputs.wordless +=
-                        u64::from(is_text && bytes > 0 && !content.has_words);
+                if self.api == Some(Column::ExpectedOutput) && content.others == 0 {
+                    let outputs = &mut *others.outputs;
+                    is_new |= match content.bytes {
+                        0 => outputs.empty.add(row),
+                        _ => !content.has_words && outputs.wordless.add(row),
+                    };
                 }
+                seen.is_new = content.is_new || is_new;
             }
             (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
                 let content = tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
-                seen.has_new_kind = content.has_new_kind;
+                seen.is_new = content.is_new;
                 // A row has a label once, however often it occurs in the row. Rows have few labels.
-                let mut of_row: Vec<u64> = Vec::new();
+                let (mut of_row, firsts) = (Vec::<u64>::new(), &mut self.firsts);
                 labels(text, &mut |label| {
                     let hash = XxHash3_64::oneshot(label.as_bytes());
                     if !of_row.contains(&hash) {
                         of_row.push(hash);
                         common.add(label);
+                        seen.is_new |= firsts.as_mut().is_some_and(|it| it.add(hash, row));
                     }
                 })
                 .map_err(|_| name())?;
@@ -334,6 +341,10 @@ impl ColumnProfile {
 
     fn join(&mut self, other: Self) -> Result<()> {
         self.nulls += other.nulls;
+        self.first_null = earlier(self.first_null, other.first_null);
+        if let (Some(own), Some(other)) = (&mut self.firsts, other.firsts) {
+            own.join(other);
+        }
         self.distinct.join(&other.distinct)?;
         self.lengths.join(other.lengths)?;
         match (&mut self.values, other.values) {

@@ -25,13 +25,13 @@ pub(crate) struct Numbers {
 impl Numbers {
     pub(crate) fn add_integer(&mut self, value: i64, row: u64) {
         self.integers = Some(wider(self.integers, value));
-        self.few.add(&value.to_string(), false);
+        self.few.add(&value.to_string(), false, row);
         self.offer(value as f64, row);
     }
 
     pub(crate) fn add_float(&mut self, value: f64, row: u64) {
         self.floats = Some(wider(self.floats, value));
-        self.few.add(&value.to_string(), false);
+        self.few.add(&value.to_string(), false, row);
         self.offer(value, row);
     }
 

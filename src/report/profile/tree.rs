@@ -6,12 +6,20 @@
 //! after 64 bytes.
 
 pub(crate) mod few;
+pub(crate) mod repeated;
+mod scan;
+pub(crate) mod texts;
 
 use std::collections::HashMap;
 
-use self::few::FewValues;
-
-use crate::nested::{JsonCursor, JsonKind, MalformedJson, RawString};
+pub(crate) use self::scan::{RowContent, SeenTurn};
+use self::{
+    few::FewValues,
+    repeated::RepeatedTexts,
+    scan::{TreeScan, TurnMembers},
+    texts::{OddTexts, TextSight, earlier},
+};
+use crate::nested::{JsonKind, MalformedJson, RawString};
 
 /// Most keys of an object that are counted one by one.
 const MOST_KEYS: usize = 512;
@@ -23,8 +31,12 @@ const INDEXED: usize = 16;
 const LONGEST_KEY: usize = 64;
 /// Deepest level that is looked at.
 const DEPTH: usize = 48;
-/// Members that make an object with a role a turn of a conversation.
-const CONTENTS: [&str; 4] = ["content", "tool_calls", "parts", "text"];
+/// Objects with more keys than this are not searched for missing keys: it would take time for each object.
+const SEARCHED_KEYS: usize = 64;
+/// Objects or values at a place after which a new key or type is worth keeping the row.
+const LATE: u64 = 50;
+/// Places of a column where repeated texts are counted: 16, with 24 KiB each.
+const MOST_REPEATED: usize = 16;
 
 /// The type of a JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +92,11 @@ pub(crate) struct TreeNode {
     first_rows: [u64; ValueKind::ALL.len()],
     /// The values that are no arrays or objects.
     pub(crate) few: FewValues,
+    pub(crate) texts: OddTexts,
+    /// Texts of an expected output, once there are many different ones.
+    pub(crate) repeated: Option<Box<RepeatedTexts>>,
+    /// Number of objects that are turns of a conversation.
+    pub(crate) turns: u64,
     pub(crate) members: Vec<TreeMember>,
     /// Places of the members by name, once there are many.
     index: HashMap<Box<str>, usize>,
@@ -95,6 +112,10 @@ pub(crate) struct TreeMember {
     pub(crate) name: Box<str>,
     /// Its first row, and its place there. It orders the members.
     first: (u64, usize),
+    /// Number of the last object that has it.
+    last_object: u64,
+    /// The first row with an object without it, from 1; 0 if there is none, or if it was not looked for.
+    pub(crate) missing_row: u64,
     pub(crate) node: TreeNode,
 }
 
@@ -103,131 +124,42 @@ pub(crate) struct TreeMember {
 pub(crate) struct JsonTree {
     pub(crate) root: TreeNode,
     nodes: usize,
+    /// Whether repeated texts are counted, and at how many places they are.
+    counts_repeated: bool,
+    repeated: usize,
     /// Whether there were too many nodes. Then only the values of the column are counted.
     pub(crate) is_overfull: bool,
 }
 
-/// What a value of a row has in it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct RowContent {
-    /// Number of turns of conversations.
-    pub(crate) turns: u64,
-    /// Bytes of strings without white space around them.
-    pub(crate) bytes: usize,
-    /// Whether there is a letter or a digit in the strings.
-    pub(crate) has_words: bool,
-    /// Whether there is a number or a boolean, or something that was not looked at.
-    pub(crate) has_others: bool,
-    /// Whether a value has another type than all values at its place in the rows before.
-    pub(crate) has_new_kind: bool,
-}
-
-struct TreeScan<'a, 'r> {
-    cursor: JsonCursor<'a>,
-    row: u64,
-    content: RowContent,
-    /// Number of nodes that were added.
-    added: usize,
-    on_role: &'r mut dyn FnMut(&str),
-}
-
-impl TreeScan<'_, '_> {
-    /// Passes a value that is not looked at. Nothing but brackets and white space is no content.
-    fn skip(&mut self) -> Result<(), MalformedJson> {
-        let text = self.cursor.skip()?;
-        self.content.has_others |= text.bytes().any(|byte| byte.is_ascii_alphanumeric());
-        Ok(())
-    }
-
-    /// Looks for turns and content in a value that the tree has no node for.
-    fn look(&mut self, depth: usize) -> Result<(), MalformedJson> {
-        match self.cursor.kind()? {
-            JsonKind::Null => drop(self.cursor.scalar()?),
-            JsonKind::Bool | JsonKind::Number => {
-                self.cursor.scalar()?;
-                self.content.has_others = true;
-            }
-            JsonKind::String => {
-                let string = self.cursor.string()?;
-                self.content.add(&string.value().unwrap_or(string.text.into()));
-            }
-            JsonKind::Array | JsonKind::Object if depth >= DEPTH => self.skip()?,
-            JsonKind::Array => {
-                self.cursor.enter();
-                while self.cursor.has_more()? {
-                    self.look(depth + 1)?;
-                }
-            }
-            JsonKind::Object => {
-                self.cursor.enter();
-                let mut turn = TurnMembers::default();
-                while self.cursor.has_more()? {
-                    let key = self.cursor.key()?;
-                    turn.see(&key, &self.cursor)?;
-                    self.look(depth + 1)?;
-                }
-                self.end_of_object(turn);
-            }
-        }
-        Ok(())
-    }
-
-    /// Counts an object that is a turn.
-    fn end_of_object(&mut self, turn: TurnMembers<'_>) {
-        if let Some(role) = turn.role.filter(|_| turn.has_content) {
-            self.content.turns += 1;
-            (self.on_role)(&role.value().unwrap_or(role.text.into()));
-        }
-    }
-}
-
-impl RowContent {
-    fn add(&mut self, text: &str) {
-        self.bytes += text.trim().len();
-        self.has_words |= text.chars().any(char::is_alphanumeric);
-    }
-}
-
-/// The members that make an object a turn.
-#[derive(Default)]
-struct TurnMembers<'a> {
-    role: Option<RawString<'a>>,
-    has_content: bool,
-}
-
-impl<'a> TurnMembers<'a> {
-    /// Sees a key. The cursor is at its value.
-    fn see(&mut self, key: &RawString<'_>, cursor: &JsonCursor<'a>) -> Result<(), MalformedJson> {
-        if key.text == "role" && cursor.clone().kind()? == JsonKind::String {
-            self.role = Some(cursor.clone().string()?);
-        }
-        self.has_content |= CONTENTS.contains(&key.text);
-        Ok(())
-    }
-}
-
 impl JsonTree {
-    /// Adds the value of a row, whose number is from 1. `on_role` is called with the role of each turn.
+    /// A tree that also counts repeated texts.
+    pub(crate) fn with_repeated_texts() -> Self {
+        Self { counts_repeated: true, ..Self::default() }
+    }
+
+    /// Adds the value of a row, whose number is from 1. `on_turn` is called with each turn.
     pub(crate) fn add(
         &mut self,
         text: &str,
         row: u64,
-        on_role: &mut dyn FnMut(&str),
+        on_turn: &mut dyn FnMut(SeenTurn<'_>),
     ) -> Result<RowContent, MalformedJson> {
-        let content = RowContent::default();
-        let mut scan = TreeScan { cursor: JsonCursor::new(text), row, content, added: 0, on_role };
+        let room = if self.counts_repeated { MOST_REPEATED - self.repeated } else { 0 };
+        let mut scan = TreeScan::new(text, row, room, on_turn);
         // A full tree still counts the values of the column itself.
         let depth = if self.is_overfull { DEPTH } else { 0 };
         self.root.add(&mut scan, depth)?;
-        let TreeScan { cursor, content, added, .. } = scan;
+        let TreeScan { cursor, content, added, room: left, .. } = scan;
         cursor.end()?;
         self.nodes += added;
+        self.repeated += room - left;
         self.bound();
         Ok(content)
     }
 
     pub(crate) fn join(&mut self, other: Self) {
         self.is_overfull |= other.is_overfull;
+        self.repeated = self.repeated.max(other.repeated);
         self.root.join(other.root);
         self.nodes = self.root.count();
         self.bound();
@@ -247,6 +179,13 @@ impl JsonTree {
     }
 }
 
+impl TreeMember {
+    /// Returns the first row with it, from 1.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.first.0
+    }
+}
+
 impl TreeNode {
     /// Returns how many values have each type, without the types that do not occur.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = (ValueKind, u64)> {
@@ -263,7 +202,7 @@ impl TreeNode {
         let count = &mut self.kinds[kind as usize];
         if *count == 0 {
             self.first_rows[kind as usize] = scan.row;
-            scan.content.has_new_kind |= self.values > 1;
+            scan.content.is_new |= self.values > 1;
         }
         *count += 1;
     }
@@ -277,20 +216,20 @@ impl TreeNode {
             JsonKind::Null => {
                 scan.cursor.scalar()?;
                 self.see(ValueKind::Null, scan);
-                self.few.add("null", false);
+                self.few.add("null", false, scan.row);
             }
             JsonKind::Bool => {
                 let token = scan.cursor.scalar()?;
-                scan.content.has_others = true;
+                scan.content.others += 1;
                 self.see(ValueKind::Boolean, scan);
-                self.few.add(token, false);
+                self.few.add(token, false, scan.row);
             }
             JsonKind::Number => {
                 let token = scan.cursor.scalar()?;
-                scan.content.has_others = true;
+                scan.content.others += 1;
                 let is_integer = token.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
                 self.see(if is_integer { ValueKind::Integer } else { ValueKind::Number }, scan);
-                self.few.add(token, false);
+                self.few.add(token, false, scan.row);
             }
             JsonKind::String => {
                 let string = scan.cursor.string()?;
@@ -299,8 +238,12 @@ impl TreeNode {
                     true => string.value().unwrap_or(string.text.into()),
                     false => string.text.into(),
                 };
-                scan.content.add(&value);
-                self.few.add(&value, true);
+                let sight = scan.content.add(&value);
+                scan.content.is_new |= self.texts.add(sight, scan.row) && self.values > 1;
+                scan.content.is_new |= self.few.add(&value, true, scan.row) && self.values > LATE;
+                if self.few.is_many() {
+                    self.count_repeated(&value, scan);
+                }
             }
             kind @ (JsonKind::Array | JsonKind::Object) => {
                 let is_array = kind == JsonKind::Array;
@@ -318,6 +261,16 @@ impl TreeNode {
         Ok(())
     }
 
+    fn count_repeated(&mut self, text: &str, scan: &mut TreeScan<'_, '_>) {
+        if self.repeated.is_none() && scan.room > 0 {
+            self.repeated = Some(Box::default());
+            scan.room -= 1;
+        }
+        if let Some(repeated) = self.repeated.as_mut().filter(|_| RepeatedTexts::counts(text)) {
+            scan.content.is_new |= repeated.add(text, scan.row);
+        }
+    }
+
     fn elements(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
         while scan.cursor.has_more()? {
             if self.item.is_none() {
@@ -328,18 +281,35 @@ impl TreeNode {
         Ok(())
     }
 
+    /// Returns the number of objects.
+    pub(crate) fn objects(&self) -> u64 {
+        self.kinds[ValueKind::Object as usize]
+    }
+
     fn object(&mut self, scan: &mut TreeScan<'_, '_>, depth: usize) -> Result<(), MalformedJson> {
-        let (mut turn, mut place) = (TurnMembers::default(), 0);
+        let (mut turn, mut place, number) = (TurnMembers::default(), 0, self.objects());
         while scan.cursor.has_more()? {
             let key = scan.cursor.key()?;
             turn.see(&key, &scan.cursor)?;
+            let before = scan.content;
             match self.member(key, scan, place) {
-                Some(member) => member.node.add(scan, depth + 1)?,
+                Some(member) => {
+                    member.last_object = number;
+                    member.node.add(scan, depth + 1)?;
+                }
                 None => scan.look(depth + 1)?,
             }
+            turn.pass(&key, &before, &scan.content);
             place += 1;
         }
-        scan.end_of_object(turn);
+        if place < self.members.len() && self.members.len() <= SEARCHED_KEYS {
+            let missing = self.members.iter_mut();
+            for member in missing.filter(|it| it.last_object != number && it.missing_row == 0) {
+                member.missing_row = scan.row;
+                scan.content.is_new |= member.node.values > LATE;
+            }
+        }
+        self.turns += u64::from(scan.end_of_object(turn));
         Ok(())
     }
 
@@ -372,8 +342,11 @@ impl TreeNode {
             return None;
         }
         scan.added += 1;
-        let first = (scan.row, place);
-        self.push(TreeMember { name: (*name).into(), first, node: Self::default() });
+        let (first, objects) = ((scan.row, place), self.objects());
+        scan.content.is_new |= objects > LATE && self.members.len() < SEARCHED_KEYS;
+        let missing_row = if objects > 1 { self.first_row(ValueKind::Object) } else { 0 };
+        let node = Self::default();
+        self.push(TreeMember { name: (*name).into(), first, last_object: 0, missing_row, node });
         self.members.last_mut()
     }
 
@@ -406,11 +379,24 @@ impl TreeNode {
 
     /// Adds the node of other rows.
     fn join(&mut self, other: Self) {
+        let first_object = |node: &Self| node.first_row(ValueKind::Object);
+        let (own_object, other_object) = (first_object(self), first_object(&other));
+        for member in &mut self.members {
+            if other.find(&member.name).is_none() {
+                member.missing_row = earlier(member.missing_row, other_object);
+            }
+        }
+        self.turns += other.turns;
+        self.texts.join(other.texts);
+        match (&mut self.repeated, other.repeated) {
+            (Some(own), Some(other)) => own.join(*other),
+            (own, other) => *own = own.take().or(other),
+        }
         self.values += other.values;
         self.rows += other.rows;
         self.kinds.iter_mut().zip(other.kinds).for_each(|(own, other)| *own += other);
         for (own, other) in self.first_rows.iter_mut().zip(other.first_rows) {
-            *own = if *own == 0 || other == 0 { (*own).max(other) } else { (*own).min(other) };
+            *own = earlier(*own, other);
         }
         self.few.join(other.few);
         match (&mut self.item, other.item) {
@@ -422,14 +408,18 @@ impl TreeNode {
             self.clear();
             return;
         }
-        for member in other.members {
+        for mut member in other.members {
             match self.find(&member.name) {
                 Some(place) => {
                     let own = &mut self.members[place];
                     own.first = own.first.min(member.first);
+                    own.missing_row = earlier(own.missing_row, member.missing_row);
                     own.node.join(member.node);
                 }
-                None => self.push(member),
+                None => {
+                    member.missing_row = earlier(member.missing_row, own_object);
+                    self.push(member);
+                }
             }
         }
         if self.members.len() > MOST_KEYS {

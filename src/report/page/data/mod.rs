@@ -1,13 +1,13 @@
 //! The section about the data: what is odd, an overview of the columns, and what each column holds.
 
-mod remarks;
+pub(super) mod remarks;
 mod tree;
 
 use maud::{Markup, html};
 
 use super::{
     chart::{figure_class, histogram, share_bar, value_bars},
-    text::{Outside, share},
+    text::{Outside, Spaced, share},
 };
 use crate::{
     batch::{Column, timestamp_text},
@@ -15,7 +15,7 @@ use crate::{
         ExportReport,
         profile::{
             ColumnProfile, ValueProfile,
-            figures::{CommonValues, ExtremeRow, Lengths},
+            figures::{CommonValues, ExtremeRow, LengthBar, Lengths},
             numbers::Numbers,
             tree::few::FewValues,
         },
@@ -35,7 +35,6 @@ pub(super) fn section(report: &ExportReport) -> Markup {
             @if rows == 0 {
                 p.empty { "The export has no rows. Its columns are:" }
             }
-            (remarks::remarks(report))
             (overview(report))
             @if rows > 0 {
                 (legend(report))
@@ -105,9 +104,9 @@ fn distinct(report: &ExportReport, profile: &ColumnProfile) -> String {
         (_, Some(Column::Id)) => {
             grouped(values.saturating_sub(seen.repeated_ids.rows - seen.repeated_ids.distinct))
         }
-        (_, Some(Column::Input)) => grouped(values.saturating_sub(seen.duplicates.rows)),
+        (_, Some(Column::Input)) => grouped(seen.inputs.keys),
         ((count, true), _) => grouped(count),
-        (_, Some(Column::Order)) if seen.orders.falls == 0 => grouped(values),
+        (_, Some(Column::Order)) if seen.orders.falls.count == 0 => grouped(values),
         ((count, false), _) => format!("≈ {}", grouped(count.min(values))),
     }
 }
@@ -120,23 +119,36 @@ fn median(lengths: &Lengths) -> String {
     }
 }
 
-/// The text below a chart of lengths.
-fn axis(lengths: &Lengths) -> Markup {
+/// The text below a chart of lengths. The bars of long lengths are wider steps.
+fn axis(lengths: &Lengths, bars: &[LengthBar]) -> Markup {
     let (Some(shortest), Some(longest)) = (&lengths.shortest, &lengths.longest) else {
         return html! {};
     };
     html! {
         div.axis {
             @if shortest.length == longest.length { span { "always " (grouped(longest.length)) } }
-            @else { span { (grouped(shortest.length)) } " " span { "median " (median(lengths)) } " " span { (grouped(longest.length)) } }
+            @else {
+                span { (grouped(shortest.length)) } " "
+                @if !are_equal_steps(bars) { span { "logarithmic" } " " }
+                span { (grouped(longest.length)) }
+            }
         }
     }
 }
 
-/// The height of the highest bar, which says what the others are.
-fn highest(bars: &[crate::report::profile::figures::LengthBar]) -> String {
+fn are_equal_steps(bars: &[LengthBar]) -> bool {
+    let width = |bar: &LengthBar| bar.high - bar.low;
+    bars.first().map(width) == bars.last().map(width)
+}
+
+/// The height of the highest bar, which says what the others are, and the median, whose bar has another color.
+fn highest(bars: &[LengthBar], median: &str) -> String {
     let most = bars.iter().map(|bar| bar.rows).max().unwrap_or(0);
-    format!("; the highest bar is {}", counted(most, "row"))
+    let highest = format!("; the highest bar is {}", counted(most, "row"));
+    match bars.len() {
+        ..2 => highest,
+        _ => format!("; median {median}{highest}"),
+    }
 }
 
 /// Whether there is more to say of a column than the overview does.
@@ -215,9 +227,9 @@ fn lengths(report: &ExportReport, profile: &ColumnProfile) -> Markup {
     html! {
         @let bars = lengths.bars();
         figure class=(figure_class(&bars)) {
-            figcaption { "Length in characters" (highest(&bars)) }
-            (histogram(&bars, "character", &label))
-            (axis(lengths))
+            figcaption { "Length in characters" (highest(&bars, &median(lengths))) }
+            (histogram((&bars, lengths.median().0), "character", &label))
+            (axis(lengths, &bars))
             @if report.shows_rows {
                 p.soft { "Shortest: " (extreme(report, shortest)) ". Longest: " (extreme(report, longest)) "." }
             }
@@ -251,6 +263,7 @@ fn few_values(report: &ExportReport, few: &FewValues, (name, values): (&str, u64
         return html! {};
     }
     let others = values.saturating_sub(all.iter().map(|it| it.count).sum());
+    let is_mixed = tree::is_mixed(&all);
     html! {
         div.scroll tabindex="0" role="region" aria-label=(format!("Values of {}", line(name))) {
             table.common {
@@ -258,11 +271,7 @@ fn few_values(report: &ExportReport, few: &FewValues, (name, values): (&str, u64
                 tbody {
                     @for it in all {
                         tr {
-                            th scope="row" dir="auto" {
-                                @if !it.is_text { code { (Outside(&it.text)) } }
-                                @else if it.text.is_empty() { span.null { "empty text" } }
-                                @else { (Outside(&it.text)) }
-                            }
+                            th scope="row" dir="auto" { (tree::few_value(it, is_mixed)) }
                             td.number { (grouped(it.count)) }
                             td.share-cell { (share_bar(it.count, values)) }
                         }
@@ -303,7 +312,7 @@ fn common_values(
                 tbody {
                     @for (value, count) in &top {
                         tr {
-                            th scope="row" dir="auto" { @if value.is_empty() { span.null { "empty text" } } @else { (Outside(value)) } }
+                            th scope="row" dir="auto" { @if value.is_empty() { span.null { "empty text" } } @else { (Spaced(value)) } }
                             td.number { (about) (grouped(*count)) }
                             td.share-cell { (share_bar(*count, values)) }
                         }
@@ -346,10 +355,10 @@ fn numbers(report: &ExportReport, numbers: &Numbers, profile: &ColumnProfile) ->
                 figcaption {
                     "Values, in equal steps"
                     @if let Some(sampled) = numbers.sampled() { ", of a sample of " (counted(sampled, "row")) }
-                    (highest(&bars))
+                    (highest(&bars, &median))
                 }
                 (value_bars(&bars, &label))
-                div.axis { span { (range.0) } " " span { "median " (median) } " " span { (range.1) } }
+                div.axis { span { (range.0) } " " span { (range.1) } }
             }
         }
         (few_values(report, &numbers.few, (profile.column.name(), values)))
@@ -381,9 +390,9 @@ fn conversations(report: &ExportReport) -> Markup {
         div {
             @let bars = turns.turns.bars();
             figure class=(figure_class(&bars)) {
-                figcaption { "Turns of conversations, in " (counted(with, "row")) " (" (share(with, rows)) " of all rows)" (highest(&bars)) }
-                (histogram(&bars, "turn", &label))
-                (axis(&turns.turns))
+                figcaption { "Turns of conversations, in " (counted(with, "row")) " (" (share(with, rows)) " of all rows)" (highest(&bars, &median(&turns.turns))) }
+                (histogram((&bars, turns.turns.median().0), "turn", &label))
+                (axis(&turns.turns, &bars))
             }
             @if report.shows_rows {
                 @let total = turns.roles.total();
@@ -391,7 +400,7 @@ fn conversations(report: &ExportReport) -> Markup {
                     thead { tr { th scope="col" { "Role" } th.number scope="col" { "Turns" } th scope="col" { "Share of " (counted(total, "turn")) } } }
                     tbody {
                         @for (role, count) in turns.roles.top(MOST_VALUES) {
-                            tr { th scope="row" dir="auto" { (Outside(&role)) } td.number { (grouped(count)) } td.share-cell { (share_bar(count, total)) } }
+                            tr { th scope="row" dir="auto" { (Spaced(&role)) } td.number { (grouped(count)) } td.share-cell { (share_bar(count, total)) } }
                         }
                     }
                 }

@@ -4,13 +4,13 @@ use maud::{Markup, html};
 
 use super::super::{
     chart::share_bar,
-    text::{Outside, share},
+    text::{Outside, Spaced, share},
 };
 use crate::{
     report::{
         ExportReport,
         masked::ValueTrail,
-        profile::tree::{JsonTree, TreeNode},
+        profile::tree::{JsonTree, TreeNode, few::FewValue},
     },
     text::{counted, grouped},
 };
@@ -28,7 +28,7 @@ pub(super) fn tree(report: &ExportReport, tree: &JsonTree, column: &str) -> Mark
     let mut keys = KeyTree { report, rows, left: MOST_KEYS };
     html! {
         div.tree {
-            p.soft { "Shares are of all " (counted(rows, "row")) ". Of few different values, each has its share of the values at that place." }
+            p.soft { "Shares are of all " (counted(rows, "row")) ". Where there are few different values, they are listed with their shares." }
             div.key-row {
                 span.key.soft { "whole value" } " "
                 span.kinds { (kinds(&tree.root)) } " "
@@ -55,6 +55,21 @@ fn kinds(node: &TreeNode) -> Markup {
             span class=(format!("kind {}", kind.name())) { (kind.name()) }
             @if all.len() > 1 { " " span.soft { (grouped(*count)) } }
         }
+    }
+}
+
+/// Whether there are texts that could be taken for other values: `7` and `\"7\"`.
+pub(super) fn is_mixed(values: &[&FewValue]) -> bool {
+    values.iter().any(|it| it.is_text) && values.iter().any(|it| !it.is_text)
+}
+
+/// One of few values. Among values of several types, texts have quotes.
+pub(super) fn few_value(value: &FewValue, is_mixed: bool) -> Markup {
+    html! {
+        @if !value.is_text { code { (Outside(&value.text)) } }
+        @else if value.text.is_empty() { span.null { "empty text" } }
+        @else if is_mixed { code dir="auto" { "\"" (Outside(&value.text)) "\"" } }
+        @else { span dir="auto" { (Spaced(&value.text)) } }
     }
 }
 
@@ -125,13 +140,12 @@ impl KeyTree<'_> {
             return html! {};
         }
         let more = all.len().saturating_sub(MOST_FEW) as u64;
+        let is_mixed = is_mixed(&all);
         html! {
             span.shares {
                 @for it in all.iter().take(MOST_FEW) {
                     span.value {
-                        @if it.text.is_empty() { span.null { "empty text" } }
-                        @else if it.is_text { span dir="auto" { (Outside(&it.text)) } }
-                        @else { code { (Outside(&it.text)) } }
+                        (few_value(it, is_mixed))
                         " " span.soft { (share(it.count, node.values)) }
                     } " "
                 }

@@ -20,34 +20,45 @@ pub(crate) struct FewValue {
     /// Whether it is a text. Otherwise the text is that of a number, `true`, `false` or `null`.
     pub(crate) is_text: bool,
     pub(crate) count: u64,
+    /// The first row with it, from 1.
+    pub(crate) row: u64,
 }
 
 impl FewValues {
-    pub(crate) fn add(&mut self, text: &str, is_text: bool) {
-        self.add_many(text, is_text, 1);
+    /// Adds a value of a row. Returns whether it is a new one.
+    pub(crate) fn add(&mut self, text: &str, is_text: bool, row: u64) -> bool {
+        self.add_many((text, is_text), 1, row)
     }
 
-    fn add_many(&mut self, text: &str, is_text: bool, count: u64) {
+    fn add_many(&mut self, (text, is_text): (&str, bool), count: u64, row: u64) -> bool {
         if self.is_many {
-            return;
+            return false;
         }
         let same = |it: &&mut FewValue| it.is_text == is_text && *it.text == *text;
         if let Some(value) = self.values.iter_mut().find(same) {
             value.count += count;
+            value.row = value.row.min(row);
         } else if text.len() > LONGEST || self.values.len() >= MOST_VALUES {
             (self.values, self.is_many) = (Vec::new(), true);
         } else {
-            self.values.push(FewValue { text: text.into(), is_text, count });
+            self.values.push(FewValue { text: text.into(), is_text, count, row });
+            return true;
         }
+        false
     }
 
     pub(crate) fn join(&mut self, other: Self) {
         if other.is_many {
             (self.values, self.is_many) = (Vec::new(), true);
         }
-        for FewValue { text, is_text, count } in other.values {
-            self.add_many(&text, is_text, count);
+        for FewValue { text, is_text, count, row } in other.values {
+            self.add_many((&text, is_text), count, row);
         }
+    }
+
+    /// Whether there are too many values to count them, or too long ones.
+    pub(crate) fn is_many(&self) -> bool {
+        self.is_many
     }
 
     /// Returns the values, the most common first; empty if there are too many, or none.
@@ -62,33 +73,46 @@ impl FewValues {
 mod tests {
     use super::*;
 
+    fn add_all(
+        values: &mut FewValues,
+        texts: impl IntoIterator<Item = String>,
+        is_text: bool,
+        row: u64,
+    ) {
+        for text in texts {
+            values.add(&text, is_text, row);
+        }
+    }
+
     #[test]
     fn few_values_are_counted_in_any_order() {
         let (mut left, mut right) = (FewValues::default(), FewValues::default());
-        ["A", "B", "A"].iter().for_each(|it| left.add(it, true));
-        right.add("A", true);
-        right.add("true", false);
-        right.add("true", true);
+        add_all(&mut left, ["A", "B", "A"].map(str::to_owned), true, 7);
+        right.add("A", true, 5);
+        right.add("true", false, 8);
+        right.add("true", true, 9);
         left.join(right);
         let found: Vec<_> =
-            left.sorted().iter().map(|it| (&*it.text, it.is_text, it.count)).collect();
-        assert_eq!(found, [("A", true, 3), ("B", true, 1), ("true", false, 1), ("true", true, 1)]);
+            left.sorted().iter().map(|it| (&*it.text, it.is_text, it.count, it.row)).collect();
+        let expected =
+            [("A", true, 3, 5), ("B", true, 1, 7), ("true", false, 1, 8), ("true", true, 1, 9)];
+        assert_eq!(found, expected);
     }
 
     #[test]
     fn many_or_long_values_are_not_counted() {
         let mut many = FewValues::default();
-        (0..25).for_each(|it| many.add(&it.to_string(), false));
+        add_all(&mut many, (0..25).map(|it: u8| it.to_string()), false, 1);
         assert!(many.sorted().is_empty());
         let (mut left, mut right) = (FewValues::default(), FewValues::default());
-        (0..20).for_each(|it| left.add(&it.to_string(), false));
-        (10..30).for_each(|it| right.add(&it.to_string(), false));
+        add_all(&mut left, (0..20).map(|it: u8| it.to_string()), false, 1);
+        add_all(&mut right, (10..30).map(|it: u8| it.to_string()), false, 1);
         left.join(right);
-        left.add("0", false);
+        left.add("0", false, 1);
         assert!(left.sorted().is_empty());
         let mut long = FewValues::default();
-        long.add(&"x".repeat(65), true);
-        long.add("x", true);
+        long.add(&"x".repeat(65), true, 1);
+        long.add("x", true, 1);
         assert!(long.sorted().is_empty());
     }
 }

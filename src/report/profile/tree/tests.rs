@@ -101,21 +101,48 @@ fn turns_need_a_role_and_a_content() {
     let text = r#"{"messages":[[{"role":"user","content":"hi"},{"role":"a\u0062","tool_calls":[]}]],
         "role":"none","n":[{"role":7,"content":""}]}"#;
     let mut tree = JsonTree::default();
-    let content = tree.add(text, 1, &mut |role| roles.push(role.to_owned())).unwrap();
+    let content = tree.add(text, 1, &mut |turn| roles.push(turn.role.to_owned())).unwrap();
     assert_eq!((content.turns, roles), (2, vec!["user".to_owned(), "ab".to_owned()]));
 }
 
 #[test]
 fn empty_values_have_no_content() {
-    for (text, bytes, has_others) in [
-        ("null", 0, false),
-        (r#"" \n ""#, 0, false),
-        (r#"{"a":[null,"",{}]}"#, 0, false),
-        ("[false]", 0, true),
-        (r#"{"a":" x ","n":7}"#, 1, true),
+    for (text, bytes, others) in [
+        ("null", 0, 0),
+        (r#"" \n ""#, 0, 0),
+        (r#"{"a":[null,"",{}]}"#, 0, 0),
+        ("[false]", 0, 1),
+        (r#"{"a":" x ","n":7}"#, 1, 1),
     ] {
         let content = JsonTree::default().add(text, 1, &mut |_| ()).unwrap();
-        assert_eq!((content.bytes, content.has_others), (bytes, has_others), "{text}");
+        assert_eq!((content.bytes, content.others), (bytes, others), "{text}");
     }
     assert_eq!(JsonTree::default().add("[1", 1, &mut |_| ()), Err(MalformedJson));
+}
+
+#[test]
+fn missing_keys_have_their_first_row() {
+    let rows = [r#"{"a":1}"#, r#"{"a":1,"b":1}"#, r#"{"b":1}"#, r#""x""#, r#"{"a":1,"b":1}"#];
+    let missing = |tree: &JsonTree| -> Vec<(String, u64)> {
+        let all = tree.root.members.iter();
+        all.map(|it| (it.name.to_string(), it.missing_row)).collect()
+    };
+    let expected = [("a".to_owned(), 3), ("b".to_owned(), 1)];
+    for cut in 0..=rows.len() {
+        let (mut first, last) = (tree(&rows[..cut], 1), tree(&rows[cut..], cut as u64 + 1));
+        first.join(last);
+        first.root.sort();
+        assert_eq!(missing(&first), expected, "{cut}");
+    }
+}
+
+#[test]
+fn turns_without_text_are_empty() {
+    let text = r#"[{"role":"a","content":" "},{"role":"b","content":"","tool_calls":[{"id":"1"}]},
+        {"role":"c","name":"n","content":null},{"role":"d","content":[{"type":"text","text":""}]},
+        {"role":"e","content":[{"type":"text","text":"hi"}]},{"role":"f","content":7}]"#;
+    let mut empty = Vec::new();
+    let mut see = |turn: SeenTurn<'_>| empty.extend(turn.is_empty.then(|| turn.role.to_owned()));
+    JsonTree::default().add(text, 1, &mut see).unwrap();
+    assert_eq!(empty, ["a", "c", "d"]);
 }
