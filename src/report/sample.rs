@@ -124,7 +124,8 @@ impl SampleSize {
 pub(super) struct RowSample {
     size: SampleSize,
     first: BTreeMap<u64, ShownRow>,
-    /// By a hash of the row's number and the seed, the smallest first.
+    /// By a hash of the row's number and the seed, the smallest first. As many as all rows that are shown, because rows of
+    /// several kinds leave room for others.
     random: BTreeMap<(u64, u64), ShownRow>,
     /// By the largest size and the number.
     longest: BTreeMap<(std::cmp::Reverse<usize>, u64), ShownRow>,
@@ -154,7 +155,7 @@ impl RowSample {
             self.first.insert(number, shown());
         }
         let key = (hash(number, self.size.seed), number);
-        keep(&mut self.random, key, self.size.random(), shown);
+        keep(&mut self.random, key, self.size.all, shown);
         keep(&mut self.longest, (std::cmp::Reverse(bytes), number), self.size.longest(), shown);
     }
 
@@ -198,7 +199,7 @@ impl RowSample {
         self.named.extend(other.take_named());
         self.first.extend(other.first);
         for (key, row) in other.random {
-            keep(&mut self.random, key, self.size.random(), || row);
+            keep(&mut self.random, key, self.size.all, || row);
         }
         for (key, row) in other.longest {
             keep(&mut self.longest, key, self.size.longest(), || row);
@@ -219,9 +220,11 @@ impl RowSample {
             true => self.size.all,
             false => self.size.first(),
         };
+        let mut random: Vec<_> = self.random.into_values().collect();
+        let more = random.split_off(self.size.random().min(random.len()));
         let groups: [(ShownWhy, Vec<ShownRow>); 4] = [
             (ShownWhy::First, self.first.into_values().take(first).collect()),
-            (ShownWhy::Random, self.random.into_values().collect()),
+            (ShownWhy::Random, random),
             (ShownWhy::Longest, self.longest.into_values().collect()),
             (ShownWhy::Duplicate, duplicates),
         ];
@@ -247,6 +250,13 @@ impl RowSample {
                     whys.iter().filter(|why| !row.why.contains(why)).copied().collect::<Vec<_>>(),
                 );
                 chosen.insert(*number, row);
+            }
+        }
+        // Rows of several kinds leave room for others.
+        for mut row in more {
+            if chosen.len() < self.size.all && !chosen.contains_key(&row.number) {
+                row.why.push(ShownWhy::Random);
+                chosen.insert(row.number, row);
             }
         }
         let mut ids = HashSet::new();
