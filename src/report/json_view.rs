@@ -52,12 +52,12 @@ impl<'a> JsonView<'a> {
         }
     }
 
-    /// Returns the text of the last turn of a user in a conversation.
-    pub(super) fn last_request(&self) -> Option<&str> {
+    /// Returns the text of the first turn of a user in a conversation.
+    pub(super) fn first_request(&self) -> Option<&str> {
         let is_user = |it: &Self| matches!(it.as_text(), Some("user" | "human"));
         match self {
             Self::Token(_) | Self::Text(_) => None,
-            Self::Array(items) => items.iter().rev().find_map(Self::last_request),
+            Self::Array(items) => items.iter().find_map(Self::first_request),
             Self::Object(members) if self.get("role").is_some_and(is_user) => {
                 let is_said = |key: &str| matches!(key, "content" | "text" | "parts");
                 let mut said = members.iter().filter(|(key, _)| is_said(key)).map(|(_, it)| it);
@@ -68,7 +68,7 @@ impl<'a> JsonView<'a> {
                     it => it.as_words(),
                 })
             }
-            Self::Object(members) => members.iter().rev().find_map(|(_, it)| it.last_request()),
+            Self::Object(members) => members.iter().find_map(|(_, it)| it.first_request()),
         }
     }
 

@@ -22,10 +22,10 @@ use crate::{
     text::{counted, grouped, line},
 };
 
-/// Changed rows that are open at first, and of each group. The first group can have more.
+/// Changed rows that are open at first: of all groups, of one, and of one of an expected output or without others.
 const OPEN_ROWS: usize = 20;
 const OPEN_OF_GROUP: usize = 3;
-const OPEN_OF_FIRST: usize = 10;
+const OPEN_OF_IMPORTANT: usize = 12;
 /// Longest excerpt of a row, in characters.
 const LONGEST_EXCERPT: usize = 120;
 /// Longest value of a whole row, in bytes.
@@ -80,8 +80,10 @@ impl<'a> ChangeLinks<'a> {
 pub(super) fn groups(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
     let groups = &changes.changed;
     let (mut first, mut room) = (0, OPEN_ROWS);
-    let parts = groups.iter().enumerate().map(|(place, group)| {
-        let most = if place == 0 { OPEN_OF_FIRST } else { OPEN_OF_GROUP };
+    let parts = groups.iter().map(|group| {
+        let is_output = |(column, _): &(Column, String)| *column == Column::ExpectedOutput;
+        let is_important = groups.len() == 1 || group.place.as_ref().is_some_and(is_output);
+        let most = if is_important { OPEN_OF_IMPORTANT } else { OPEN_OF_GROUP };
         let (number, open) = (first, group.rows.len().min(most).min(room));
         (first, room) = (first + group.rows.len(), room - open);
         (group, number, open)
@@ -203,7 +205,7 @@ fn whole_value(text: &str) -> Markup {
     }
 }
 
-/// What the user says last in the input, or the longest text of the input, shortened. Without an input, the first other
+/// What the user says first in the input, or the longest text of the input, shortened. Without an input, the first other
 /// column.
 fn excerpt(row: &ChangedRow) -> Option<String> {
     let whole = || {
@@ -213,7 +215,7 @@ fn excerpt(row: &ChangedRow) -> Option<String> {
     let text = row.telling(Column::Input).or_else(whole)?;
     let view = JsonView::of(text);
     let longest = || view.texts().into_iter().max_by_key(|it| it.len());
-    let said = view.last_request().or_else(longest).map_or_else(|| line(text), line);
+    let said = view.first_request().or_else(longest).map_or_else(|| line(text), line);
     let said = said.trim();
     Some(match said.char_indices().nth(LONGEST_EXCERPT) {
         Some((end, _)) => format!("{}…", &said[..end]),
