@@ -20,12 +20,19 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file,
-    report::read_jobs, schedule::Timetable, snapshot_jobs, tasks::Worker, text::counted,
+    ReportOptions, Result, StorageOptions, SystemClock, plan_retention,
+    readback::is_single_file,
+    report::read_jobs,
+    schedule::Timetable,
+    snapshot_jobs,
+    tasks::Worker,
+    text::{counted, line},
 };
 
 /// Time that a report has to end after a signal.
 const GRACE: Duration = Duration::from_secs(5);
+/// Snapshots of a job whose rows are read: a month of nights.
+const SNAPSHOTS: usize = 30;
 
 /// Write a page about an export: what it holds, whether it is complete, and some of its rows; what changed
 /// since another one; or about the runs of jobs
@@ -58,24 +65,24 @@ pub(super) struct ReportArgs {
     #[arg(long)]
     open: bool,
     /// Number of rows to show: the first, random, the longest, and duplicates; at most 10000
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = values::positive::<usize>)]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = shown_rows)]
     rows: usize,
     /// Show no rows, and no ids, personas, labels or roles: only counts, and the keys of JSON columns
     #[arg(long, conflicts_with = "rows")]
     no_rows: bool,
-    /// Seed of the random rows: another seed chooses other rows
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole::<u64>)]
-    seed: u64,
-    /// With two exports, and from snapshot to snapshot: the column that identifies a row
-    #[arg(long, value_name = "KEY", default_value = "id", value_parser = values::value::<DiffBy>)]
-    by: DiffBy,
+    /// Seed of the random rows: another seed chooses other rows [default: 0]
+    #[arg(long, value_name = "N", conflicts_with = "no_rows", value_parser = values::whole::<u64>)]
+    seed: Option<u64>,
+    /// With two exports, and from snapshot to snapshot: the column that identifies a row [default: id]
+    #[arg(long, value_name = "KEY", value_parser = values::value::<DiffBy>)]
+    by: Option<DiffBy>,
     /// With two exports, and from snapshot to snapshot: rows are equal if only the spelling of their JSON differs
     #[arg(long)]
     ignore_spelling: bool,
     /// Of the runs of jobs: number of snapshots whose rows to read, for what changed from one to the next; 0
-    /// reads none
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = values::whole::<usize>)]
-    snapshots: usize,
+    /// reads none [default: 30]
+    #[arg(long, value_name = "N", value_parser = values::whole::<usize>)]
+    snapshots: Option<usize>,
     /// Replace the values at these jq paths by null, such as '.persona, .input.messages[].content'; a path that
     /// matches nothing fails
     #[arg(long, value_name = "PATHS")]
@@ -165,18 +172,18 @@ impl ReportArgs {
         for place in before.iter().chain([&export]).filter(|it| it.as_local().is_some()) {
             is_single_file(place)?;
         }
+        let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
+        self.require_useful(jobs.is_some(), before.is_some())?;
+        if jobs.is_none() {
+            before.iter().chain([&export]).try_for_each(refuse_parent_of_roots)?;
+        }
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;
-        let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
         let (mut unread, mut unreadable, mut of) = (Vec::new(), Vec::new(), 0);
         let (report, what) = match jobs {
             Some((root, jobs)) => {
-                if self.record.is_some() {
-                    let why = "--record is for an export: leave it out for the runs of jobs";
-                    return Err(Error::Usage(why.to_owned()));
-                }
                 let mut nights = nights_of((&root, &jobs), global, storage)?;
-                let most = self.snapshots;
+                let most = self.snapshots.unwrap_or(SNAPSHOTS);
                 let options = self.options(storage, stop)?;
                 for nights in &mut nights {
                     nights.read_data(most, storage, &options)?;
@@ -226,14 +233,45 @@ impl ReportArgs {
         }
     }
 
+    /// Refuses options without an effect on this page.
+    fn require_useful(&self, is_of_jobs: bool, has_two: bool) -> Result<()> {
+        let is_of_one = !is_of_jobs && !has_two;
+        let refused = [
+            (
+                self.record.is_some() && is_of_jobs,
+                "--record is for an export: leave it out for the runs of jobs",
+            ),
+            (
+                self.seed.is_some() && is_of_jobs,
+                "--seed is for an export: leave it out for the runs of jobs",
+            ),
+            (
+                self.snapshots.is_some() && !is_of_jobs,
+                "--snapshots is for the runs of jobs: leave it out for an export",
+            ),
+            (
+                self.by.is_some() && is_of_one,
+                "--by compares two exports: give a later one, too, or leave it out",
+            ),
+            (
+                self.ignore_spelling && is_of_one,
+                "--ignore-spelling compares two exports: give a later one, too, or leave it out",
+            ),
+        ];
+        match refused.into_iter().find(|(is_refused, _)| *is_refused) {
+            Some((_, why)) => Err(Error::Usage(why.to_owned())),
+            None => Ok(()),
+        }
+    }
+
     fn options(self, storage: &StorageOptions, stop: Arc<AtomicBool>) -> Result<ReportOptions> {
         let record = self.record.as_ref().map(|path| Location::of(path, storage)).transpose()?;
         let mut options = ReportOptions::default();
         options.rows = if self.no_rows { 0 } else { self.rows };
-        options.seed = self.seed;
+        options.seed = self.seed.unwrap_or(0);
         options.mask = self.mask;
         options.drop = self.drop;
-        options.by = self.by;
+        options.by = self.by.unwrap_or_default();
         options.ignore_spelling = self.ignore_spelling;
         options.read = ReadOptions { record, stop, ..self.value_limit.options(&[]) };
         options.temp_dir = self.temp_dir;
@@ -266,6 +304,44 @@ fn nights_of(
         }
         Ok(nights)
     })
+}
+
+/// Parses a number of rows.
+fn shown_rows(text: &str) -> std::result::Result<usize, String> {
+    match text {
+        "0" => Err("it must be at least 1; --no-rows shows none".to_owned()),
+        _ => values::positive(text),
+    }
+}
+
+/// Refuses a local folder that has only folders with the snapshots of jobs in it: one of these was meant.
+fn refuse_parent_of_roots(place: &Location) -> Result<()> {
+    let Some(folder) = place.as_local().filter(|path| path.is_dir()) else { return Ok(()) };
+    let mut roots = Vec::new();
+    for entry in place.entries()?.into_iter().filter(|entry| entry.size.is_none()) {
+        let inner = place.child(&entry.name);
+        let is_root =
+            snapshot_jobs(&inner)?.is_some_and(|(root, _)| root.to_string() == inner.to_string());
+        roots.extend(is_root.then(|| line(&entry.name)));
+    }
+    roots.sort();
+    match roots.first() {
+        Some(first) => {
+            let path = folder.join(first);
+            let path = line(path.display().to_string());
+            let why = match roots.len() {
+                1 => format!(
+                    "it is no export, but {first} in it holds the snapshots of jobs: report {path}"
+                ),
+                _ => format!(
+                    "it is no export, but {} in it hold the snapshots of jobs: report one of them, such as {path}",
+                    roots.join(", ")
+                ),
+            };
+            Err(Error::Damaged { path: place.to_path(), why })
+        }
+        None => Ok(()),
+    }
 }
 
 /// The same text for a place, however it was written.
@@ -307,24 +383,21 @@ fn is_inside(output: &Path, export: &Location) -> bool {
 
 /// Opens a page with the program that the system has for it.
 fn open(page: &Path) -> Result<()> {
-    let program = match std::env::consts::OS {
-        "macos" => "open",
-        "windows" => "explorer",
-        _ => "xdg-open",
+    let (program, action) = match std::env::consts::OS {
+        "macos" => ("open", "run open for"),
+        "windows" => ("explorer", "run explorer for"),
+        _ => ("xdg-open", "run xdg-open for"),
     };
     // The opener cannot take an absolute path for one of its options.
     let page = std::path::absolute(page).map_err(Error::io("open", page))?;
     let mut command = Command::new(program);
     command.arg(&page).stdin(Stdio::null()).stdout(Stdio::null());
     let ended = command.stderr(Stdio::null()).status();
-    let failed = |source: std::io::Error| Error::Io {
-        action: "open a browser with",
-        path: program.into(),
-        source,
-    };
-    match ended.map_err(failed)? {
+    let failed = |source: std::io::Error| Error::Io { action, path: page, source };
+    match ended {
         // explorer.exe fails even if it has opened the page.
-        status if status.success() || cfg!(windows) => Ok(()),
-        status => Err(failed(std::io::Error::other(status.to_string()))),
+        Ok(status) if status.success() || cfg!(windows) => Ok(()),
+        Ok(status) => Err(failed(std::io::Error::other(status.to_string()))),
+        Err(error) => Err(failed(error)),
     }
 }

@@ -42,7 +42,7 @@ pub use self::file::DiffFile;
 pub(crate) use self::json_value::is_same_value;
 use self::{
     gather::gather,
-    replay::{Replay, WantedRows},
+    replay::{RareColumns, Replay, WantedRows},
     rows::Compared,
     side::Side,
     spelling::count_respelled,
@@ -313,13 +313,8 @@ pub(crate) fn diff_without(
     options: DiffOptions,
     drop: &[String],
 ) -> Result<Diff> {
-    let (mut found, JsonChanges { rows, judged, respelled }) =
-        compare(before, after, options, drop)?;
-    let sides = [&found.before, &found.after];
-    found.summary.respelled = match rows == judged {
-        true => respelled,
-        false => count_respelled(sides, &mut found.tables, &found.compared, rows)?,
-    };
+    let (mut found, json) = compare(before, after, options, drop)?;
+    found.summary.respelled = json.respelled(&mut found)?;
     Ok(found)
 }
 
@@ -332,11 +327,9 @@ pub(crate) fn diff_counts(
     options: DiffOptions,
     counts_respelled: impl FnOnce(&DiffSummary) -> bool,
 ) -> Result<DiffSummary> {
-    let (mut found, only_json) = compare(before, after, options, &[])?;
+    let (mut found, json) = compare(before, after, options, &[])?;
     if counts_respelled(&found.summary) {
-        let sides = [&found.before, &found.after];
-        found.summary.respelled =
-            count_respelled(sides, &mut found.tables, &found.compared, only_json)?;
+        found.summary.respelled = json.respelled(&mut found)?;
     }
     Ok(found.summary)
 }
@@ -347,6 +340,17 @@ struct JsonChanges {
     /// Number of them whose values were compared while they were read, and of these the respelled ones.
     judged: u64,
     respelled: u64,
+}
+
+impl JsonChanges {
+    /// Returns the number of respelled rows. Reads the rows again unless all of them were judged.
+    fn respelled(&self, found: &mut Diff) -> Result<u64> {
+        if self.rows == self.judged {
+            return Ok(self.respelled);
+        }
+        let sides = [&found.before, &found.after];
+        count_respelled(sides, &mut found.tables, &found.compared, self.rows)
+    }
 }
 
 /// Compares two exports.
@@ -471,14 +475,44 @@ impl Diff {
         limit: Option<u64>,
         visit: impl FnMut(Difference) -> Result<()>,
     ) -> Result<()> {
-        let Self { summary, before, after, tables, compared, temp_dir } = self;
+        let summary = &self.summary;
         let wanted = |count: u64| limit.map_or(count, |limit| limit.min(count));
         let wanted = WantedRows {
             added: wanted(summary.added),
             removed: wanted(summary.removed),
             changed: wanted(summary.changed),
             all: limit.is_none(),
+            rare: RareColumns::default(),
+            whole: false,
         };
+        self.replay(wanted, visit)
+    }
+
+    /// Visits at most `limit` rows of each kind, like [`differences`](Self::differences), and further changed rows: all that
+    /// differ in a column in which at most `rare` rows differ. The later row of a changed row has all its columns.
+    #[cfg(feature = "report")]
+    pub(crate) fn some_differences(
+        self,
+        limit: u64,
+        rare: u64,
+        visit: impl FnMut(Difference) -> Result<()>,
+    ) -> Result<()> {
+        let summary = &self.summary;
+        let columns = self.compared.columns.iter().enumerate();
+        let columns = columns.map(|(index, column)| (index, summary.columns[column]));
+        let wanted = WantedRows {
+            added: limit.min(summary.added),
+            removed: limit.min(summary.removed),
+            changed: limit.min(summary.changed),
+            all: false,
+            rare: RareColumns(columns.filter(|(_, rows)| *rows <= rare && limit > 0).collect()),
+            whole: true,
+        };
+        self.replay(wanted, visit)
+    }
+
+    fn replay(self, wanted: WantedRows, visit: impl FnMut(Difference) -> Result<()>) -> Result<()> {
+        let Self { before, after, tables, compared, temp_dir, .. } = self;
         let [first, second] = tables;
         let mut replay = Replay { compared, wanted, first, second, visit };
         let waiting = replay.first_side(&before, RowSpill::new(temp_dir))?;

@@ -20,6 +20,32 @@ pub(super) struct WantedRows {
     pub(super) changed: u64,
     /// Whether all differences are wanted. Then both sides are read completely and checked.
     pub(super) all: bool,
+    /// Further changed rows: all that differ in one of these columns.
+    pub(super) rare: RareColumns,
+    /// Whether the later row of a changed row has all columns, and not only those that differ.
+    pub(super) whole: bool,
+}
+
+/// Compared columns that differ in few rows, with the number of these rows that are still to come.
+#[derive(Default)]
+pub(super) struct RareColumns(pub(super) Vec<(usize, u64)>);
+
+impl RareColumns {
+    /// Counts a changed row. Returns whether one of the columns is among those that differ.
+    fn take(&mut self, differing: ColumnSet) -> bool {
+        let mut is_rare = false;
+        for index in differing.indices() {
+            for (_, left) in self.0.iter_mut().filter(|(rare, _)| *rare == index) {
+                *left = left.saturating_sub(1);
+                is_rare = true;
+            }
+        }
+        is_rare
+    }
+
+    fn are_complete(&self) -> bool {
+        self.0.iter().all(|(_, left)| *left == 0)
+    }
 }
 
 pub(super) struct Replay<Visit> {
@@ -40,7 +66,7 @@ struct At<'a> {
 impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
     /// Reads the first side: shows removed rows and spills the values of changed rows.
     pub(super) fn first_side(&mut self, side: &Side, mut spill: RowSpill) -> Result<SpillReader> {
-        let (mut removed, mut changed) = (0, 0);
+        let (mut removed, mut changed, mut spilled) = (0, 0, 0);
         let some = self.wanted.removed + self.wanted.changed > 0;
         self.scan(some, side, |replay, at| {
             let Some(found) = replay.first.take(at.entry) else { return Ok(false) };
@@ -49,8 +75,14 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                     removed += 1;
                     replay.show(found.kind, at, Some(at.whole()), None)?;
                 }
-                DifferenceKind::Changed if changed < replay.wanted.changed => {
-                    changed += 1;
+                DifferenceKind::Changed => {
+                    let (is_rare, is_early) =
+                        (replay.wanted.rare.take(found.columns), changed < replay.wanted.changed);
+                    changed += u64::from(is_early);
+                    if !is_rare && !is_early {
+                        return Ok(false);
+                    }
+                    spilled += 1;
                     let row = at.changed(&replay.compared, found.columns);
                     let values = row.values.iter().map(|(_, value)| Some(value.as_str()));
                     let offset = spill.write([row.id.as_deref()].into_iter().chain(values))?;
@@ -58,11 +90,15 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                 }
                 _ => {}
             }
-            Ok(removed == replay.wanted.removed && changed == replay.wanted.changed)
+            let are_seen = changed == replay.wanted.changed && replay.wanted.rare.are_complete();
+            Ok(removed == replay.wanted.removed && are_seen)
         })?;
-        if removed != self.wanted.removed || changed != self.wanted.changed {
+        let are_seen = changed == self.wanted.changed && self.wanted.rare.are_complete();
+        if removed != self.wanted.removed || !are_seen {
             return Err(side.changed());
         }
+        // The second side has as many of them.
+        self.wanted.changed = spilled;
         spill.into_reader()
     }
 
@@ -89,6 +125,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
                     let names = after.values.iter().map(|(column, _)| *column);
                     let values = names.zip(texts.map(Option::unwrap_or_default)).collect();
                     let before = DifferenceRow { id, values };
+                    let after = if replay.wanted.whole { at.whole() } else { after };
                     replay.show(found.kind, at, Some(before), Some(after))?;
                 }
                 _ => {}

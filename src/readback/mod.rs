@@ -343,6 +343,15 @@ pub(crate) fn open_staged(path: &Location, file: std::fs::File) -> Result<Reader
     parquet::open(path, Opened::Local(file.into()), &options)
 }
 
+/// Says that the extension of this file is none of an export, and which ones are.
+pub(crate) fn unknown_extension(name: &str) -> String {
+    let known = "its extension is unknown; exports end in .parquet, .arrow, .jsonl or .csv";
+    match name.ends_with(".json") || name.ends_with(".ndjson") {
+        true => format!("{known}: if each line of it is an object, name it .jsonl"),
+        false => known.to_owned(),
+    }
+}
+
 /// What a record says of a file without facts: JSON Lines or CSV.
 #[derive(Default)]
 struct RecordedLines<'a> {
@@ -357,7 +366,7 @@ fn open_recorded(
     recorded: RecordedLines<'_>,
 ) -> Result<Reader> {
     let Some(encoding) = Encoding::of_path(Path::new(&path.name())) else {
-        return Err(damaged(path, "its extension is unknown".into()));
+        return Err(damaged(path, unknown_extension(&path.name()).into()));
     };
     let (options, compression) = (options.within_bounds(), encoding.compression());
     match encoding.format() {

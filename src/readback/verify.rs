@@ -17,7 +17,7 @@ use crate::{
     destination::{CONTROL, control_name, examine},
     error::{Error, Result},
     location::Location,
-    readback::{self, ReadOptions},
+    readback::{self, ReadOptions, unknown_extension},
     record::{
         card::CARD,
         layout::{folder_and_name, folders_of, is_inside, is_part_path},
@@ -268,9 +268,7 @@ impl Verifying {
         };
         if Encoding::of_path(Path::new(&name)).is_none() {
             if !damaged_manifest {
-                let why = "not an export: its extension is unknown; exports end in .parquet, \
-                           .arrow, .jsonl or .csv";
-                self.unchecked(why.to_owned());
+                self.unchecked(format!("not an export: {}", unknown_extension(&name)));
             }
             return Ok(());
         }

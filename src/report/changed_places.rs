@@ -1,23 +1,22 @@
 //! At which places the values of changed rows differ, in how many rows, and which change is the most frequent there. Looks at
-//! the first changed rows only. Its memory is bounded.
+//! the first changed rows only, and at all rows of columns that differ in few rows. Its memory is bounded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use twox_hash::XxHash3_128;
 
 use super::{
-    changed_row::{COMPARED_BYTES, ChangedRow},
+    changed_row::{ChangedRow, ChangedValue},
     json_view::JsonView,
     value_changes::{ValueChange, value_changes},
 };
-use crate::{
-    batch::Column,
-    diff::{DifferenceKind, is_same_value},
-};
+use crate::{batch::Column, diff::DifferenceKind};
 
-/// Changed rows that are looked at: 10,000, which takes less than a second for rows of 1 KB.
+/// The first changed rows, which are looked at: 10,000, which takes less than a second for rows of 1 KB.
 pub(super) const MOST_ROWS: u64 = 10_000;
-/// Bytes of values that are looked at: 64 MiB.
+/// If at most 1,000 rows differ in a column, all of them are looked at: a bulk change elsewhere must not hide them.
+pub(super) const RARE_ROWS: u64 = 1000;
+/// Bytes of values that are looked at, of rows that do not differ in such a column: 64 MiB.
 const MOST_BYTES: usize = 64 << 20;
 /// Places that are kept.
 const MOST_PLACES: usize = 256;
@@ -32,6 +31,8 @@ pub(super) struct ChangedPlaces {
     /// Number of changed rows that were looked at.
     pub(super) rows: u64,
     bytes: usize,
+    /// For each column, the number of these rows that differ only in the spelling of its JSON.
+    pub(super) respelled: BTreeMap<Column, u64>,
     places: HashMap<(Column, String), PlaceTally>,
     /// Number of different changes that are kept.
     changes: usize,
@@ -43,6 +44,8 @@ pub(super) struct ChangedPlaces {
 
 #[derive(Debug, Clone, Default)]
 struct PlaceTally {
+    /// The number of the place, in the order of their first rows.
+    index: usize,
     rows: u64,
     /// Number of the last row that counted.
     last_row: u64,
@@ -63,6 +66,8 @@ pub(super) struct EqualChange {
 /// A place, and its most frequent change.
 #[derive(Debug, Clone)]
 pub(super) struct ChangedPlace<'a> {
+    /// The number of the place, in the order of their first rows.
+    pub(super) index: usize,
     pub(super) column: Column,
     /// The place in the column, such as `.messages[].content`; empty for the whole value.
     pub(super) place: &'a str,
@@ -72,34 +77,43 @@ pub(super) struct ChangedPlace<'a> {
 }
 
 impl ChangedPlaces {
-    /// Looks at a changed row, unless enough rows were looked at.
-    pub(super) fn add(&mut self, row: &ChangedRow) {
-        if row.kind != DifferenceKind::Changed || self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES
-        {
-            return;
+    /// Looks at a changed row, unless enough rows were looked at. Returns the numbers of its places. `is_rare` says that the
+    /// row differs in a column in which few rows differ.
+    pub(super) fn add(&mut self, row: &ChangedRow, is_rare: bool) -> Option<Vec<usize>> {
+        let is_full = self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES;
+        if row.kind != DifferenceKind::Changed || is_full && !is_rare {
+            return None;
         }
         self.rows += 1;
-        for (column, before, after) in &row.values {
-            let texts = [before.as_deref().unwrap_or("null"), after.as_deref().unwrap_or("null")];
-            if is_same_value(texts[0], texts[1]) {
+        let mut places = Vec::new();
+        for ChangedValue { column, before, after, is_respelled, .. } in &row.values {
+            if *is_respelled {
+                *self.respelled.entry(*column).or_default() += 1;
                 continue;
             }
-            let cut = texts.map(|text| &text[..text.floor_char_boundary(COMPARED_BYTES)]);
-            self.bytes += cut[0].len() + cut[1].len();
-            let (before, after) = (JsonView::of(cut[0]), JsonView::of(cut[1]));
+            let texts = [before, after].map(|text| text.as_deref().unwrap_or("null"));
+            self.bytes += texts[0].len() + texts[1].len();
+            let (before, after) = (JsonView::of(texts[0]), JsonView::of(texts[1]));
             for change in value_changes(&before, &after) {
-                self.add_change(*column, &change);
+                places.extend(self.add_change(*column, &change));
             }
         }
+        places.sort_unstable();
+        places.dedup();
+        Some(places)
     }
 
-    fn add_change(&mut self, column: Column, change: &ValueChange<'_>) {
+    /// Returns the number of the place, if there is room for it.
+    fn add_change(&mut self, column: Column, change: &ValueChange<'_>) -> Option<usize> {
         let key = (column, change.any_place());
         if self.places.len() >= MOST_PLACES && !self.places.contains_key(&key) {
             self.has_more_places = true;
-            return;
+            return None;
         }
-        let (number, place) = (self.rows, self.places.entry(key).or_default());
+        let (number, index) = (self.rows, self.places.len());
+        let new = || PlaceTally { index, ..PlaceTally::default() };
+        let place = self.places.entry(key).or_insert_with(new);
+        let index = place.index;
         place.rows += u64::from(place.last_row != number);
         place.last_row = number;
         let [before, after] = [change.before, change.after].map(|it| it.map(JsonView::laid_out));
@@ -120,6 +134,12 @@ impl ChangedPlaces {
         } else {
             self.has_more_changes = true;
         }
+        Some(index)
+    }
+
+    /// Returns the number, the column and the rows of each place, in any order.
+    pub(super) fn tallies(&self) -> impl Iterator<Item = (usize, Column, u64)> {
+        self.places.iter().map(|((column, _), tally)| (tally.index, *column, tally.rows))
     }
 
     /// Returns the places, those with the most rows first.
@@ -127,7 +147,7 @@ impl ChangedPlaces {
         let places = self.places.iter().map(|((column, place), tally)| {
             let order = |(hash, it): &(&u128, &EqualChange)| (it.rows, **hash);
             let change = tally.changes.iter().max_by_key(order).map(|(_, it)| it);
-            ChangedPlace { column: *column, place, rows: tally.rows, change }
+            ChangedPlace { index: tally.index, column: *column, place, rows: tally.rows, change }
         });
         let mut places: Vec<_> = places.collect();
         places.sort_by(|one, other| {
@@ -142,9 +162,8 @@ impl ChangedPlaces {
 mod tests {
     use super::*;
 
-    fn row(before: &str, after: &str) -> ChangedRow {
-        let values = vec![(Column::Input, Some(before.to_owned()), Some(after.to_owned()))];
-        ChangedRow { kind: DifferenceKind::Changed, key: None, values }
+    fn add(changed: &mut ChangedPlaces, before: &str, after: &str) -> Option<Vec<usize>> {
+        changed.add(&ChangedRow::changed(before, after), false)
     }
 
     fn seen(changed: &ChangedPlaces) -> Vec<(String, u64, u64)> {
@@ -156,9 +175,11 @@ mod tests {
     fn equal_changes_count_each_row_once() {
         let mut changed = ChangedPlaces::default();
         // Two turns of a row change in the same way, and the number of the turn does not matter.
-        changed.add(&row(r#"{"m":[{"c":"a"},{"c":"a"}]}"#, r#"{"m":[{"c":"b"},{"c":"b"}]}"#));
-        changed.add(&row(r#"{"m":[{"c":"x"},{"c":"a"}]}"#, r#"{"m":[{"c":"x"},{"c":"b"}]}"#));
-        changed.add(&row(r#"{"m":[{"c":"a"}],"t":1}"#, r#"{"m":[{"c":"z"}]}"#));
+        let first =
+            add(&mut changed, r#"{"m":[{"c":"a"},{"c":"a"}]}"#, r#"{"m":[{"c":"b"},{"c":"b"}]}"#);
+        add(&mut changed, r#"{"m":[{"c":"x"},{"c":"a"}]}"#, r#"{"m":[{"c":"x"},{"c":"b"}]}"#);
+        let last = add(&mut changed, r#"{"m":[{"c":"a"}],"t":1}"#, r#"{"m":[{"c":"z"}]}"#);
+        assert_eq!((first, last), (Some(vec![0]), Some(vec![0, 1])));
         assert_eq!(seen(&changed), [(".m[].c".to_owned(), 3, 2), (".t".to_owned(), 1, 1)]);
         let places = changed.places();
         let change = places[1].change.unwrap();
@@ -168,9 +189,11 @@ mod tests {
     #[test]
     fn other_spellings_and_other_kinds_do_not_count() {
         let mut changed = ChangedPlaces::default();
-        changed.add(&row(r#"{"a":1}"#, r#"{"a":1.0}"#));
-        changed.add(&ChangedRow { kind: DifferenceKind::Added, ..row("1", "2") });
+        add(&mut changed, r#"{"a":1}"#, r#"{"a":1.0}"#);
+        let added = ChangedRow { kind: DifferenceKind::Added, ..ChangedRow::changed("1", "2") };
+        assert_eq!(changed.add(&added, true), None);
         assert_eq!((changed.rows, seen(&changed)), (1, Vec::new()));
+        assert_eq!(changed.respelled, BTreeMap::from([(Column::Input, 1)]));
     }
 
     #[test]
@@ -178,14 +201,16 @@ mod tests {
         let mut changed = ChangedPlaces::default();
         for number in 0..MOST_ROWS + 10 {
             let of = |value| format!(r#"{{"k{}":{value},"s":"{number}{value}"}}"#, number % 300);
-            changed.add(&row(&of(1), &of(2)));
+            add(&mut changed, &of(1), &of(2));
         }
         assert_eq!((changed.rows, changed.places.len()), (MOST_ROWS, MOST_PLACES));
         assert!(changed.has_more_places && changed.changes <= MOST_CHANGES);
         let long = format!("\"{}\"", "x".repeat(100_000));
         let mut changed = ChangedPlaces::default();
-        (0..3000).for_each(|_| changed.add(&row(&long, "1")));
-        assert!((2047..2060).contains(&changed.rows), "{}", changed.rows);
+        let looked_at = (0..3000).filter(|_| add(&mut changed, &long, "1").is_some()).count();
+        assert!((2047..2060).contains(&looked_at), "{looked_at}");
+        // A bulk change does not hide a row of a column that changed in few rows.
+        assert!(changed.add(&ChangedRow::changed("1", "2"), true).is_some());
         let kept = changed.places()[0].change.and_then(|it| it.before.clone()).unwrap();
         assert_eq!(kept.chars().count(), LONGEST + " (32,646 more characters)".len() + 1);
     }

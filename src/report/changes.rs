@@ -4,8 +4,9 @@ use uuid::Uuid;
 
 use super::{
     ReportOptions, Shaper,
-    changed_places::{ChangedPlaces, MOST_ROWS},
+    changed_places::{ChangedPlaces, MOST_ROWS, RARE_ROWS},
     changed_row::ChangedRow,
+    changed_sample::{ChangedGroup, ChangedSample},
     masked::masked_paths,
     source::{ExportFacts, ReportSource},
 };
@@ -26,8 +27,11 @@ pub(super) struct ChangesSeen {
     pub(super) datasets: Option<(Uuid, Uuid)>,
     /// The paths that only one of the exports has masked, and whether it is the later one.
     pub(super) masked: Vec<(String, bool)>,
-    /// Some of the rows that differ.
-    pub(super) rows: Vec<ChangedRow>,
+    /// Some of the changed rows.
+    pub(super) changed: Vec<ChangedGroup>,
+    /// Some of the added and of the removed rows.
+    pub(super) added: Vec<ChangedRow>,
+    pub(super) removed: Vec<ChangedRow>,
     /// Where the values of changed rows differ.
     pub(super) places: ChangedPlaces,
     /// Whether the page shows values.
@@ -52,37 +56,46 @@ impl ChangesSeen {
             ..DiffOptions::default()
         };
         let found = diff_without(before, after, comparing, &options.drop)?;
-        let (summary, mut rows) = (found.summary().clone(), Vec::new());
-        let mut places = ChangedPlaces::default();
-        // A third of the rows for each kind.
-        let each = options.rows.div_ceil(3) as u64;
-        let wanted = if summary.changed > 0 { each.max(MOST_ROWS) } else { each };
-        if wanted > 0 {
-            let mut shown = [0; 3];
-            found.differences(Some(wanted), |difference| {
-                let shown = &mut shown[difference.kind as usize];
-                *shown += 1;
-                let is_shown = *shown <= each;
-                if difference.kind != DifferenceKind::Changed && !is_shown {
-                    return Ok(());
+        let summary = found.summary().clone();
+        let (mut added, mut removed, mut places) =
+            (Vec::new(), Vec::new(), ChangedPlaces::default());
+        let counts = [summary.changed, summary.added, summary.removed];
+        let [most_changed, most_added, most_removed] = shares_of(options.rows as u64, counts);
+        let mut changed = ChangedSample::new(most_changed as usize);
+        let looked_at = if summary.changed > 0 { MOST_ROWS } else { 0 };
+        let wanted = [looked_at, most_changed, most_added, most_removed].into_iter().max();
+        let is_rare = |row: &ChangedRow| {
+            row.values
+                .iter()
+                .any(|it| summary.columns.get(&it.column).is_some_and(|rows| *rows <= RARE_ROWS))
+        };
+        found.some_differences(wanted.unwrap_or(0), RARE_ROWS, |difference| {
+            let is_full = match difference.kind {
+                DifferenceKind::Changed => false,
+                DifferenceKind::Added => added.len() as u64 >= most_added,
+                DifferenceKind::Removed => removed.len() as u64 >= most_removed,
+            };
+            if is_full {
+                return Ok(());
+            }
+            let row = ChangedRow::of(difference, options.by.column(), &options.drop, mask);
+            let damaged = |_| {
+                let why = "a masked value is not JSON".to_owned();
+                Error::Damaged { path: after.to_path(), why }
+            };
+            let row = row.map_err(damaged)?;
+            match row.kind {
+                DifferenceKind::Added => added.push(row),
+                DifferenceKind::Removed => removed.push(row),
+                DifferenceKind::Changed => {
+                    if let Some(found) = places.add(&row, is_rare(&row)) {
+                        changed.offer(row, found, &places);
+                    }
                 }
-                let row = ChangedRow::of(difference, &options.drop, mask);
-                let damaged = |_| {
-                    let why = "a masked value is not JSON".to_owned();
-                    Error::Damaged { path: after.to_path(), why }
-                };
-                let row = row.map_err(damaged)?;
-                places.add(&row);
-                rows.extend(is_shown.then_some(row));
-                Ok(())
-            })?;
-        }
-        // What changed says more than what is new.
-        rows.sort_by_key(|row| match row.kind {
-            DifferenceKind::Changed => 0,
-            DifferenceKind::Added => 1,
-            DifferenceKind::Removed => 2,
-        });
+            }
+            Ok(())
+        })?;
+        let changed = changed.finish(&places);
         let facts = |place: &Location, record: Option<Location>| {
             let reading = ReadOptions { record, ..options.reading(mask) };
             Ok::<_, Error>(ReportSource::open(place, &reading)?.facts)
@@ -90,9 +103,30 @@ impl ChangesSeen {
         let (old, new) = (facts(before, None)?, facts(after, options.read.record.clone())?);
         let datasets = old.dataset.zip(new.dataset).filter(|(old, new)| old != new);
         let masked = masked_in_one(&old, &new);
-        let (before, shows_values) = (before.name(), options.rows > 0);
-        Ok(Self { before, summary, datasets, masked, rows, places, shows_values })
+        let (before, shows_values) = (old.title(before), options.rows > 0);
+        Ok(Self {
+            before,
+            summary,
+            datasets,
+            masked,
+            changed,
+            added,
+            removed,
+            places,
+            shows_values,
+        })
     }
+}
+
+/// Shares rows among kinds with these counts: each gets an equal part, and what one does not need goes to the others.
+fn shares_of<const KINDS: usize>(mut rows: u64, counts: [u64; KINDS]) -> [u64; KINDS] {
+    let (mut shares, mut places) = ([0; KINDS], std::array::from_fn::<_, KINDS, _>(|place| place));
+    places.sort_by_key(|place| counts[*place]);
+    for (done, place) in places.into_iter().enumerate() {
+        let share = rows.div_ceil((KINDS - done) as u64).min(counts[place]);
+        (shares[place], rows) = (share, rows - share);
+    }
+    shares
 }
 
 /// Returns the paths that only one of two exports has masked, and whether it is the second one.
@@ -103,4 +137,18 @@ fn masked_in_one(before: &ExportFacts, after: &ExportFacts) -> Vec<(String, bool
     };
     let earlier = only(&before, &after).into_iter().map(|path| (path, false));
     earlier.chain(only(&after, &before).into_iter().map(|path| (path, true))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_shares_go_to_the_other_kinds() {
+        assert_eq!(shares_of(200, [1002, 25, 14]), [161, 25, 14]);
+        assert_eq!(shares_of(200, [1002, 500, 14]), [93, 93, 14]);
+        assert_eq!(shares_of(10, [9, 9, 9]), [4, 3, 3]);
+        assert_eq!(shares_of(200, [5, 0, 0]), [5, 0, 0]);
+        assert_eq!(shares_of(0, [5, 5, 5]), [0, 0, 0]);
+    }
 }

@@ -52,6 +52,26 @@ impl<'a> JsonView<'a> {
         }
     }
 
+    /// Returns the text of the first turn of a user in a conversation.
+    pub(super) fn first_request(&self) -> Option<&str> {
+        let is_user = |it: &Self| matches!(it.as_text(), Some("user" | "human"));
+        match self {
+            Self::Token(_) | Self::Text(_) => None,
+            Self::Array(items) => items.iter().find_map(Self::first_request),
+            Self::Object(members) if self.get("role").is_some_and(is_user) => {
+                let is_said = |key: &str| matches!(key, "content" | "text" | "parts");
+                let mut said = members.iter().filter(|(key, _)| is_said(key)).map(|(_, it)| it);
+                said.find_map(|it| match it {
+                    Self::Array(parts) => {
+                        parts.iter().find_map(|it| it.get("text").unwrap_or(it).as_words())
+                    }
+                    it => it.as_words(),
+                })
+            }
+            Self::Object(members) => members.iter().find_map(|(_, it)| it.first_request()),
+        }
+    }
+
     pub(super) fn is_null(&self) -> bool {
         matches!(self, Self::Token("null"))
     }
@@ -61,6 +81,11 @@ impl<'a> JsonView<'a> {
             Self::Text(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// Returns a text that is more than white space.
+    fn as_words(&self) -> Option<&str> {
+        self.as_text().filter(|text| !text.trim().is_empty())
     }
 
     /// Returns the JSON text with line breaks, as people write it.

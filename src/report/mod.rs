@@ -14,6 +14,7 @@
 
 mod changed_places;
 mod changed_row;
+mod changed_sample;
 mod changes;
 #[cfg(feature = "snapshots")]
 mod drift;
@@ -241,7 +242,7 @@ impl Report {
             None => Vec::new(),
         };
         let report = ExportReport {
-            title: source.place.name(),
+            title: source.facts.title(&source.place),
             masked: MaskedValues::of(&source.facts, &mask),
             facts: source.facts,
             seen,

@@ -125,11 +125,6 @@ impl SampleSize {
     fn named(self) -> usize {
         self.all / 5
     }
-
-    /// Random rows fill what the other rows leave.
-    fn random(self) -> usize {
-        self.all - self.first()
-    }
 }
 
 /// The chosen rows of those that were offered.
@@ -137,7 +132,8 @@ impl SampleSize {
 pub(super) struct RowSample {
     size: SampleSize,
     first: BTreeMap<u64, ShownRow>,
-    /// By a hash of the row's number and the seed, the smallest first.
+    /// By a hash of the row's number and the seed, the smallest first. As many as all rows that are shown, because rows of
+    /// several kinds leave room for others.
     random: BTreeMap<(u64, u64), ShownRow>,
     /// By the largest size and the number.
     longest: BTreeMap<(std::cmp::Reverse<usize>, u64), ShownRow>,
@@ -167,7 +163,7 @@ impl RowSample {
             self.first.insert(number, shown());
         }
         let key = (hash(number, self.size.seed), number);
-        keep(&mut self.random, key, self.size.random(), shown);
+        keep(&mut self.random, key, self.size.all, shown);
         keep(&mut self.longest, (std::cmp::Reverse(bytes), number), self.size.longest(), shown);
     }
 
@@ -211,7 +207,7 @@ impl RowSample {
         self.named.extend(other.take_named());
         self.first.extend(other.first);
         for (key, row) in other.random {
-            keep(&mut self.random, key, self.size.random(), || row);
+            keep(&mut self.random, key, self.size.all, || row);
         }
         for (key, row) in other.longest {
             keep(&mut self.longest, key, self.size.longest(), || row);

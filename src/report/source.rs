@@ -155,6 +155,16 @@ impl ExportFacts {
         all.any(TransformRecord::leaves_out_rows)
     }
 
+    /// Returns the title of an export: of a snapshot, its job, its dataset and its time; else the name of its place.
+    pub(super) fn title(&self, place: &Location) -> String {
+        let Some(snapshot) = &self.snapshot else { return place.name() };
+        let name = snapshot.listed.as_ref().and_then(|listed| listed.name.as_deref());
+        let time = crate::clock::text(snapshot.stamp.time());
+        let time = time.replace('T', " ").replace('Z', " UTC");
+        let parts = [Some(snapshot.job.as_str()), name.filter(|it| *it != snapshot.job)];
+        parts.into_iter().flatten().chain([time.as_str()]).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether ids can repeat. They cannot in all rows of a dataset that were proven to be there once.
     pub(super) fn may_repeat_ids(&self) -> bool {
         let is_proven = self.completeness == Some(Completeness::Proven);

@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 use super::{
+    changed_rows::ChangeLinks,
     chart::share_bar,
     text::{Outside, before_and_after},
 };
 use crate::{
     report::{
-        changed_places::{ChangedPlace, EqualChange},
+        changed_places::{ChangedPlace, EqualChange, RARE_ROWS},
         changes::ChangesSeen,
     },
     text::{counted, grouped, line},
@@ -20,7 +21,7 @@ const MOST_SHOWN: usize = 20;
 const FEWEST_ROWS: u64 = 3;
 
 /// The table; nothing if few rows changed.
-pub(super) fn table(changes: &ChangesSeen) -> Markup {
+pub(super) fn table(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
     let (seen, changed) = (&changes.places, changes.summary.changed);
     let places = seen.places();
     if seen.rows < FEWEST_ROWS || places.is_empty() {
@@ -40,7 +41,7 @@ pub(super) fn table(changes: &ChangesSeen) -> Markup {
                 tbody {
                     @for place in shown {
                         tr {
-                            th scope="row" { code { (place.column.name()) (Outside(place.place)) } }
+                            th scope="row" { (links.of_place(changes, place.index, html! { code { (place.column.name()) (Outside(place.place)) } })) }
                             td.number { (grouped(place.rows)) }
                             td.share-cell { (share_bar(place.rows, seen.rows)) }
                             td { (change(place, changes.shows_values)) }
@@ -53,7 +54,12 @@ pub(super) fn table(changes: &ChangesSeen) -> Markup {
             @let count = more.len() as u64;
             p.soft { "and " (if seen.has_more_places { "more than " } else { "" }) (counted(count.max(1), "more place")) }
         }
-        @if seen.rows < changed { p.note { "The table covers the first " (grouped(seen.rows)) " of " (counted(changed, "changed row")) "." } }
+        @if seen.rows < changed {
+            p.note {
+                "The table covers " (grouped(seen.rows)) " of " (counted(changed, "changed row"))
+                ": the first ones, and all rows of columns that differ in at most " (grouped(RARE_ROWS)) " rows."
+            }
+        }
         @if seen.has_more_changes { p.note { "A change that begins late in the export can have more rows than this table says." } }
     }
 }

@@ -5,16 +5,18 @@ use similar::ChangeTag;
 
 use super::{
     changed_places,
+    changed_rows::{self, ChangeLinks},
     chart::share_bar,
     text::{Outside, before_and_after, share},
 };
 use crate::{
     batch::Column,
-    diff::{DiffBy, DifferenceKind, is_same_value},
+    diff::DiffBy,
     report::{
-        changed_row::{COMPARED_BYTES, ChangedRow},
+        changed_row::{COMPARED_BYTES, ChangedValue},
         changes::ChangesSeen,
         json_view::JsonView,
+        sample::{MOST_ROWS as MOST_SHOWN_ROWS, ShownRow},
         value_changes::{ValueChange, WordChanges, shortened, value_changes},
     },
     text::{counted, grouped, line},
@@ -24,21 +26,15 @@ use crate::{
 const CONTEXT: usize = 60;
 /// Most values of a column of a row that are shown.
 const MOST_VALUES: usize = 12;
-/// Changed rows that are open at first.
-const OPEN_ROWS: usize = 10;
 /// Longest value without an equal part, in characters.
 const LONGEST_VALUE: usize = 400;
-/// Longest excerpt of a row, in characters.
-const LONGEST_EXCERPT: usize = 120;
-/// Longest value of a whole row, in bytes.
-const LONGEST_WHOLE: usize = 4 << 10;
 
 /// The section of a page about an export.
-pub(super) fn section(changes: &ChangesSeen) -> Markup {
+pub(super) fn section(changes: &ChangesSeen, shown: &[ShownRow]) -> Markup {
     html! {
         section #changes aria-labelledby="changes-title" {
             h2 #changes-title { "What changed" }
-            (body(changes))
+            (body(changes, &ChangeLinks::new("changes", shown)))
         }
     }
 }
@@ -47,7 +43,7 @@ pub(super) fn section(changes: &ChangesSeen) -> Markup {
 pub(super) fn part(changes: &ChangesSeen, anchor: &str, title: &str) -> Markup {
     html! {
         h3 id=(anchor) { (title) }
-        (body(changes))
+        (body(changes, &ChangeLinks::new(anchor, &[])))
     }
 }
 
@@ -70,18 +66,13 @@ pub(super) fn warnings(changes: &ChangesSeen) -> Markup {
     }
 }
 
-fn body(changes: &ChangesSeen) -> Markup {
+fn body(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
     let summary = &changes.summary;
     let different = summary.added + summary.removed + summary.changed;
     let (before, after) = (summary.before.rows, summary.after.rows);
     let fact = |name: &str, count: u64, of: u64, whose: &str| {
         html! { div { dt { (name) } dd { (grouped(count)) " " span.soft { "(" (share(count, of)) " of " (counted(of, "row")) " " (whose) ")" } } } }
     };
-    let of = |kind: DifferenceKind| {
-        changes.rows.iter().filter(move |row| row.kind == kind).collect::<Vec<_>>()
-    };
-    let changed = of(DifferenceKind::Changed);
-    let (open, closed) = changed.split_at(changed.len().min(OPEN_ROWS));
     html! {
         p.intro {
             "Since " code { (Outside(&changes.before)) } ". Rows are compared by " (summary.by) "."
@@ -97,41 +88,61 @@ fn body(changes: &ChangesSeen) -> Markup {
             (fact("Unchanged", summary.unchanged, before, "before"))
         }
         @if summary.respelled > 0 {
-            p.note { (grouped(summary.respelled)) " of " (counted(summary.changed, "changed row")) (if summary.respelled == 1 { " differs only in the spelling of its JSON." } else { " differ only in the spelling of their JSON." }) }
+            p.note {
+                (grouped(summary.respelled)) " of " (counted(summary.changed, "changed row")) (if summary.respelled == 1 { " has" } else { " have" })
+                " the same values in another spelling: only the order of keys, spaces, escapes or the form of numbers differ. "
+                code { "--ignore-spelling" } " leaves such rows out."
+            }
         }
         @if summary.columns.is_empty() {
             p.note { strong { "Only " (summary.by) " was compared" } ": the two exports have no other column in common, so unchanged says only that both have the row." }
         }
-        (columns(changes))
-        (changed_places::table(changes))
+        (columns(changes, links))
+        (changed_places::table(changes, links))
         @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
-        @for row in open { (changed_row(row)) }
-        @if !closed.is_empty() {
-            details { summary { (counted(closed.len() as u64, "more changed row")) } @for row in closed { (changed_row(row)) } }
-        }
-        @if !changed.is_empty() && (changed.len() as u64) < summary.changed {
-            p.note { (grouped(changed.len() as u64)) " of " (counted(summary.changed, "changed row")) " are shown." }
-        }
-        (whole_rows(&of(DifferenceKind::Added), ("Added", summary.added)))
-        (whole_rows(&of(DifferenceKind::Removed), ("Removed", summary.removed)))
+        (changed_rows::groups(changes, links))
+        (changed_rows::whole_rows(&changes.added, ("Added", summary.added)))
+        (changed_rows::whole_rows(&changes.removed, ("Removed", summary.removed)))
+        (more_rows(changes, different))
     }
 }
 
-fn columns(changes: &ChangesSeen) -> Markup {
-    let summary = &changes.summary;
+/// How to see the rows that are not shown.
+fn more_rows(changes: &ChangesSeen, different: u64) -> Markup {
+    let changed = changes.changed.iter().map(|it| it.rows.len() as u64).sum::<u64>();
+    let shown = changed + (changes.added.len() + changes.removed.len()) as u64;
+    html! {
+        @if changes.shows_values && shown < different {
+            p.note {
+                (grouped(shown)) " of " (counted(different, "row")) " that differ " (if shown == 1 { "is" } else { "are" }) " shown. "
+                code { "--rows " (different.min(MOST_SHOWN_ROWS as u64)) } " shows " (if different <= MOST_SHOWN_ROWS as u64 { "all of them" } else { "more of them" })
+                ", and " code { "overmind-export diff" } " lists every row."
+            }
+        }
+    }
+}
+
+fn columns(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
+    let (summary, seen) = (&changes.summary, &changes.places);
     let differing: Vec<_> = summary.columns.iter().filter(|(_, rows)| **rows > 0).collect();
     let only =
         |columns: &[Column]| columns.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ");
+    let has_respelled = !seen.respelled.is_empty();
     html! {
         @if !differing.is_empty() {
-            div.halves {
-                table.common {
-                    thead { tr { th scope="col" { "Column" } th.number scope="col" { "Changed rows" } th scope="col" { "Share of " (counted(summary.changed, "changed row")) } } }
+            div.scroll tabindex="0" role="region" aria-label=(format!("Columns that changed since {}", line(&changes.before))) {
+                table.common.changed-columns {
+                    thead { tr {
+                        th scope="col" { "Column" } th.number scope="col" { "Changed rows" }
+                        @if has_respelled { th.number scope="col" { "Only spelling" } }
+                        th scope="col" { "Share of " (counted(summary.changed, "changed row")) }
+                    } }
                     tbody {
                         @for (column, rows) in differing {
                             tr {
-                                th scope="row" { code { (column.name()) } }
+                                th scope="row" { (links.of_column(changes, *column, html! { code { (column.name()) } })) }
                                 td.number { (grouped(*rows)) }
+                                @if has_respelled { td.number { (only_spelling(changes, *column)) } }
                                 td.share-cell { (share_bar(*rows, summary.changed)) }
                             }
                         }
@@ -147,45 +158,32 @@ fn columns(changes: &ChangesSeen) -> Markup {
     }
 }
 
-/// A row with other values.
-fn changed_row(row: &ChangedRow) -> Markup {
-    let key = shortened(&row.key.as_deref().map(line).unwrap_or_default(), LONGEST_EXCERPT);
-    html! {
-        article.row.change aria-label=(format!("changed {key}")) {
-            header {
-                h3 { span.status.changed { "changed" } }
-                code.id { (key) }
-            }
-            @if row.values.is_empty() { p.null { "It differs only in what the report does not show." } }
-            @for (column, before, after) in &row.values {
-                (column_change(column.name(), before.as_deref(), after.as_deref()))
-            }
-        }
-    }
+/// Number of rows that differ in a column only by the spelling of its JSON. With many changed rows, there can be more.
+fn only_spelling(changes: &ChangesSeen, column: Column) -> Markup {
+    let count = changes.places.respelled.get(&column).copied().unwrap_or(0);
+    let is_all = changes.places.rows == changes.summary.changed;
+    html! { @if !is_all && count > 0 { "at least " } (grouped(count)) }
 }
 
 /// The values of a column that differ.
-fn column_change(name: &str, before: Option<&str>, after: Option<&str>) -> Markup {
-    let cut = |text: &str| text.floor_char_boundary(COMPARED_BYTES);
-    let (before_text, after_text) = (before.unwrap_or("null"), after.unwrap_or("null"));
-    let is_cut = [before, after].into_iter().flatten().any(|text| text.len() > COMPARED_BYTES);
-    let old = JsonView::of(&before_text[..cut(before_text)]);
-    let new = JsonView::of(&after_text[..cut(after_text)]);
-    let is_respelled = is_same_value(before_text, after_text);
-    let all = if is_respelled { Vec::new() } else { value_changes(&old, &new) };
+pub(super) fn column_change(value: &ChangedValue) -> Markup {
+    let name = value.column.name();
+    let [before, after] = [&value.before, &value.after].map(|it| it.as_deref().unwrap_or("null"));
+    let (old, new) = (JsonView::of(before), JsonView::of(after));
+    let all = if value.is_respelled { Vec::new() } else { value_changes(&old, &new) };
     let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
     html! {
         h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }
         @if all.is_empty() {
             p.null {
-                @if is_respelled { "Only the spelling of its JSON differs." }
-                @else if is_cut { "It differs beyond the part that is compared here." }
+                @if value.is_respelled { "Same values; only the order of keys, spaces, escapes or the form of numbers differ." }
+                @else if value.is_cut { "It differs beyond the part that is compared here." }
                 @else { "It differs in a key that an object has more than once." }
             }
         }
         @for change in shown { (value_change(change)) }
         @if !more.is_empty() { p.soft { "and " (counted(more.len() as u64, "more value")) } }
-        @if is_cut && !is_respelled { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
+        @if value.is_cut && !value.is_respelled { p.cut { "Only the first " (COMPARED_BYTES >> 10) " KiB are compared here." } }
     }
 }
 
@@ -243,65 +241,5 @@ fn equal(text: &str, follows: bool, leads: bool) -> Markup {
     let begin = text.char_indices().nth(length - tail).map_or(text.len(), |(at, _)| at);
     html! {
         (Outside(&text[..end])) span.skipped { " … " (grouped(left_out as u64)) " equal characters … " } (Outside(&text[begin..]))
-    }
-}
-
-/// Rows that only one of the exports has, each in a line.
-fn whole_rows(rows: &[&ChangedRow], (word, all): (&str, u64)) -> Markup {
-    let class = word.to_lowercase();
-    html! {
-        @if !rows.is_empty() {
-            details.whole {
-                summary { (word) " rows: " (grouped(all)) }
-                @if (rows.len() as u64) < all { p.soft { (grouped(rows.len() as u64)) " of " (counted(all, "row")) " are shown." } }
-                ul {
-                    @for row in rows {
-                        li.change {
-                            details {
-                                summary {
-                                    span.status.(class) { (class) } " "
-                                    @if let Some(key) = &row.key { code.id { (shortened(&line(key), LONGEST_EXCERPT)) } " " }
-                                    span dir="auto" { (Outside(&excerpt(row))) }
-                                }
-                                @for (column, before, after) in &row.values {
-                                    @if let Some(text) = after.as_deref().or(before.as_deref()).filter(|_| *column != Column::Id) {
-                                        h4 { (column.name()) }
-                                        (whole_value(text))
-                                    }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn whole_value(text: &str) -> Markup {
-    let shown = &text[..text.floor_char_boundary(LONGEST_WHOLE)];
-    let laid_out = match JsonView::of(shown) {
-        JsonView::Text(text) => text.into_owned(),
-        view => view.laid_out(),
-    };
-    html! {
-        pre.json tabindex="0" dir="auto" { code { (Outside(&laid_out)) } }
-        @if shown.len() < text.len() { p.cut { "Only the first " (LONGEST_WHOLE >> 10) " KiB are shown here." } }
-    }
-}
-
-/// The longest text of the input, or of the first column, shortened.
-fn excerpt(row: &ChangedRow) -> String {
-    let value =
-        row.values.iter().find(|(column, ..)| *column == Column::Input).or(row.values.first());
-    let text = value.and_then(|(_, before, after)| after.as_deref().or(before.as_deref()));
-    let text =
-        text.map(|text| &text[..text.floor_char_boundary(LONGEST_WHOLE)]).unwrap_or_default();
-    let view = JsonView::of(text);
-    let longest = view.texts().into_iter().max_by_key(|it| it.len());
-    let said = longest.map_or_else(|| line(text), line);
-    match said.char_indices().nth(LONGEST_EXCERPT) {
-        Some((end, _)) => format!("{}…", &said[..end]),
-        None => said,
     }
 }

@@ -1,6 +1,7 @@
 //! The page as one HTML document: its style and script are in it, and nothing else is allowed.
 
 mod changed_places;
+mod changed_rows;
 mod changes;
 mod chart;
 mod data;
@@ -39,7 +40,7 @@ pub(super) fn render(report: &ExportReport) -> Markup {
             }
         }
         main #main tabindex="-1" {
-            @if let Some(changes) = &report.changes { (changes::section(changes)) }
+            @if let Some(changes) = &report.changes { (changes::section(changes, &report.seen.rows)) }
             (data::remarks::section(report))
             (export::section(report))
             (data::section(report))

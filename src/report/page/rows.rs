@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 use uuid::Uuid;
 
-use super::text::{Outside, prose};
+use super::text::{Outside, lines_of, prose};
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     report::{
@@ -24,10 +24,16 @@ const MOST_CHOICES: usize = 100;
 const MOST_SINGLE: usize = 12;
 /// Most labels of a row that are shown.
 const MOST_LABELS: usize = 24;
+/// Rows that are printed: as many as the style allows.
+const PRINTED_ROWS: usize = 10;
 /// Longest persona or label of a row, in characters.
 const LONGEST_CHIP: usize = 80;
 /// A value with more lines is closed at first.
 const OPEN_LINES: usize = 14;
+/// Lines of a conversation after which further turns are closed at first.
+const OPEN_OF_CONVERSATION: usize = 80;
+/// Further turns that are not worth a click.
+const FEW_TURNS: usize = 2;
 
 /// The section with the rows.
 pub(super) fn section(report: &ExportReport) -> Markup {
@@ -60,6 +66,7 @@ pub(super) fn section(report: &ExportReport) -> Markup {
                 div.rows {
                     @for row in &rows { (row.article()) }
                 }
+                @if rows.len() > PRINTED_ROWS { p.printed { "Only the first " (PRINTED_ROWS) " rows are printed." } }
                 p #no-rows.empty hidden { "No row fits this search." }
             }
         }
@@ -125,8 +132,11 @@ pub(super) fn anchor(row: &ShownRow) -> String {
 }
 
 /// A persona or a label as a chip: its beginning, if it is long.
-fn chip(text: &str) -> String {
+pub(super) fn chip(text: &str) -> String {
     let text = line(text);
+    if text.trim().is_empty() {
+        return "(empty)".to_owned();
+    }
     match text.char_indices().nth(LONGEST_CHIP) {
         Some((end, _)) => {
             format!("{}… ({})", &text[..end], counted(text.chars().count() as u64, "character"))
@@ -352,10 +362,27 @@ fn turns<'v>(view: &'v JsonView<'_>) -> Option<Vec<&'v JsonView<'v>>> {
     (!found.is_empty()).then_some(found)
 }
 
+/// The turns of a conversation. The last ones of a long conversation are closed at first.
 fn conversation(turns: &[&JsonView<'_>]) -> Markup {
+    let mut lines = 0;
+    let is_open = |turn: &&&JsonView<'_>| {
+        let is_open = lines < OPEN_OF_CONVERSATION;
+        // More lines of a text are folded.
+        lines += turn.texts().into_iter().map(|text| lines_of(text).min(50)).sum::<usize>();
+        is_open
+    };
+    let open = turns.iter().take_while(is_open).count();
+    let open = if turns.len() - open <= FEW_TURNS { turns.len() } else { open };
+    let (open, closed) = turns.split_at(open);
     html! {
         ol.conversation {
-            @for turn in turns { (self::turn(turn)) }
+            @for turn in open { (self::turn(turn)) }
+        }
+        @if !closed.is_empty() {
+            details.rest {
+                summary { (counted(closed.len() as u64, "more turn")) }
+                ol.conversation { @for turn in closed { (self::turn(turn)) } }
+            }
         }
     }
 }

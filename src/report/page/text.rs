@@ -63,8 +63,31 @@ fn is_acting(c: char) -> bool {
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text in paragraphs, with blocks of code between lines of three backticks. Each paragraph has its own direction.
+/// Lines of a text that are open: 40. A text that is a little longer is not folded.
+const OPEN_LINES: usize = 40;
+const SLACK_LINES: usize = 12;
+/// Characters of a line, to estimate how many lines a text takes.
+const LINE_CHARACTERS: usize = 90;
+
+/// Text in paragraphs, with blocks of code between lines of three backticks. Each paragraph has its own direction. The end
+/// of a long text is closed at first.
 pub(super) fn prose(text: &str) -> Markup {
+    let (open, closed) = folded(blocks(text));
+    html! {
+        (show(&open))
+        @if !closed.is_empty() {
+            @let lines = closed.iter().map(TextBlock::lines).sum::<usize>();
+            details.rest { summary { (counted(lines as u64, "more line")) } div { (show(&closed)) } }
+        }
+    }
+}
+
+/// Number of lines that a text takes on a page, about.
+pub(super) fn lines_of(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count().div_ceil(LINE_CHARACTERS).max(1)).sum()
+}
+
+fn blocks(text: &str) -> Vec<TextBlock> {
     let mut blocks = Vec::new();
     let (mut lines, mut fence) = (Vec::new(), None);
     for line in text.lines() {
@@ -87,8 +110,34 @@ pub(super) fn prose(text: &str) -> Markup {
         Some(language) => TextBlock::Code(language.to_owned(), rest),
         None => TextBlock::Prose(rest),
     });
+    blocks
+}
+
+/// Splits the blocks of a long text into those that are open, and the others.
+fn folded(blocks: Vec<TextBlock>) -> (Vec<TextBlock>, Vec<TextBlock>) {
+    if blocks.iter().map(TextBlock::lines).sum::<usize>() <= OPEN_LINES + SLACK_LINES {
+        return (blocks, Vec::new());
+    }
+    let (mut room, mut open, mut closed) = (OPEN_LINES, Vec::new(), Vec::new());
+    for block in blocks {
+        let lines = block.lines();
+        if !closed.is_empty() {
+            closed.push(block);
+        } else if lines <= room {
+            room -= lines;
+            open.push(block);
+        } else {
+            let (head, tail) = block.split(room);
+            open.extend(Some(head).filter(|it| it.lines() > 0));
+            closed.push(tail);
+        }
+    }
+    (open, closed)
+}
+
+fn show(blocks: &[TextBlock]) -> Markup {
     html! {
-        @for block in &blocks {
+        @for block in blocks {
             @match block {
                 TextBlock::Prose(text) => {
                     @for paragraph in text.split("\n\n").filter(|it| !it.trim().is_empty()) {
@@ -109,6 +158,41 @@ pub(super) fn prose(text: &str) -> Markup {
 enum TextBlock {
     Prose(String),
     Code(String, String),
+}
+
+impl TextBlock {
+    fn lines(&self) -> usize {
+        match self {
+            Self::Prose(text) | Self::Code(_, text) => lines_of(text),
+        }
+    }
+
+    /// Splits a block after about this number of lines: between lines, and a long line between words.
+    fn split(self, lines: usize) -> (Self, Self) {
+        let (Self::Prose(text) | Self::Code(_, text)) = &self;
+        let (mut end, mut room) = (0, lines);
+        for line in text.split_inclusive('\n') {
+            let taken = lines_of(line);
+            if taken <= room {
+                (end, room) = (end + line.len(), room - taken);
+                continue;
+            }
+            if end == 0 || taken > SLACK_LINES {
+                let part = line.char_indices().nth(room * LINE_CHARACTERS);
+                let part = part.and_then(|(at, _)| line.get(..at)).unwrap_or_default();
+                end += part.rfind(' ').map_or(part.len(), |at| at + 1);
+            }
+            break;
+        }
+        let (head, tail) = text.split_at(end);
+        let (head, tail) = (head.to_owned(), tail.to_owned());
+        match self {
+            Self::Prose(_) => (Self::Prose(head), Self::Prose(tail)),
+            Self::Code(language, _) => {
+                (Self::Code(language.clone(), head), Self::Code(language, tail))
+            }
+        }
+    }
 }
 
 /// A share in percent, with at most one digit after the point.
@@ -198,6 +282,27 @@ mod tests {
              <pre tabindex=\"0\" dir=\"ltr\"><code>select 1</code></pre></div><p dir=\"auto\">three</p>\
              <div class=\"code\"><pre tabindex=\"0\" dir=\"ltr\"><code>never closed</code></pre></div>"
         );
+    }
+
+    #[test]
+    fn ends_of_long_texts_are_folded() {
+        let short = "line\n".repeat(OPEN_LINES + SLACK_LINES);
+        assert!(!prose(&short).into_string().contains("<details"));
+        let code = format!("before\n```py\n{}```\nafter", "x = 1\n".repeat(100));
+        let page = prose(&code).into_string();
+        let (open, rest) =
+            page.split_once("<details class=\"rest\"><summary>62 more lines").unwrap();
+        assert_eq!((open.matches("x = 1").count(), rest.matches("x = 1").count()), (39, 61));
+        // Both parts are code of this language.
+        assert_eq!(page.matches("<span class=\"language\">py</span>").count(), 2);
+        // A text without line breaks is split between words.
+        let page = prose(&"größe ".repeat(2000)).into_string();
+        let (open, rest) = page.split_once("<details").unwrap();
+        assert!(open.matches("größe ").count() > 500 && rest.matches("größe").count() > 1000);
+        assert_eq!(page.matches("größe").count(), 2000);
+        // One without words, too.
+        let page = prose(&"x".repeat(20_000)).into_string();
+        assert_eq!(page.matches('x').count(), 20_000);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `report` of a root of snapshots: thirty nights, with their charts and failures.
 
+use std::fs;
+
 use overmind_export::{JobNights, Location, Report, demo::Dataset, job_history};
 
 use super::Nightly;
@@ -116,10 +118,25 @@ fn report_of_a_snapshot_is_that_of_an_export() {
         page.contains("<strong>Complete</strong>: 40 of 40 rows, proven.")
             && page.contains("job nightly")
     );
+    // The folder's name says less than the job and the time.
+    assert!(page.contains("<h1>nightly, generated, 2026-09-01 02:00:00 UTC</h1>"), "{page}");
     let ran = nightly.run(&["report", "snaps", "--record", "x", "-o", "-"]);
     insta::assert_snapshot!(ran.told(&nightly.world), @r"
     exit 2
     error: --record is for an export: leave it out for the runs of jobs
+    ");
+    let ran = nightly.run(&["report", "snaps", "--seed", "1", "-o", "-"]);
+    insta::assert_snapshot!(ran.told(&nightly.world), @r"
+    exit 2
+    error: --seed is for an export: leave it out for the runs of jobs
+    ");
+    // The folder above the snapshots.
+    fs::create_dir(nightly.world.path("above")).unwrap();
+    fs::rename(nightly.world.path("snaps"), nightly.world.path("above/snaps")).unwrap();
+    let ran = nightly.run(&["report", "above", "-o", "-"]);
+    insta::assert_snapshot!(ran.told(&nightly.world), @r"
+    exit 65
+    error: above: it is no export, but snaps in it holds the snapshots of jobs: report above/snaps
     ");
 }
 

@@ -329,7 +329,7 @@ fn common_values(
 fn numbers(report: &ExportReport, numbers: &Numbers, profile: &ColumnProfile) -> Markup {
     let says = |low: String, high: String| html! { p { "From " (low) " to " (high) "." } };
     let range = match (numbers.integers, numbers.floats) {
-        (Some((low, high)), _) => (low.to_string(), high.to_string()),
+        (Some((low, high)), _) => (signed(low), signed(high)),
         (None, Some((low, high))) => (low.to_string(), high.to_string()),
         (None, None) => return html! {},
     };
@@ -363,6 +363,11 @@ fn numbers(report: &ExportReport, numbers: &Numbers, profile: &ColumnProfile) ->
         }
         (few_values(report, &numbers.few, (profile.column.name(), values)))
     }
+}
+
+/// An integer with its thousands apart.
+fn signed(number: i64) -> String {
+    format!("{}{}", if number < 0 { "-" } else { "" }, grouped(number.unsigned_abs()))
 }
 
 fn order(report: &ExportReport) -> Markup {
