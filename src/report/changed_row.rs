@@ -6,7 +6,7 @@ use super::Shaper;
 use crate::{
     batch::Column,
     client::Row,
-    diff::{Difference, DifferenceKind, DifferenceRow},
+    diff::{DiffBy, Difference, DifferenceKind, DifferenceRow},
     transform::NotJson,
 };
 
@@ -17,15 +17,20 @@ pub(super) const COMPARED_BYTES: usize = 32 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct ChangedRow {
     pub(super) kind: DifferenceKind,
+    /// The key that the rows were compared by; `None` if it is null, masked, or left out.
     pub(super) key: Option<String>,
     /// The columns that the report shows and that differ, each with its JSON text before and after.
     pub(super) values: Vec<(Column, Option<String>, Option<String>)>,
 }
 
 impl ChangedRow {
+    /// `by` is the key, and `drop` names the columns that the report does not show.
+    ///
+    /// # Errors
+    /// A field of a masked row is not JSON.
     pub(super) fn of(
         difference: Difference,
-        drop: &[String],
+        (by, drop): (DiffBy, &[String]),
         mask: Option<&Shaper>,
     ) -> Result<Self, NotJson> {
         let Difference { kind, key, before, after } = difference;
@@ -43,8 +48,21 @@ impl ChangedRow {
             (before != after).then_some((column, before, after))
         });
         let values = columns.collect();
-        Ok(Self { kind, key: key.filter(|_| is_shown(&Column::Id)), values })
+        let key = key.filter(|_| is_shown(&by.column()));
+        let key = match by {
+            // No path of a mask leads to the id or the order.
+            DiffBy::Id | DiffBy::Order => key,
+            DiffBy::Input => key.map(|input| masked_input(input, mask)).transpose()?.flatten(),
+        };
+        Ok(Self { kind, key, values })
     }
+}
+
+/// Returns the input that is a key with the replacements of the mask; `None` if all of it is masked.
+fn masked_input(input: String, mask: Option<&Shaper>) -> Result<Option<String>, NotJson> {
+    let values = vec![(Column::Input, input)];
+    let masked = masked(&DifferenceRow { id: None, values }, mask)?;
+    Ok(masked.into_iter().map(|(_, text)| text).find(|text| text != "null"))
 }
 
 /// Returns the values of a row with the replacements of the mask.

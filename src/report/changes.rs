@@ -66,7 +66,7 @@ impl ChangesSeen {
                 if difference.kind != DifferenceKind::Changed && !is_shown {
                     return Ok(());
                 }
-                let row = ChangedRow::of(difference, &options.drop, mask);
+                let row = ChangedRow::of(difference, (options.by, &options.drop), mask);
                 let damaged = |_| {
                     let why = "a masked value is not JSON".to_owned();
                     Error::Damaged { path: after.to_path(), why }
