@@ -10,12 +10,12 @@ pub(super) mod tree;
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::RecordBatch;
-use twox_hash::{XxHash3_64, XxHash3_128};
+use twox_hash::XxHash3_128;
 use uuid::Uuid;
 
 use self::{
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
-    labels::labels,
+    labels::{LabelsOfRow, labels},
     numbers::{Numbers, joined, wider},
     rare::RareKind,
     tree::JsonTree,
@@ -308,12 +308,10 @@ impl ColumnProfile {
             (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
                 let content = tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
                 seen.has_new_kind = content.has_new_kind;
-                // A row has a label once, however often it occurs in the row. Rows have few labels.
-                let mut of_row: Vec<u64> = Vec::new();
+                // A row has a label once, however often it occurs in the row.
+                let mut of_row = LabelsOfRow::default();
                 labels(text, &mut |label| {
-                    let hash = XxHash3_64::oneshot(label.as_bytes());
-                    if !of_row.contains(&hash) {
-                        of_row.push(hash);
+                    if of_row.insert(label) {
                         common.add(label);
                     }
                 })
