@@ -13,7 +13,9 @@ use std::{
 
 use crate::{
     DiffBy, DiffFile, DiffOptions, DiffSide, DiffSummary, Difference, Error, Location, Result,
-    StorageOptions, diff,
+    StorageOptions,
+    destination::resolve_links,
+    diff,
     tasks::Worker,
     text::{counted, grouped, harmless},
 };
@@ -108,7 +110,7 @@ impl DiffArgs {
             let compared = tokio::select! {
                 // Catch signals before the first file is staged.
                 biased;
-                error = super::signals::interrupted() => {
+                error = super::signals::interrupted_or_hung_up() => {
                     stop.store(true, Ordering::Relaxed);
                     // Do not wait longer than this: the disk may hang.
                     drop(tokio::time::timeout(GRACE, comparing).await);
@@ -225,6 +227,8 @@ fn is_in(output: &Path, export: &Location) -> bool {
         return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     };
     let own = |path: &Path| path.canonicalize().ok();
+    // The file is written where a link leads.
+    let output = &resolve_links(output).unwrap_or_else(|_| output.to_owned());
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = own(folder.unwrap_or(Path::new(".")));
     own(export).is_some_and(|export| {

@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,12 +20,14 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, plan_retention,
+    ReportOptions, Result, StorageOptions, SystemClock,
+    destination::resolve_links,
+    plan_retention,
     readback::is_single_file,
     report::read_jobs,
     schedule::Timetable,
     snapshot_jobs,
-    tasks::Worker,
+    tasks::{Worker, blocking},
     text::{counted, line},
 };
 
@@ -33,6 +35,20 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 /// Snapshots of a job whose rows are read: a month of nights.
 const SNAPSHOTS: usize = 30;
+
+/// The staged file of the page, which a signal removes even if the reading hangs.
+#[derive(Clone, Default)]
+struct StagedPage(Arc<Mutex<Option<ReportFile>>>);
+
+impl StagedPage {
+    fn put(&self, file: ReportFile) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn take(&self) -> Option<ReportFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// Write a page about an export: what it holds, whether it is complete, and some of its rows; what changed
 /// since another one; or about the runs of jobs
@@ -111,20 +127,29 @@ impl ReportArgs {
         let storage = self.storage.options(global, &places)?;
         let global = global.clone();
         let (screen, stop) = (screen.clone(), Arc::<AtomicBool>::default());
-        let told = stop.clone();
+        let (told, staged) = (stop.clone(), StagedPage::default());
+        let in_work = staged.clone();
         super::block_on(async move {
             let writing = async move {
-                let write = move || self.write((&storage, &global), &screen, told);
+                let write = move || {
+                    let written = self.write((&storage, &global), &screen, told, &in_work);
+                    // After an error, the file is still there.
+                    drop(in_work.take());
+                    written
+                };
                 Worker::start("report", "the report", write)?.join().await?
             };
             let mut writing = pin!(writing);
             tokio::select! {
                 // Catch signals before the file is staged.
                 biased;
-                error = super::signals::interrupted() => {
+                error = super::signals::interrupted_or_hung_up() => {
                     stop.store(true, Ordering::Relaxed);
                     // Do not wait longer than this: the disk may hang.
-                    drop(tokio::time::timeout(GRACE, writing).await);
+                    if tokio::time::timeout(GRACE, writing).await.is_err() {
+                        let discard = blocking("removing the page", move || drop(staged.take()));
+                        drop(tokio::time::timeout(GRACE, discard).await);
+                    }
                     Err(error)
                 }
                 written = writing.as_mut() => written,
@@ -137,6 +162,7 @@ impl ReportArgs {
         (storage, global): (&StorageOptions, &Global),
         screen: &Screen,
         stop: Arc<AtomicBool>,
+        staged: &StagedPage,
     ) -> Result<()> {
         let first = Location::of(&self.export, storage)?;
         let later = self.later.as_ref().map(|path| Location::of(path, storage)).transpose()?;
@@ -154,7 +180,8 @@ impl ReportArgs {
                 return Err(Error::Usage(why.to_owned()));
             }
         }
-        if [Some(&export), before.as_ref()].into_iter().flatten().any(|it| is_inside(&output, it)) {
+        let read = [Some(&export), before.as_ref()].into_iter().flatten();
+        if !to_stdout && read.into_iter().any(|it| is_inside(&output, it)) {
             let why = "it is inside the export, where readers would take it for data";
             return Err(Error::invalid("output", output.display().to_string(), why));
         }
@@ -179,6 +206,8 @@ impl ReportArgs {
         }
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;
+        let is_stopped = stop.clone();
+        staged.put(file);
         let (mut unread, mut unreadable, mut of) = (Vec::new(), Vec::new(), 0);
         let (report, what) = match jobs {
             Some((root, jobs)) => {
@@ -205,6 +234,11 @@ impl ReportArgs {
                 let rows = counted(report.rows(), "row");
                 (report, rows)
             }
+        };
+        // Nobody waits any more if the file was taken away, or if the signal came while the page was made.
+        let file = staged.take().filter(|_| !is_stopped.load(Ordering::Relaxed));
+        let Some(file) = file else {
+            return Err(Error::Interrupted { signal: "its caller", number: 2, hint: None });
         };
         let size = indicatif::HumanBytes(file.publish(&report)?);
         if !to_stdout {
@@ -373,6 +407,8 @@ fn is_inside(output: &Path, export: &Location) -> bool {
         let rest = output.strip_prefix(export.trim_end_matches('/'));
         return rest.is_some_and(|rest| rest.starts_with('/'));
     };
+    // The page is written where a link leads.
+    let output = resolve_links(output).unwrap_or_else(|_| output.to_owned());
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).canonicalize();
     let export = export.canonicalize();

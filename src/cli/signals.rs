@@ -60,6 +60,18 @@ pub(super) async fn interrupted() -> Error {
     stopped().await.error(None)
 }
 
+/// Waits for a signal to stop, or for the SIGHUP of a terminal that closes, and returns it as an error.
+pub(super) async fn interrupted_or_hung_up() -> Error {
+    #[cfg(unix)]
+    if let Ok(mut hangup) = listen(unix::SignalKind::hangup()) {
+        return tokio::select! {
+            error = interrupted() => error,
+            () = received(&mut hangup) => Stopped { name: "SIGHUP", number: 1 }.error(None),
+        };
+    }
+    interrupted().await
+}
+
 /// The signals to a service: SIGINT, SIGTERM and SIGHUP. They are caught from the creation of this value on.
 pub(super) struct Signals {
     stops: Stops,

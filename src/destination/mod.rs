@@ -56,7 +56,7 @@ pub(crate) use self::{
     fs::{cannot_create, staging_name},
     journal::{Header, KeptPart},
     part::{PartFile, examine},
-    path_links::check_path_links,
+    path_links::{check_path_links, resolve as resolve_links},
     plan_folder::similar_plan,
     preflight::is_preflight,
     range_record::{

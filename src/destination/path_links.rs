@@ -26,7 +26,7 @@ const STICKY: u32 = 0o1000;
 
 /// Resolves links in the last component of an output's path. A link is followed only if this user or the
 /// administrator made it.
-pub(super) fn resolve(given: &Path) -> Result<PathBuf> {
+pub(crate) fn resolve(given: &Path) -> Result<PathBuf> {
     // Remove a trailing slash. Otherwise the system would follow a link before this function checks it.
     let mut path: PathBuf = given.components().collect();
     if let Ok(found) = fs::metadata(&path)

@@ -17,6 +17,7 @@ pub(super) const COMPARED_BYTES: usize = 32 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct ChangedRow {
     pub(super) kind: DifferenceKind,
+    /// The key that the rows were compared by; `None` if it is null, masked, or left out.
     pub(super) key: Option<String>,
     /// The columns that the report shows and that differ.
     pub(super) values: Vec<ChangedValue>,

@@ -2,13 +2,16 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use similar::{ChangeTag, TextDiff};
+use similar::{ChangeTag, DiffableStr as _, TextDiff};
 
 use super::json_view::{JsonMember, JsonView};
 use crate::{diff::is_same_value, text::counted};
 
-/// Bytes of a text that are compared word by word: 8 KiB. The time grows with the square of the differences.
+/// Bytes of a text that are compared word by word: 8 KiB.
 const COMPARED_TEXT: usize = 8 << 10;
+/// Words that may differ, in both texts together: 400, which takes less than a millisecond. The time of a comparison grows
+/// with the square of this number, and of a text that was written anew, equal words say nothing.
+const MOST_DIFFERENT: usize = 400;
 
 /// A value that differs.
 #[derive(Debug, PartialEq)]
@@ -178,23 +181,80 @@ impl WordChanges {
         let cut = |text: &str| text.floor_char_boundary(COMPARED_TEXT);
         let (old, new) = (&before[..cut(before)], &after[..cut(after)]);
         let is_cut = old.len() < before.len() || new.len() < after.len();
-        let words = TextDiff::from_words(old, new);
         let mut changes = Self { pieces: Vec::new(), removed: 0, added: 0, is_cut };
-        for change in words.iter_all_changes() {
-            let is_word = u64::from(!change.value().trim().is_empty());
-            match change.tag() {
-                ChangeTag::Delete => changes.removed += is_word,
-                ChangeTag::Insert => changes.added += is_word,
-                ChangeTag::Equal => {}
-            }
-            // Neighbours of one kind become one piece, so that long equal text is found.
-            match changes.pieces.last_mut() {
-                Some((tag, text)) if *tag == change.tag() => text.push_str(change.value()),
-                _ => changes.pieces.push((change.tag(), change.value().to_owned())),
-            }
+        let (old, new) = (old.tokenize_words(), new.tokenize_words());
+        let begin = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+        let (rest_old, rest_new) = (&old[begin..], &new[begin..]);
+        let ends = rest_old.iter().rev().zip(rest_new.iter().rev());
+        let end = ends.take_while(|(old, new)| old == new).count();
+        let (rest_old, rest_new) =
+            (&rest_old[..rest_old.len() - end], &rest_new[..rest_new.len() - end]);
+        if are_similar(rest_old, rest_new, MOST_DIFFERENT) {
+            let words = TextDiff::from_slices(&old, &new);
+            words.iter_all_changes().for_each(|it| changes.push(it.tag(), it.value()));
+        } else {
+            let of = [
+                (ChangeTag::Equal, &old[..begin]),
+                (ChangeTag::Delete, rest_old),
+                (ChangeTag::Insert, rest_new),
+                (ChangeTag::Equal, &old[old.len() - end..]),
+            ];
+            of.iter().for_each(|(tag, words)| words.iter().for_each(|it| changes.push(*tag, it)));
         }
         changes
     }
+
+    fn push(&mut self, tag: ChangeTag, word: &str) {
+        let is_word = u64::from(!word.trim().is_empty());
+        match tag {
+            ChangeTag::Delete => self.removed += is_word,
+            ChangeTag::Insert => self.added += is_word,
+            ChangeTag::Equal => {}
+        }
+        // Neighbours of one kind become one piece, so that long equal text is found.
+        match self.pieces.last_mut() {
+            Some((last, text)) if *last == tag => text.push_str(word),
+            _ => self.pieces.push((tag, word.to_owned())),
+        }
+    }
+}
+
+/// Whether two texts differ in at most `most` words: Myers' greedy algorithm, without the path.
+fn are_similar<'t>(old: &[&'t str], new: &[&'t str], most: usize) -> bool {
+    if old.len().abs_diff(new.len()) > most {
+        return false;
+    }
+    // Numbers are compared faster than words.
+    let mut numbers = HashMap::<&'t str, usize>::new();
+    let [old, new] = [old, new].map(|words| {
+        let number = |word: &&'t str| {
+            let next = numbers.len();
+            *numbers.entry(*word).or_insert(next)
+        };
+        words.iter().map(number).collect::<Vec<usize>>()
+    });
+    // For each diagonal, `most` in the middle, the words of the old text that are passed on the furthest path.
+    let mut passed = vec![0_usize; 2 * most + 3];
+    for different in 0..=most {
+        for at in (most + 1 - different..=most + 1 + different).step_by(2) {
+            let (left, right) = (passed[at - 1], passed[at + 1]);
+            let is_first = at == most + 1 - different;
+            let is_last = at == most + 1 + different;
+            let mut of_old = match is_first || !is_last && left < right {
+                true => right,
+                false => left + 1,
+            };
+            let of_new = |of_old: usize| (of_old + most + 1).wrapping_sub(at);
+            while old.get(of_old).is_some_and(|word| new.get(of_new(of_old)) == Some(word)) {
+                of_old += 1;
+            }
+            passed[at] = of_old;
+            if of_old >= old.len() && of_new(of_old) >= new.len() {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -235,5 +295,37 @@ mod tests {
         assert_eq!((words.removed, words.added, words.is_cut), (1, 3 - 1, false));
         let long = "word ".repeat(4000);
         assert!(WordChanges::of(&long, "word").is_cut);
+    }
+
+    #[test]
+    fn words_are_similar_up_to_a_number_of_differences() {
+        let words = |text: &'static str| text.split(' ').collect::<Vec<_>>();
+        for (old, new, different) in [
+            ("a b c", "a b c", 0),
+            ("a b c", "a c", 1),
+            ("a", "b", 2),
+            ("a b c a b b a", "c b a b a c", 5),
+            ("x y", "a b c d", 6),
+        ] {
+            let (old, new) = (words(old), words(new));
+            for most in 0..10 {
+                assert_eq!(are_similar(&old, &new, most), most >= different, "{old:?} {most}");
+                assert_eq!(are_similar(&new, &old, most), most >= different, "{new:?} {most}");
+            }
+        }
+    }
+
+    #[test]
+    fn rewritten_text_is_one_change() {
+        let text = |step: usize| {
+            let letter = |it: usize| char::from(b'a' + (it * it * step % 23) as u8).to_string();
+            (0..4000).map(letter).collect::<Vec<_>>().join(" ")
+        };
+        let of = |text: &str| format!("begin {text} end");
+        let words = WordChanges::of(&of(&text(5)), &of(&text(7)));
+        let tags: Vec<ChangeTag> = words.pieces.iter().map(|(tag, _)| *tag).collect();
+        use ChangeTag::{Delete, Equal, Insert};
+        assert_eq!(tags, [Equal, Delete, Insert, Equal]);
+        assert!(words.removed > 3900 && words.added > 3900, "{} {}", words.removed, words.added);
     }
 }

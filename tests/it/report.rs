@@ -6,6 +6,8 @@ mod messages;
 mod odd;
 mod outside;
 mod spelling;
+#[cfg(unix)]
+mod stopped;
 
 use std::{collections::BTreeMap, fs};
 
@@ -370,6 +372,23 @@ fn page_is_published_in_one_step() {
     ] {
         let ran = run(&world, &arguments);
         assert!(ran.code != Some(0) && ran.stderr.contains(message), "{ran:?}");
+    }
+    // A link into the export leads into it, too.
+    #[cfg(unix)]
+    {
+        let link = |to: &str, name: &str| {
+            std::os::unix::fs::symlink(world.path(to), world.path(name)).unwrap();
+        };
+        link("parts/page.html", "link.html");
+        link("link.html", "again.html");
+        link("parts", "folder");
+        for output in ["link.html", "again.html", "folder/page.html"] {
+            let ran = run(&world, &["parts", "-o", output]);
+            assert!(
+                ran.code == Some(2) && ran.stderr.contains("it is inside the export"),
+                "{ran:?}"
+            );
+        }
     }
     assert_eq!(entries(&world.path("parts")), ["part-00000.parquet"]);
     assert!(!world.path("page.html").exists());

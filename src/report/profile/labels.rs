@@ -1,6 +1,35 @@
 //! The labels in a value of `tags`.
 
+use std::collections::HashSet;
+
+use twox_hash::XxHash3_64;
+
 use crate::nested::{JsonCursor, JsonKind, MalformedJson};
+
+/// Labels of a row that are looked through one by one: 32. Most rows have fewer, and need no hash table.
+const LOOKED_THROUGH: usize = 32;
+
+/// The labels of a row, by their hashes. The time for a label does not grow with their number.
+#[derive(Default)]
+pub(crate) struct LabelsOfRow {
+    first: Vec<u64>,
+    others: HashSet<u64>,
+}
+
+impl LabelsOfRow {
+    /// Returns whether the row did not have the label before.
+    pub(crate) fn insert(&mut self, label: &str) -> bool {
+        let hash = XxHash3_64::oneshot(label.as_bytes());
+        if self.first.contains(&hash) {
+            return false;
+        }
+        if self.first.len() < LOOKED_THROUGH {
+            self.first.push(hash);
+            return true;
+        }
+        self.others.insert(hash)
+    }
+}
 
 /// Calls `visit` with each label of a value of tags: the elements of an array, and the members of objects as
 /// `key=value`. Arrays and objects below them are no labels.
@@ -69,5 +98,12 @@ mod tests {
         let text = r#"["a",7,{"k":"v","n":null,"x":[1]},["no"],null,{"b":true}]"#;
         labels(text, &mut |label| found.push(label.to_owned())).unwrap();
         assert_eq!(found, ["a", "7", "k=v", "b=true"]);
+    }
+
+    #[test]
+    fn row_has_a_label_once() {
+        let mut row = LabelsOfRow::default();
+        let names: Vec<String> = (0..100).chain(0..100).map(|it| it.to_string()).collect();
+        assert_eq!(names.iter().filter(|name| row.insert(name)).count(), 100);
     }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use self::{
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
     first_rows::FirstRows,
-    labels::labels,
+    labels::{LabelsOfRow, labels},
     nulls::NullRuns,
     numbers::{Numbers, joined, wider},
     tree::{
@@ -314,14 +314,13 @@ impl ColumnProfile {
             (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
                 let content = tree.add(text, row, &mut |_| ()).map_err(|_| name())?;
                 seen.is_new = content.is_new;
-                // A row has a label once, however often it occurs in the row. Rows have few labels.
-                let (mut of_row, firsts) = (Vec::<u64>::new(), &mut self.firsts);
+                // A row has a label once, however often it occurs in the row.
+                let (mut of_row, firsts) = (LabelsOfRow::default(), &mut self.firsts);
                 labels(text, &mut |label| {
-                    let hash = XxHash3_64::oneshot(label.as_bytes());
-                    if !of_row.contains(&hash) {
-                        of_row.push(hash);
+                    if of_row.insert(label) {
                         common.add(label);
-                        seen.is_new |= firsts.as_mut().is_some_and(|it| it.add(hash, row));
+                        let hash = || XxHash3_64::oneshot(label.as_bytes());
+                        seen.is_new |= firsts.as_mut().is_some_and(|it| it.add(hash(), row));
                     }
                 })
                 .map_err(|_| name())?;

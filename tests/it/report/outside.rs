@@ -148,3 +148,41 @@ fn page_without_rows_has_no_value_of_a_row() {
     }
     assert_has(&page, &["Rows 400", "messages array", "Turns of conversations, in 400 rows"]);
 }
+
+/// The key of a changed, added or removed row is a value, too.
+#[test]
+fn key_of_a_changed_row_obeys_mask_and_drop() {
+    let version = |numbers: std::ops::Range<u64>, answer: &str| -> String {
+        let row = |number: u64| {
+            let turn = json!({"role": "user", "content": format!("SECRET{number}")});
+            json!({
+                "id": rows::id(number), "order": 717_000 + number, "expected_output": answer,
+                "input": {"messages": [turn], "open": format!("seen {number}")},
+            })
+        };
+        numbers.map(|number| format!("{}\n", row(number))).collect()
+    };
+    let world = world(Vec::new());
+    fs::write(world.path("a.jsonl"), version(0..20, "yes")).unwrap();
+    fs::write(world.path("b.jsonl"), version(5..25, "no")).unwrap();
+    let of = |arguments: &[&str]| {
+        let page = page(&world, &[&["a.jsonl", "b.jsonl"], arguments].concat());
+        let changes = section(&page, "changes").to_owned();
+        assert_has(&changes, &["Added 5", "Removed 5", "Changed 15"]);
+        (page, changes)
+    };
+    let (clear, _) = of(&["--by", "input"]);
+    assert!(clear.contains("SECRET7"));
+    for hidden in [["--mask", ".input"], ["--drop", "input"]] {
+        let (page, _) = of(&[&["--by", "input"], &hidden[..]].concat());
+        assert!(!page.contains("SECRET") && !page.contains("seen 7"), "{hidden:?}");
+    }
+    let (page, changes) = of(&["--by", "input", "--mask", ".input.messages[].content"]);
+    assert!(!page.contains("SECRET"));
+    assert_has(&changes, &["\"open\":\"seen 7\""]);
+    let (page, _) = of(&["--by", "order", "--drop", "order"]);
+    assert!(!page.contains("717007") && !page.contains("717,007"));
+    // An input is no id.
+    let (_, changes) = of(&["--by", "input", "--drop", "id"]);
+    assert_has(&changes, &["SECRET7"]);
+}
