@@ -307,29 +307,25 @@ pub(crate) fn diff_without(
     options: DiffOptions,
     drop: &[String],
 ) -> Result<Diff> {
-    let (mut found, only_json) = compare(before, after, options, drop)?;
-    let sides = [&found.before, &found.after];
-    found.summary.respelled =
-        count_respelled(sides, &mut found.tables, &found.compared, only_json)?;
-    Ok(found)
+    diff_counting(before, after, options, drop, |_| true)
 }
 
-/// Compares two exports like [`diff`]. Rows are read again to count respelled ones only if `counts_respelled` says so about
-/// the other counts; else no row counts as respelled.
-#[cfg(feature = "snapshots")]
-pub(crate) fn diff_counts(
+/// Does the same. Rows are read again to count respelled ones only if `counts_respelled` says so about the other counts; else
+/// no row counts as respelled.
+pub(crate) fn diff_counting(
     before: &Location,
     after: &Location,
     options: DiffOptions,
+    drop: &[String],
     counts_respelled: impl FnOnce(&DiffSummary) -> bool,
-) -> Result<DiffSummary> {
-    let (mut found, only_json) = compare(before, after, options, &[])?;
+) -> Result<Diff> {
+    let (mut found, only_json) = compare(before, after, options, drop)?;
     if counts_respelled(&found.summary) {
         let sides = [&found.before, &found.after];
         found.summary.respelled =
             count_respelled(sides, &mut found.tables, &found.compared, only_json)?;
     }
-    Ok(found.summary)
+    Ok(found)
 }
 
 /// Compares two exports. Also returns the number of changed rows that differ only in JSON columns: some of them may be
