@@ -313,25 +313,23 @@ pub(crate) fn diff_without(
     options: DiffOptions,
     drop: &[String],
 ) -> Result<Diff> {
-    let (mut found, json) = compare(before, after, options, drop)?;
-    found.summary.respelled = json.respelled(&mut found)?;
-    Ok(found)
+    diff_counting(before, after, options, drop, |_| true)
 }
 
-/// Compares two exports like [`diff`]. Rows are read again to count respelled ones only if `counts_respelled` says so about
-/// the other counts; else no row counts as respelled.
-#[cfg(feature = "snapshots")]
-pub(crate) fn diff_counts(
+/// Does the same. Rows are read again to count respelled ones only if `counts_respelled` says so about the other counts; else
+/// no row counts as respelled.
+pub(crate) fn diff_counting(
     before: &Location,
     after: &Location,
     options: DiffOptions,
+    drop: &[String],
     counts_respelled: impl FnOnce(&DiffSummary) -> bool,
-) -> Result<DiffSummary> {
-    let (mut found, json) = compare(before, after, options, &[])?;
+) -> Result<Diff> {
+    let (mut found, json) = compare(before, after, options, drop)?;
     if counts_respelled(&found.summary) {
         found.summary.respelled = json.respelled(&mut found)?;
     }
-    Ok(found.summary)
+    Ok(found)
 }
 
 /// The changed rows that differ only in JSON columns. There are none if the spelling is ignored.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     batch::Column,
-    diff::{DiffOptions, DiffSummary, diff_counts},
+    diff::{DiffOptions, DiffSummary, diff_counting},
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
@@ -194,8 +194,8 @@ impl SnapshotData {
                 ..DiffOptions::default()
             };
             let has_many = |it: &DiffSummary| is_many(it.changed, it.before.rows);
-            let found = diff_counts(before, taken.1, comparing, has_many)?;
-            Ok::<_, Error>(SnapshotChange::of(&found, &options.drop))
+            let found = diff_counting(before, taken.1, comparing, &[], has_many)?;
+            Ok::<_, Error>(SnapshotChange::of(found.summary(), &options.drop))
         });
         data.change = change.transpose()?;
         Ok(data)

@@ -152,7 +152,7 @@ fn failing(job: &JobNights) -> Option<OddNight> {
 
 fn never_ended(job: &JobNights) -> Option<OddNight> {
     let has_none = !job.runs.is_empty() && job.last_ended().is_none();
-    has_none.then(|| OddNight::NeverEnded(job.runs.len()))
+    has_none.then_some(OddNight::NeverEnded(job.runs.len()))
 }
 
 fn missed(job: &JobNights) -> Option<OddNight> {

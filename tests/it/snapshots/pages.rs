@@ -253,7 +253,7 @@ fn shares_that_jump_are_named() {
     assert_eq!(remarks.matches("<li>").count(), 4, "{remarks}");
     assert_eq!(points(&page, "Rows changed"), [0.0, 1.0, 31.0]);
     // The last change is on the page, with the words that differ, and the numbers of the charts are text.
-    let change = page.split("The last change").nth(1).unwrap();
+    let change = page.split("The last change: 2026-09-02 to 2026-09-03</h3>").nth(1).unwrap();
     assert!(
         change.contains(
             "<dt>Changed</dt><dd>31 <span class=\"soft\">(31.0 % of 100 rows before)</span>"

@@ -117,7 +117,7 @@ fn changed_type_of_a_key_is_named() {
     let nightly = nightly();
     for day in 1..=8 {
         let difficulty = |number: u64| match day {
-            4.. if number % 2 == 0 => json!(number.to_string()),
+            4.. if number.is_multiple_of(2) => json!(number.to_string()),
             _ => json!(number),
         };
         // One row changes in night 3, and all are spelled in another way in night 8.
