@@ -1,5 +1,7 @@
 //! Nightly snapshots: the command with a configuration file, and runs in this process with a fake clock.
 
+#[cfg(unix)]
+mod bad_files;
 mod changed;
 #[cfg(unix)]
 mod configuration;
@@ -8,13 +10,16 @@ mod history;
 mod interrupted;
 mod keys;
 mod latest;
+mod long;
 mod messages;
 mod metrics_file;
+mod mixed_jobs;
 pub(crate) mod nights;
 mod outputs;
 mod pages;
 mod pinned;
 mod prune;
+mod quoted;
 mod retention;
 mod runs;
 mod stale;

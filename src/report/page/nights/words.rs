@@ -6,16 +6,17 @@ use maud::{Markup, html};
 use super::{
     MomentForm,
     drift::{columns, command, share_text},
+    failure_text::{MessagePlace, failure_line},
 };
 use crate::{
     clock,
     report::{
         drift::ShareJump,
-        nights::JobNights,
+        nights::{JobNights, MOST_MISSED},
         odd::{JobState, OddNight},
         page::text::{Outside, share, time},
     },
-    snapshots::{Failure, unreadable_text},
+    snapshots::unreadable_text,
     text::{counted, grouped, plural},
 };
 
@@ -43,20 +44,14 @@ pub(super) const fn state_class(state: JobState) -> &'static str {
     }
 }
 
-/// The message of an error and its causes in a line.
-fn with_causes(why: &Failure) -> String {
-    let causes = why.causes.iter().map(|cause| format!(": {cause}"));
-    why.message.clone() + &causes.collect::<String>()
-}
-
 /// Something odd as a sentence.
 pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
     match odd {
         OddNight::Unreadable(why) => html! {
-            strong { "Its runs cannot be read: " } (Outside(&with_causes(why))) "."
+            strong { "Its runs cannot be read: " } (failure_line(why, job.shows_values, MessagePlace::Printed))
         },
-        OddNight::Damaged { path, why } => html! {
-            strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
+        OddNight::Damaged { path, why, is_newest } => html! {
+            strong { @if *is_newest { "A snapshot newer than the complete ones is damaged: " } @else { "A snapshot is damaged: " } } code { (Outside(path)) } " " (Outside(why)) "."
         },
         OddNight::Unread { at, why } => html! {
             @let is_digest = why.message.contains("digest ") && why.message.contains(", recorded ");
@@ -64,8 +59,8 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
                 "The snapshot of " (time(&clock::text(*at)))
                 @if is_digest { " differs from its recorded digest" } @else { " cannot be read" }
             }
-            @if is_digest { "." details { summary { "The error" } p { (Outside(&with_causes(why))) } } }
-            @else { ": " (Outside(&with_causes(why))) "." }
+            @if is_digest { "." details { summary { "The error" } p { (failure_line(why, job.shows_values, MessagePlace::Printed)) } } }
+            @else { ": " (failure_line(why, job.shows_values, MessagePlace::Printed)) }
         },
         OddNight::OfOthers(others) => html! {
             @for (place, (other, snapshots)) in others.iter().enumerate() {
@@ -91,13 +86,20 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
         OddNight::Missed { runs, first, last_run, has_succeeded } => {
             let runs = *runs as u64;
             html! {
-                strong { (since(*has_succeeded)) (time(last_run)) } ": " (counted(runs, "run")) (if runs == 1 { " was" } else { " were" })
+                strong { (since(*has_succeeded)) (time(last_run)) } ": "
+                @if runs > MOST_MISSED as u64 { "more than " (counted(MOST_MISSED as u64, "run")) } @else { (counted(runs, "run")) }
+                (if runs == 1 { " was" } else { " were" })
                 " due, the first one on " (time(&clock::text(*first))) "."
             }
         }
         OddNight::Quiet { last_run, has_succeeded, silent, usual } => html! {
             strong { (since(*has_succeeded)) (time(last_run)) } ", which is " (span(*silent)) " ago. The runs before were at most "
             (span(*usual)) " apart."
+        },
+        OddNight::Misdated { runs, example, .. } => html! {
+            strong { (counted(*runs as u64, "run")) (if *runs == 1 { " has" } else { " have" }) " a time that cannot be right" }
+            ", such as " code { (Outside(example)) } ". Was a clock wrong? The calendar leaves "
+            (if *runs == 1 { "the run" } else { "these runs" }) " out, and they do not say when the next run is due."
         },
         OddNight::MissedBefore(times) => {
             let form = MomentForm::of(times.iter().copied());
@@ -167,7 +169,8 @@ const fn since(has_succeeded: bool) -> &'static str {
 fn jump((at, jump): (DateTime<Utc>, ShareJump), form: MomentForm) -> String {
     let verb = if jump.after > jump.before { "rose" } else { "fell" };
     let (size, after) = (jump.size() * 100.0, share_text(jump.after));
-    format!("{verb} by {size:.1} points to {after} on {}", form.text(at))
+    let about = if jump.is_estimate { "≈ " } else { "" };
+    format!("{verb} by {about}{size:.1} points to {about}{after} on {}", form.text(at))
 }
 
 /// A time span in its largest unit that is not below two.
