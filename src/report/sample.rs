@@ -128,7 +128,7 @@ impl SampleSize {
 
     /// Random rows fill what the other rows leave.
     fn random(self) -> usize {
-        self.all - self.first()
+        self.all
     }
 }
 
