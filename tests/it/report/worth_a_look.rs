@@ -10,13 +10,13 @@ fn clean() -> Vec<Value> {
         let turn = |role: &str, content: String| json!({"role": role, "content": content});
         let question = turn("user", format!("Hello, my order {number} is late. What can I do?"));
         json!({
-            "id": rows::id(number as u64), "order": number, "persona": ["vip", "new_user"][number % 2],
+            "id": rows::id(number as u64), "order": number, "persona": (["vip", "new_user"][number % 2]),
             "input": {
                 "messages": [turn("system", "Be polite.".to_owned()), question],
-                "difficulty": number % 5, "locale": ["en", "de"][number % 2],
+                "difficulty": number % 5, "locale": (["en", "de"][number % 2]),
             },
-            "expected_output": {"answer": format!("Case {number} is open."), "tool": ["none", "refund"][number % 2]},
-            "tags": {"topic": ["billing", "delivery"][number % 2]},
+            "expected_output": {"answer": format!("Case {number} is open."), "tool": (["none", "refund"][number % 2])},
+            "tags": {"topic": (["billing", "delivery"][number % 2])},
         })
     };
     (0..ROWS).map(row).collect()
