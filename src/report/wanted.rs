@@ -38,7 +38,8 @@ pub(super) fn wanted_rows(seen: &RowsSeen) -> BTreeMap<u64, BTreeSet<ShownWhy>> 
     let (profile, turns) = (&seen.profile, &seen.profile.turns);
     let orders = Some(&seen.orders).filter(|it| it.is_odd());
     let orders = orders.into_iter().flat_map(|it| [it.falls, it.gaps]);
-    let whole = [profile.outputs.empty, profile.outputs.wordless].into_iter().chain(orders);
+    let outputs = [profile.outputs.empty, profile.outputs.wordless, profile.outputs.echoes];
+    let whole = outputs.into_iter().chain(orders);
     let ends = turns.rare_ends().into_iter().map(|(_, tally)| tally);
     let empty = turns.empty.sorted().into_iter().map(|(_, tally)| tally);
     let tallies = whole.chain(ends).chain(empty).chain(turns.rarely_without());

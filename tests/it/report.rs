@@ -8,6 +8,7 @@ mod outside;
 mod spelling;
 #[cfg(unix)]
 mod stopped;
+mod worth_a_look;
 
 use std::{collections::BTreeMap, fs};
 
@@ -203,7 +204,7 @@ fn figures_equal_those_of_the_rows() {
     let users: usize = served.iter().map(|row| row.matches(r#""role":"user""#).count()).sum();
     let share = |part: usize| format!("({:.1} % of all rows)", part as f64 / count as f64 * 100.0);
     assert_has(
-        data,
+        &page,
         &[
             &format!(
                 "{repeated} rows {} repeat the input of an earlier row: {repeated} inputs occur more",
@@ -234,7 +235,7 @@ fn data_and_rows_do_not_depend_on_the_format() {
     assert_eq!(page(&world, &["rows.parquet"]), first);
     for name in ["rows.arrow", "rows.csv.gz", "parts"] {
         let other = page(&world, &[name]);
-        for id in ["data", "rows"] {
+        for id in ["odd", "data", "rows"] {
             assert_eq!(section(&other, id), section(&first, id), "{name}");
         }
     }

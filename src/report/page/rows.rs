@@ -53,9 +53,9 @@ pub(super) fn section(report: &ExportReport) -> Markup {
             } @else {
                 @let has_duplicates = seen.rows.iter().any(|row| row.why.contains(&ShownWhy::Duplicate));
                 p.intro {
-                    (counted(shown, "row")) " of " (grouped(all)) ": the first ones, some at random (seed " (report.seed) "), "
-                    @if has_duplicates { "the longest, and some whose input equals that of an earlier row." }
-                    @else { "and the longest." }
+                    (counted(shown, "row")) " of " (grouped(all)) ": the first ones, some at random (seed " (report.seed) "), the longest, "
+                    @if has_duplicates { "some whose input equals that of an earlier row, " }
+                    "and examples of what is worth a look."
                 }
             }
             @if !masked.paths().is_empty() {

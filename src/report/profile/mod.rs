@@ -89,6 +89,8 @@ pub(super) struct OutputContent {
     pub(super) empty: Tally,
     /// Outputs with text, but without any letter, digit, number or boolean.
     pub(super) wordless: Tally,
+    /// Outputs whose last long text is that of the input.
+    pub(super) echoes: Tally,
 }
 
 /// What some rows of an export hold.
@@ -159,7 +161,7 @@ impl Profile {
                 );
             }
             let (mut bytes, mut is_new) = (0, false);
-            let (mut input, mut output) = (None, 0);
+            let (mut input, mut output, mut last_texts) = (None, 0, [0; 2]);
             for (place, (column, value)) in self.columns.iter_mut().zip(row.shown()).enumerate() {
                 nulls[place].add(value.is_none(), number);
                 match &value {
@@ -184,7 +186,15 @@ impl Profile {
                 let added = column.add(value, (number, row.id()), &mut others);
                 let seen = added.map_err(|column| not_json(location, number, &column))?;
                 is_new |= seen.is_new;
+                match column.api {
+                    Some(Column::Input) => last_texts[0] = seen.last_text,
+                    Some(Column::ExpectedOutput) => last_texts[1] = seen.last_text,
+                    _ => {}
+                }
                 self.sample.offer_extreme(number, &row, (place, seen.extremes));
+            }
+            if last_texts[0] > 0 && last_texts[0] == last_texts[1] {
+                is_new |= self.outputs.echoes.add(number);
             }
             inputs.extend(input.map(|input| (index, HashPair::new(input, output))));
             self.sample.offer(number, &row, bytes);
@@ -204,6 +214,7 @@ impl Profile {
         self.turns.join(other.turns)?;
         self.outputs.empty.join(other.outputs.empty);
         self.outputs.wordless.join(other.outputs.wordless);
+        self.outputs.echoes.join(other.outputs.echoes);
         self.sample.join(other.sample);
         add_replaced(&mut self.replaced, &other.replaced);
         Ok(())
@@ -224,6 +235,8 @@ impl Profile {
 struct SeenValue {
     extremes: Extremes,
     is_new: bool,
+    /// A hash of its last long text; 0 if there is none.
+    last_text: u64,
 }
 
 /// The figures of rows, to which some columns add.
@@ -309,7 +322,7 @@ impl ColumnProfile {
                         _ => !content.has_words && outputs.wordless.add(row),
                     };
                 }
-                seen.is_new = content.is_new || is_new;
+                (seen.is_new, seen.last_text) = (content.is_new || is_new, content.last_text);
             }
             (ValueProfile::Tags(tree, common), CellValue::Text(text)) => {
                 let content = tree.add(text, row, &mut |_| ()).map_err(|_| name())?;

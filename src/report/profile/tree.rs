@@ -149,10 +149,9 @@ impl JsonTree {
         // A full tree still counts the values of the column itself.
         let depth = if self.is_overfull { DEPTH } else { 0 };
         self.root.add(&mut scan, depth)?;
-        let TreeScan { cursor, content, added, room: left, .. } = scan;
-        cursor.end()?;
-        self.nodes += added;
-        self.repeated += room - left;
+        self.nodes += scan.added;
+        self.repeated += room - scan.room;
+        let content = scan.end()?;
         self.bound();
         Ok(content)
     }
@@ -233,6 +232,7 @@ impl TreeNode {
             }
             JsonKind::String => {
                 let string = scan.cursor.string()?;
+                scan.see(&string);
                 self.see(ValueKind::String, scan);
                 let value = match string.has_escapes {
                     true => string.value().unwrap_or(string.text.into()),

@@ -37,9 +37,14 @@ fn few_values_have_shares_of_a_named_whole() {
             "Value Rows Share of 999 values B 250 25.0 % C 250 25.0 %",
             "A 249 24.9 % D 249 24.9 %",
             "hard boolean 100 % 1,000 rows false 80.0 % true 20.0 % of 1,000 values",
+        ],
+    );
+    assert_has(
+        section(&page, "odd"),
+        &[
             // An answer of one letter is no empty one.
-            "1 row (0.1 % of all rows) with an expected output without a letter or a digit.",
-            "1 row (0.1 % of all rows) without an expected output.",
+            "1 row (0.1 % of all rows) with an expected output without a letter or a digit. It is in row 5.",
+            "1 row (0.1 % of all rows) without an expected output. It is in row 4.",
         ],
     );
     assert!(!text(data).contains("nearly empty"));
@@ -55,7 +60,7 @@ fn repeated_ids_rare_types_and_roles_are_named() {
     rows[600]["input"]["messages"][0]["role"] = json!("usr");
     rows[601]["input"]["messages"][0]["content"] = json!(["question"]);
     let page = report_of(&rows, &[]);
-    let data = section(&page, "data");
+    let data = section(&page, "odd");
     let id = rows::id(499).to_string();
     assert_has(
         data,
@@ -63,9 +68,9 @@ fn repeated_ids_rare_types_and_roles_are_named() {
             &format!(
                 "1 row (< 0.1 % of all rows) repeats the id of an earlier row: 1 id occurs more than once, such as {id}."
             ),
-            ".expected_output: 1 of 10,000 values is of the type object, and most others of the type string. It is in row 7,342.",
-            ".input.messages[].content: 1 of 10,000 values is of the type array, and most others of the type string. It is in row 602.",
-            "1 of 10,000 turns has the role usr.",
+            ".expected_output: 1 of 10,000 values (< 0.1 %) is of the type object, and most others of the type string. It is in row 7,342.",
+            ".input.messages[].content: 1 of 10,000 values (< 0.1 %) is of the type array, and most others of the type string. It is in row 602.",
+            "1 of 10,000 turns (< 0.1 %) has the role usr.",
         ],
     );
     // The page shows the rows that it names.
@@ -79,10 +84,14 @@ fn repeated_ids_rare_types_and_roles_are_named() {
 fn page_says_that_nothing_is_odd() {
     let rows = answers(1000);
     assert_has(
-        section(&report_of(&rows, &[]), "data"),
+        section(&report_of(&rows, &[]), "odd"),
         &[
             "Nothing odd was found. This was looked for: repeated ids, repeated inputs, missing, empty or wordless expected \
-           outputs, columns without values, rare types of values, rare roles, gaps in the order.",
+             outputs, expected outputs that repeat the input, columns or blocks of rows without values, rare types of \
+             values, and numbers as text, rare and missing keys, empty texts and placeholders, one text as many answers, \
+             wrong encodings and unfilled templates, values in several spellings, turns without text, and conversations \
+             with a rare end, rare roles, personas, labels or roles in several spellings, values much longer than the \
+             others, gaps in the order.",
         ],
     );
 }
@@ -128,7 +137,7 @@ fn numbers_have_a_distribution() {
         data,
         &[
             "Value Rows Share of 1,000 values 0 200 20.0 %",
-            "Values, in equal steps; the highest bar is 50 rows 0 median 249.5 499.5",
+            "Values, in equal steps; median 249.5; the highest bar is 50 rows 0 499.5",
         ],
     );
 }

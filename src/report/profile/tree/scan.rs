@@ -1,10 +1,14 @@
 //! What is found in a value on the way through its tokens: its content, and turns of conversations.
 
+use twox_hash::XxHash3_64;
+
 use super::{DEPTH, TextSight};
 use crate::nested::{JsonCursor, JsonKind, MalformedJson, RawString};
 
 /// Members that make an object with a role a turn of a conversation.
 const CONTENTS: [&str; 4] = ["content", "tool_calls", "parts", "text"];
+/// From this length on, two equal texts are no accident: 20 bytes.
+const LONG: usize = 20;
 /// Members of a turn that say nothing.
 const NAMES: [&str; 4] = ["role", "name", "id", "type"];
 
@@ -22,6 +26,8 @@ pub(crate) struct RowContent {
     /// Whether something was seen for the first time at a place that had values before: a type, a key, an object without
     /// a key, an odd text, or a text that repeats.
     pub(crate) is_new: bool,
+    /// A hash of the last text that is long, as the JSON text has it; 0 if there is none.
+    pub(crate) last_text: u64,
 }
 
 /// A turn of a conversation.
@@ -41,6 +47,7 @@ pub(super) struct TreeScan<'a, 'r> {
     /// Number of places where repeated texts can still be counted.
     pub(super) room: usize,
     on_turn: &'r mut dyn FnMut(SeenTurn<'_>),
+    last_text: &'a str,
 }
 
 impl<'a, 'r> TreeScan<'a, 'r> {
@@ -51,7 +58,25 @@ impl<'a, 'r> TreeScan<'a, 'r> {
         on_turn: &'r mut dyn FnMut(SeenTurn<'_>),
     ) -> Self {
         let content = RowContent::default();
-        Self { cursor: JsonCursor::new(text), row, content, added: 0, room, on_turn }
+        let cursor = JsonCursor::new(text);
+        Self { cursor, row, content, added: 0, room, on_turn, last_text: "" }
+    }
+
+    /// Sees a string, before its escapes are replaced.
+    pub(super) fn see(&mut self, string: &RawString<'a>) {
+        if string.text.len() >= LONG {
+            self.last_text = string.text;
+        }
+    }
+
+    /// Ends the value. Returns what is in it.
+    pub(super) fn end(self) -> Result<RowContent, MalformedJson> {
+        self.cursor.end()?;
+        let last_text = match self.last_text {
+            "" => 0,
+            text => XxHash3_64::oneshot(text.as_bytes()).max(1),
+        };
+        Ok(RowContent { last_text, ..self.content })
     }
 
     /// Passes a value that is not looked at. Nothing but brackets and white space is no content.
@@ -71,6 +96,7 @@ impl<'a, 'r> TreeScan<'a, 'r> {
             }
             JsonKind::String => {
                 let string = self.cursor.string()?;
+                self.see(&string);
                 self.content.add(&string.value().unwrap_or(string.text.into()));
             }
             JsonKind::Array | JsonKind::Object if depth >= DEPTH => self.skip()?,

@@ -139,7 +139,7 @@ fn missing_keys_have_their_first_row() {
 #[test]
 fn turns_without_text_are_empty() {
     let text = r#"[{"role":"a","content":" "},{"role":"b","content":"","tool_calls":[{"id":"1"}]},
-        {"role":"c","name":"n","content":null},{"role":"d","content":[{"type":"text","text":""}]},
+        {"role":"c","name":"n","content":null},{"role":"d","content":[{"text":""}]},
         {"role":"e","content":[{"type":"text","text":"hi"}]},{"role":"f","content":7}]"#;
     let mut empty = Vec::new();
     let mut see = |turn: SeenTurn<'_>| empty.extend(turn.is_empty.then(|| turn.role.to_owned()));

@@ -28,6 +28,8 @@ use crate::{
 const MOST: usize = 10;
 /// Most repeated ids that are named.
 const MOST_IDS: usize = 3;
+/// Few rows are at most one in this number: 20.
+const FEW: u64 = 20;
 /// A value is long if it is longer than this number of medians: 50.
 const LONG: u64 = 50;
 /// A shorter value is not long, whatever the median is: 1,000 characters.
@@ -83,6 +85,7 @@ fn odd_rows(report: &ExportReport) -> OddRows {
     }
     if let Some(outputs) = column(Column::ExpectedOutput) {
         odd.look("missing, empty or wordless expected outputs", outputs_of(report, outputs));
+        odd.look("expected outputs that repeat the input", echoes(report));
     }
     odd.look("columns or blocks of rows without values", nulls(report));
     places::look(report, &mut odd);
@@ -197,6 +200,15 @@ fn outputs_of(report: &ExportReport, column: &ColumnProfile) -> Vec<Markup> {
         });
     }
     found
+}
+
+/// Outputs that equal their input. If there are many, that is the task.
+fn echoes(report: &ExportReport) -> Option<Markup> {
+    let echoes = report.seen.profile.outputs.echoes;
+    (echoes.count > 0 && echoes.count * FEW <= report.rows()).then(|| html! {
+        strong { (part(report, echoes.count)) } " with an expected output that repeats the last long text of the input."
+        (example(report, echoes))
+    })
 }
 
 fn nulls(report: &ExportReport) -> Vec<Markup> {
