@@ -20,8 +20,13 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file,
-    report::read_jobs, schedule::Timetable, snapshot_jobs, tasks::Worker, text::{counted, line},
+    ReportOptions, Result, StorageOptions, SystemClock, plan_retention,
+    readback::is_single_file,
+    report::read_jobs,
+    schedule::Timetable,
+    snapshot_jobs,
+    tasks::Worker,
+    text::{counted, line},
 };
 
 /// Time that a report has to end after a signal.
@@ -232,13 +237,22 @@ impl ReportArgs {
     fn require_useful(&self, is_of_jobs: bool, has_two: bool) -> Result<()> {
         let is_of_one = !is_of_jobs && !has_two;
         let refused = [
-            (self.record.is_some() && is_of_jobs, "--record is for an export: leave it out for the runs of jobs"),
-            (self.seed.is_some() && is_of_jobs, "--seed is for an export: leave it out for the runs of jobs"),
+            (
+                self.record.is_some() && is_of_jobs,
+                "--record is for an export: leave it out for the runs of jobs",
+            ),
+            (
+                self.seed.is_some() && is_of_jobs,
+                "--seed is for an export: leave it out for the runs of jobs",
+            ),
             (
                 self.snapshots.is_some() && !is_of_jobs,
                 "--snapshots is for the runs of jobs: leave it out for an export",
             ),
-            (self.by.is_some() && is_of_one, "--by compares two exports: give a later one, too, or leave it out"),
+            (
+                self.by.is_some() && is_of_one,
+                "--by compares two exports: give a later one, too, or leave it out",
+            ),
             (
                 self.ignore_spelling && is_of_one,
                 "--ignore-spelling compares two exports: give a later one, too, or leave it out",
@@ -305,7 +319,8 @@ fn refuse_parent_of_roots(place: &Location) -> Result<()> {
     let mut roots = Vec::new();
     for entry in place.entries()?.into_iter().filter(|entry| entry.size.is_none()) {
         let inner = place.child(&entry.name);
-        let is_root = snapshot_jobs(&inner)?.is_some_and(|(root, _)| root.to_string() == inner.to_string());
+        let is_root =
+            snapshot_jobs(&inner)?.is_some_and(|(root, _)| root.to_string() == inner.to_string());
         roots.extend(is_root.then(|| line(&entry.name)));
     }
     roots.sort();
@@ -314,7 +329,9 @@ fn refuse_parent_of_roots(place: &Location) -> Result<()> {
             let path = folder.join(first);
             let path = line(path.display().to_string());
             let why = match roots.len() {
-                1 => format!("it is no export, but {first} in it holds the snapshots of jobs: report {path}"),
+                1 => format!(
+                    "it is no export, but {first} in it holds the snapshots of jobs: report {path}"
+                ),
                 _ => format!(
                     "it is no export, but {} in it hold the snapshots of jobs: report one of them, such as {path}",
                     roots.join(", ")

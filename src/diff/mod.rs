@@ -17,6 +17,8 @@ mod json_value;
 mod replay;
 mod rows;
 mod side;
+#[cfg(feature = "report")]
+mod some;
 mod spelling;
 mod spill;
 mod table;
@@ -37,7 +39,7 @@ use serde::Serialize;
 pub use self::file::DiffFile;
 pub(crate) use self::json_value::is_same_value;
 use self::{
-    replay::{RareColumns, Replay, WantedRows},
+    replay::{Replay, WantedRows},
     rows::Compared,
     side::{ScannedBatch, Side},
     spelling::count_respelled,
@@ -479,47 +481,11 @@ impl Diff {
         limit: Option<u64>,
         visit: impl FnMut(Difference) -> Result<()>,
     ) -> Result<()> {
-        let summary = &self.summary;
-        let wanted = |count: u64| limit.map_or(count, |limit| limit.min(count));
-        let wanted = WantedRows {
-            added: wanted(summary.added),
-            removed: wanted(summary.removed),
-            changed: wanted(summary.changed),
-            all: limit.is_none(),
-            rare: RareColumns::default(),
-            whole: false,
-        };
+        let wanted = WantedRows::of(&self.summary, limit);
         self.replay(wanted, visit)
     }
 
-    /// Visits at most `limit` rows of each kind, like [`differences`](Self::differences), and further changed rows: all that
-    /// differ in a column in which at most `rare` rows differ. The later row of a changed row has all its columns.
-    #[cfg(feature = "report")]
-    pub(crate) fn some_differences(
-        self,
-        limit: u64,
-        rare: u64,
-        visit: impl FnMut(Difference) -> Result<()>,
-    ) -> Result<()> {
-        let summary = &self.summary;
-        let columns = self.compared.columns.iter().enumerate();
-        let columns = columns.map(|(index, column)| (index, summary.columns[column]));
-        let wanted = WantedRows {
-            added: limit.min(summary.added),
-            removed: limit.min(summary.removed),
-            changed: limit.min(summary.changed),
-            all: false,
-            rare: RareColumns(columns.filter(|(_, rows)| *rows <= rare && limit > 0).collect()),
-            whole: true,
-        };
-        self.replay(wanted, visit)
-    }
-
-    fn replay(
-        self,
-        wanted: WantedRows,
-        visit: impl FnMut(Difference) -> Result<()>,
-    ) -> Result<()> {
+    fn replay(self, wanted: WantedRows, visit: impl FnMut(Difference) -> Result<()>) -> Result<()> {
         let Self { before, after, tables, compared, temp_dir, .. } = self;
         let [first, second] = tables;
         let mut replay = Replay { compared, wanted, first, second, visit };

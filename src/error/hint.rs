@@ -135,9 +135,9 @@ impl Error {
                     _ => "make room, or write somewhere else; nothing was published",
                 }
             }
-            Self::Io { action: "run xdg-open for" | "run open for" | "run explorer for", .. } => {
-                "the page is complete: open it by hand"
-            }
+            Self::Io {
+                action: "run xdg-open for" | "run open for" | "run explorer for", ..
+            } => "the page is complete: open it by hand",
             // Only the folder for ids and hashes has its own option.
             Self::Io { action: "keep ids in" | "keep hashes in", .. } => {
                 "give a folder that this user can write to with `temp_dir`"

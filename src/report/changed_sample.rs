@@ -83,8 +83,11 @@ impl ChangedSample {
         for row in self.kept {
             groups.entry(row.group(&ranks)).or_default().push(row);
         }
-        let names: BTreeMap<usize, _> =
-            seen.places().into_iter().map(|it| (it.index, (it.column, it.place.to_owned()))).collect();
+        let names: BTreeMap<usize, _> = seen
+            .places()
+            .into_iter()
+            .map(|it| (it.index, (it.column, it.place.to_owned())))
+            .collect();
         let named = |(key, rows)| {
             let place = match key {
                 GroupKey::Place(_, index) => names.get(&index).cloned(),
@@ -156,7 +159,10 @@ mod tests {
     use super::*;
 
     /// Offers rows with these values before and after. Returns the places of the groups with the values after.
-    fn chosen(most: usize, rows: impl Iterator<Item = (String, String)>) -> Vec<(String, Vec<String>)> {
+    fn chosen(
+        most: usize,
+        rows: impl Iterator<Item = (String, String)>,
+    ) -> Vec<(String, Vec<String>)> {
         let (mut sample, mut seen) = (ChangedSample::new(most), ChangedPlaces::default());
         for (before, after) in rows {
             let row = ChangedRow::changed(&before, &after);
@@ -169,7 +175,9 @@ mod tests {
             it.rows.into_iter().map(|it| it.row.values[0].after.clone().unwrap()).collect()
         };
         groups
-            .map(|it| (it.place.clone().map_or(format!("{:?}", it.key), |(_, place)| place), values(it)))
+            .map(|it| {
+                (it.place.clone().map_or(format!("{:?}", it.key), |(_, place)| place), values(it))
+            })
             .collect()
     }
 

@@ -57,14 +57,17 @@ impl ChangesSeen {
         };
         let found = diff_without(before, after, comparing, &options.drop)?;
         let summary = found.summary().clone();
-        let (mut added, mut removed, mut places) = (Vec::new(), Vec::new(), ChangedPlaces::default());
+        let (mut added, mut removed, mut places) =
+            (Vec::new(), Vec::new(), ChangedPlaces::default());
         let counts = [summary.changed, summary.added, summary.removed];
         let [most_changed, most_added, most_removed] = shares_of(options.rows as u64, counts);
         let mut changed = ChangedSample::new(most_changed as usize);
         let looked_at = if summary.changed > 0 { MOST_ROWS } else { 0 };
         let wanted = [looked_at, most_changed, most_added, most_removed].into_iter().max();
         let is_rare = |row: &ChangedRow| {
-            row.values.iter().any(|it| summary.columns.get(&it.column).is_some_and(|rows| *rows <= RARE_ROWS))
+            row.values
+                .iter()
+                .any(|it| summary.columns.get(&it.column).is_some_and(|rows| *rows <= RARE_ROWS))
         };
         found.some_differences(wanted.unwrap_or(0), RARE_ROWS, |difference| {
             let is_full = match difference.kind {

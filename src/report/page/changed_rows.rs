@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::{
-    changes::column_change,
+    changed_values::column_change,
     rows::{anchor, chip},
     text::Outside,
 };
@@ -114,7 +114,11 @@ fn title(group: &ChangedGroup) -> Markup {
 }
 
 /// A row with other values.
-fn changed_row(PlacedChange { row, .. }: &PlacedChange, number: usize, links: &ChangeLinks<'_>) -> Markup {
+fn changed_row(
+    PlacedChange { row, .. }: &PlacedChange,
+    number: usize,
+    links: &ChangeLinks<'_>,
+) -> Markup {
     let key = key_of(row);
     html! {
         article.row.change id=(links.anchor(number)) aria-label=(format!("changed {key}")) {
@@ -153,7 +157,8 @@ fn key_link(row: &ChangedRow, links: &ChangeLinks<'_>) -> Markup {
 /// The order and the persona of a row.
 fn which(row: &ChangedRow) -> Markup {
     let order = row.telling(Column::Order).filter(|order| row.key.as_deref() != Some(order));
-    let persona = row.telling(Column::Persona).and_then(|it| serde_json::from_str::<String>(it).ok());
+    let persona =
+        row.telling(Column::Persona).and_then(|it| serde_json::from_str::<String>(it).ok());
     html! {
         @if let Some(order) = order { " " span.order { "order " (Outside(order)) } }
         @if let Some(persona) = persona { " " span.persona dir="auto" { (chip(&persona)) } }
@@ -210,7 +215,11 @@ fn whole_value(text: &str) -> Markup {
 fn excerpt(row: &ChangedRow) -> Option<String> {
     let whole = || {
         let other = row.values.iter().find(|it| it.column != Column::Id)?;
-        other.after.as_deref().or(other.before.as_deref()).filter(|_| other.before.is_none() || other.after.is_none())
+        other
+            .after
+            .as_deref()
+            .or(other.before.as_deref())
+            .filter(|_| other.before.is_none() || other.after.is_none())
     };
     let text = row.telling(Column::Input).or_else(whole)?;
     let view = JsonView::of(text);

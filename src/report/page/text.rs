@@ -163,7 +163,9 @@ impl TextBlock {
         let (head, tail) = (head.to_owned(), tail.to_owned());
         match self {
             Self::Prose(_) => (Self::Prose(head), Self::Prose(tail)),
-            Self::Code(language, _) => (Self::Code(language.clone(), head), Self::Code(language, tail)),
+            Self::Code(language, _) => {
+                (Self::Code(language.clone(), head), Self::Code(language, tail))
+            }
         }
     }
 }
@@ -250,7 +252,8 @@ mod tests {
         assert!(!prose(&short).into_string().contains("<details"));
         let code = format!("before\n```py\n{}```\nafter", "x = 1\n".repeat(100));
         let page = prose(&code).into_string();
-        let (open, rest) = page.split_once("<details class=\"rest\"><summary>62 more lines").unwrap();
+        let (open, rest) =
+            page.split_once("<details class=\"rest\"><summary>62 more lines").unwrap();
         assert_eq!((open.matches("x = 1").count(), rest.matches("x = 1").count()), (39, 61));
         // Both parts are code of this language.
         assert_eq!(page.matches("<span class=\"language\">py</span>").count(), 2);

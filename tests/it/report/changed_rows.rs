@@ -36,9 +36,11 @@ fn bulk_change_does_not_hide_another_change() {
         changes,
         &[
             "The table covers 10,001 of 10,300 changed rows: the first ones, and all rows of columns that differ in at most 1,000 rows.",
-            &format!("expected_output.answer 1 row changed {id} order 10200 persona 0 question 10200 expected_output"),
+            &format!(
+                "expected_output.answer 1 row changed {id} order 10200 persona 0 question 10200 expected_output"
+            ),
             "tags.topic 8 rows changed",
-            "9 of 10,300 rows that differ are shown. --rows 10000 shows more of them, and overmind-export diff lists every row.",
+            "9 of 10,300 rows that differ are shown. Set the option rows to 10000 to show more of them; overmind-export diff lists every row.",
         ],
     );
     // The tables lead to the first row of a place and of a column.
@@ -74,7 +76,10 @@ fn rows_are_named_by_order_persona_and_request() {
         ],
     );
     let link = format!("<a href=\"#row-{}\">row 4</a>", rows::id(5));
-    assert!(changes.contains(&link) && section(&page, "rows").contains(&format!("id=\"row-{}\"", rows::id(5))));
+    assert!(
+        changes.contains(&link)
+            && section(&page, "rows").contains(&format!("id=\"row-{}\"", rows::id(5)))
+    );
     let masked = self::page(&world, &["a.jsonl", "b.jsonl", "--mask", ".input, .persona"]);
     assert!(!masked.contains("question 5") && !masked.contains("persona 2"));
     let dropped = self::page(&world, &["a.jsonl", "b.jsonl", "--drop", "order,persona"]);
@@ -88,7 +93,9 @@ fn keys_of_rows_are_masked() {
     write(&world, 20, 5);
     let by_input = ["a.jsonl", "b.jsonl", "--by", "input"];
     assert!(section(&page(&world, &by_input), "changes").contains("question 5"));
-    for hidden in [["--mask", ".input.messages[].content"], ["--mask", ".input"], ["--drop", "input"]] {
+    for hidden in
+        [["--mask", ".input.messages[].content"], ["--mask", ".input"], ["--drop", "input"]]
+    {
         let page = page(&world, &[&by_input[..], &hidden].concat());
         assert!(!page.contains("question 5") && !page.contains("Go on"), "{hidden:?}");
     }
@@ -104,9 +111,12 @@ fn long_rows_are_folded() {
     let turns: Vec<Value> = (0..120).map(|number| turn(&format!("turn {number}"))).collect();
     let rows = [
         json!({"id": rows::id(1), "input": lines.join("\n"), "persona": " "}),
-        json!({"id": rows::id(2), "input": {"messages": turns}}),
+        json!({"id": rows::id(2), "input": {"messages": turns}, "persona": null}),
     ];
     fs::write(world.path("a.jsonl"), rows.map(|row| row.to_string()).join("\n")).unwrap();
     let page = page(&world, &["a.jsonl"]);
-    assert_has(section(&page, "rows"), &["line 39 160 more lines line 40", "turn 79 40 more turns user turn 80", "(empty)"]);
+    assert_has(
+        section(&page, "rows"),
+        &["line 39 160 more lines line 40", "turn 79 40 more turns user turn 80", "(empty)"],
+    );
 }
