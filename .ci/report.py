@@ -264,7 +264,7 @@ def changes(reports: Reports, browser: Browser, axe: str, screenshots: Path) -> 
         assert page.locator("#rows article.row:visible").count() == 0
 
 
-def nights(: Reports, browser: Browser, axe: str, screenshots: Path) -> None:
+def nights(reports: Reports, browser: Browser, axe: str, screenshots: Path) -> None:
     """Thirty nights of two jobs, one of which fails in some."""
     root = reports.folder / "snapshots"
     for job in ("triage-eval", "support"):
