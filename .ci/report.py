@@ -133,6 +133,24 @@ def accessible(browser: Browser, url: str, axe: str) -> None:
                 assert not found, f"{url} at {width} px, {scheme}: {found}"
 
 
+def printed(browser: Browser, url: str, most: int) -> None:
+    """The print has few sheets, and cuts nothing at the edge of a box or of the sheet."""
+    with Visit(browser, url, 1280, "light") as page:
+        sheets = len(re.findall(rb"/Type /Page\b", page.pdf(format="A4")))
+        assert 0 < sheets <= most, f"{url}: {sheets} sheets"
+    # The width of A4 within its margins.
+    with Visit(browser, url, 718, "dark") as page:
+        page.emulate_media(media="print")
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll("main *")].filter(it => {
+                const style = getComputedStyle(it);
+                const isBox = style.overflowY !== "visible" && it.scrollHeight > it.clientHeight + 1;
+                return it.checkVisibility() && it.clientHeight && (isBox || it.getBoundingClientRect().right > innerWidth + 1);
+            }).map(it => it.outerHTML.slice(0, 200))"""
+        )
+        assert not cut, f"{url}: {cut}"
+
+
 def works_without_script(browser: Browser, url: str) -> None:
     with Visit(browser, url, 1280, "light", java_script_enabled=False) as page:
         assert not page.locator("#controls").is_visible()
@@ -222,6 +240,30 @@ def hostile(browser: Browser, url: str) -> None:
         assert len(visit.problems) == 1 and "Content Security Policy" in visit.problems.pop(), visit.problems
 
 
+def changes(reports: Reports, browser: Browser, axe: str, screenshots: Path) -> None:
+    """A bulk change of 2,000 rows does not hide the change of one expected output."""
+    for name, is_second in (("before", False), ("after", True)):
+        with open(reports.folder / f"{name}.jsonl", "w") as file:
+            for order in range(2000):
+                row = {"id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(order))), "order": order, "persona": "vip"}
+                row |= {"input": {"messages": [{"role": "user", "content": f"question {order}"}]}}
+                row |= {"expected_output": "no" if is_second and order == 1999 else "yes"}
+                file.write(json.dumps(row | {"tags": {"topic": "new" if is_second else "old"}}) + "\n")
+    url = reports.report("before.jsonl", "after.jsonl").as_uri()
+    look(browser, url, "bulk", screenshots)
+    accessible(browser, url, axe)
+    printed(browser, url, 10)
+    with Visit(browser, url, 1280, "light") as page:
+        page.locator("table.places a", has_text="expected_output").click()
+        row = page.locator("article.change:target")
+        assert "question 1999" in row.inner_text(), row.inner_text()
+        # The search finds rows of the data, and leaves those that changed alone.
+        shown = page.locator("article.change").count()
+        page.locator("#search").fill("no row has these words")
+        assert page.locator("article.change:not([hidden])").count() == shown > 1
+        assert page.locator("#rows article.row:visible").count() == 0
+
+
 def nights(reports: Reports, browser: Browser, axe: str, screenshots: Path) -> None:
     """Thirty nights of two jobs, one of which fails in some."""
     root = reports.folder / "snapshots"
@@ -244,6 +286,7 @@ def nights(reports: Reports, browser: Browser, axe: str, screenshots: Path) -> N
     url = reports.report(str(root)).as_uri()
     look(browser, url, "nights", screenshots)
     accessible(browser, url, axe)
+    printed(browser, url, 10)
     with Visit(browser, url, 1280, "light") as page:
         assert "Failing: support." in page.locator("header.top").inner_text()
         rows = page.locator("#job-1 figure", has_text="Rows of the data").locator("rect")
@@ -277,6 +320,7 @@ def main(command: str, chromium: str, axe_path: str, shots: str, *corpora: str) 
                 look(browser, url, dataset, screenshots)
                 accessible(browser, url, axe)
                 works_without_script(browser, url)
+                printed(browser, url, 10)
                 if dataset == "empty":
                     with Visit(browser, url, 1280, "light") as empty:
                         assert "The export has no rows." in empty.locator("#data").inner_text()
@@ -290,6 +334,7 @@ def main(command: str, chromium: str, axe_path: str, shots: str, *corpora: str) 
         url = reports.report("hostile.parquet", "empty.parquet").as_uri()
         look(browser, url, "changes", screenshots)
         accessible(browser, url, axe)
+        changes(reports, browser, axe, screenshots)
         nights(reports, browser, axe, screenshots)
         browser.close()
     print(f"screenshots are in {screenshots}")

@@ -22,6 +22,8 @@ mod lockstep;
 mod replay;
 mod rows;
 mod side;
+#[cfg(feature = "report")]
+mod some;
 mod spelling;
 mod spill;
 mod table;
@@ -42,7 +44,7 @@ pub use self::file::DiffFile;
 pub(crate) use self::json_value::is_same_value;
 use self::{
     gather::gather,
-    replay::{RareColumns, Replay, WantedRows},
+    replay::{Replay, WantedRows},
     rows::Compared,
     side::Side,
     spelling::count_respelled,
@@ -473,39 +475,7 @@ impl Diff {
         limit: Option<u64>,
         visit: impl FnMut(Difference) -> Result<()>,
     ) -> Result<()> {
-        let summary = &self.summary;
-        let wanted = |count: u64| limit.map_or(count, |limit| limit.min(count));
-        let wanted = WantedRows {
-            added: wanted(summary.added),
-            removed: wanted(summary.removed),
-            changed: wanted(summary.changed),
-            all: limit.is_none(),
-            rare: RareColumns::default(),
-            whole: false,
-        };
-        self.replay(wanted, visit)
-    }
-
-    /// Visits at most `limit` rows of each kind, like [`differences`](Self::differences), and further changed rows: all that
-    /// differ in a column in which at most `rare` rows differ. The later row of a changed row has all its columns.
-    #[cfg(feature = "report")]
-    pub(crate) fn some_differences(
-        self,
-        limit: u64,
-        rare: u64,
-        visit: impl FnMut(Difference) -> Result<()>,
-    ) -> Result<()> {
-        let summary = &self.summary;
-        let columns = self.compared.columns.iter().enumerate();
-        let columns = columns.map(|(index, column)| (index, summary.columns[column]));
-        let wanted = WantedRows {
-            added: limit.min(summary.added),
-            removed: limit.min(summary.removed),
-            changed: limit.min(summary.changed),
-            all: false,
-            rare: RareColumns(columns.filter(|(_, rows)| *rows <= rare && limit > 0).collect()),
-            whole: true,
-        };
+        let wanted = WantedRows::of(&self.summary, limit);
         self.replay(wanted, visit)
     }
 

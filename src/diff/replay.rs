@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    Difference, DifferenceKind, DifferenceRow,
+    DiffSummary, Difference, DifferenceKind, DifferenceRow,
     entries::entries_of,
     rows::{Compared, RowValue, Rows},
     side::{ScannedBatch, Side},
@@ -24,6 +24,21 @@ pub(super) struct WantedRows {
     pub(super) rare: RareColumns,
     /// Whether the later row of a changed row has all columns, and not only those that differ.
     pub(super) whole: bool,
+}
+
+impl WantedRows {
+    /// The first `limit` differences of each kind, or all.
+    pub(super) fn of(summary: &DiffSummary, limit: Option<u64>) -> Self {
+        let wanted = |count: u64| limit.map_or(count, |limit| limit.min(count));
+        Self {
+            added: wanted(summary.added),
+            removed: wanted(summary.removed),
+            changed: wanted(summary.changed),
+            all: limit.is_none(),
+            rare: RareColumns::default(),
+            whole: false,
+        }
+    }
 }
 
 /// Compared columns that differ in few rows, with the number of these rows that are still to come.

@@ -48,7 +48,7 @@ impl RecordedFiles {
             let elsewhere = option
                 .map(|option| format!("; if its record is elsewhere, name it with `{option}`"));
             let name = place::expected_name(directory, asked);
-            let inside = inside(directory, &name);
+            let inside = inside(directory);
             return Err(without_record(
                 directory,
                 &name,
@@ -186,17 +186,16 @@ fn without_record(export: &Location, name: &str, elsewhere: &str) -> Error {
     damaged(export, format!("it has no record: there is no {name}{elsewhere}"))
 }
 
-/// Says what is in a local directory without this record, if that helps: nothing, or the files of an export.
-fn inside(directory: &Location, record: &str) -> String {
+/// Says what is in a local directory without a record, if that helps: nothing, or the files of an export.
+fn inside(directory: &Location) -> String {
     let entries = directory.as_local().and_then(|_| directory.entries().ok()).unwrap_or_default();
     let is_file = |name: &str| Encoding::of_path(Path::new(name)).is_some();
     let file = entries.iter().map(|entry| &entry.name).filter(|name| is_file(name)).min();
     match file {
         _ if directory.as_local().is_none() => String::new(),
-        Some(file) => format!(
-            "; if this is a copy, copy {record}, too, or give a file, such as {}",
-            line(file)
-        ),
+        Some(file) => {
+            format!("; copy it along with the folder, or give one file, such as {}", line(file))
+        }
         None if entries.is_empty() => ", and the folder is empty".to_owned(),
         None => String::new(),
     }

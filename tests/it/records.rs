@@ -184,7 +184,7 @@ fn diff_takes_the_records_of_both_sides() {
     told += &diff(&["a", "c.jsonl", "--record-a", "a.json", "--record-b", "d.json"]).told(&world);
     insta::assert_snapshot!(told, @"
     exit 65
-    error: b: it has no record: there is no b.manifest.json; if its record is elsewhere, name it with --record-b
+    error: b: it has no record: there is no b.manifest.json; copy it along with the folder, or give one file, such as part-00000.jsonl; if its record is elsewhere, name it with --record-b
     exit 65
     error: a: part-00000.jsonl is missing
     exit 65

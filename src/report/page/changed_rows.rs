@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::{
-    changes::column_change,
+    changed_values::column_change,
     rows::{anchor, chip},
     text::Outside,
 };

@@ -2,6 +2,7 @@
 
 mod changed_places;
 mod changed_rows;
+mod changed_values;
 mod changes;
 mod chart;
 mod data;

@@ -367,8 +367,10 @@ fn conversation(turns: &[&JsonView<'_>]) -> Markup {
     let mut lines = 0;
     let is_open = |turn: &&&JsonView<'_>| {
         let is_open = lines < OPEN_OF_CONVERSATION;
+        let JsonView::Object(members) = turn else { return is_open };
+        let texts = members.iter().filter(|(key, _)| key != "role").flat_map(|(_, it)| it.texts());
         // More lines of a text are folded.
-        lines += turn.texts().into_iter().map(|text| lines_of(text).min(50)).sum::<usize>();
+        lines += texts.map(|text| lines_of(text).min(50)).sum::<usize>();
         is_open
     };
     let open = turns.iter().take_while(is_open).count();

@@ -88,9 +88,9 @@ fn wrong_sources_are_named() {
     error: cannot read missing/
       cause: No such file or directory (os error 2)
     exit 65
-    error: none: it has no record: there is no none.manifest.json; if its record is elsewhere, name it with --source-record
+    error: none: it has no record: there is no none.manifest.json, and the folder is empty; if its record is elsewhere, name it with --source-record
     exit 65
-    error: notes.txt: it cannot be read: its extension is unknown
+    error: notes.txt: it cannot be read: its extension is unknown; exports end in .parquet, .arrow, .jsonl or .csv
     exit 65
     error: bad.parquet: it cannot be read: it is too short
     exit 74

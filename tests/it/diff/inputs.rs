@@ -233,7 +233,7 @@ fn invalid_files_are_refused_by_name() {
     exports.write("old.tsv", &["id"]);
     insta::assert_snapshot!(exports.told(&["old.jsonl", "old.tsv"]), @"
     exit 65
-    error: old.tsv: it cannot be read: its extension is unknown
+    error: old.tsv: it cannot be read: its extension is unknown; exports end in .parquet, .arrow, .jsonl or .csv
     ");
 }
 

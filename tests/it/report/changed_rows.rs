@@ -40,7 +40,7 @@ fn bulk_change_does_not_hide_another_change() {
                 "expected_output.answer 1 row changed {id} order 10200 persona 0 question 10200 expected_output"
             ),
             "tags.topic 8 rows changed",
-            "9 of 10,300 rows that differ are shown. --rows 10000 shows more of them, and overmind-export diff lists every row.",
+            "9 of 10,300 rows that differ are shown. Set the option rows to 10000 to show more of them; overmind-export diff lists every row.",
         ],
     );
     // The tables lead to the first row of a place and of a column.
@@ -111,7 +111,7 @@ fn long_rows_are_folded() {
     let turns: Vec<Value> = (0..120).map(|number| turn(&format!("turn {number}"))).collect();
     let rows = [
         json!({"id": rows::id(1), "input": lines.join("\n"), "persona": " "}),
-        json!({"id": rows::id(2), "input": {"messages": turns}}),
+        json!({"id": rows::id(2), "input": {"messages": turns}, "persona": null}),
     ];
     fs::write(world.path("a.jsonl"), rows.map(|row| row.to_string()).join("\n")).unwrap();
     let page = page(&world, &["a.jsonl"]);

@@ -53,7 +53,7 @@ fn places_that_are_no_export_are_explained() {
     exit 65
     error: empty: it has no record: there is no empty.manifest.json, and the folder is empty; if its record is elsewhere, name it with --record
     exit 65
-    error: copy: it has no record: there is no copy.manifest.json; if this is a copy, copy copy.manifest.json, too, or give a file, such as part-00000.parquet; if its record is elsewhere, name it with --record
+    error: copy: it has no record: there is no copy.manifest.json; copy it along with the folder, or give one file, such as part-00000.parquet; if its record is elsewhere, name it with --record
     exit 65
     error: a.txt: it cannot be read: its extension is unknown; exports end in .parquet, .arrow, .jsonl or .csv
     exit 65

@@ -119,7 +119,7 @@ fn report_of_a_snapshot_is_that_of_an_export() {
             && page.contains("job nightly")
     );
     // The folder's name says less than the job and the time.
-    assert!(page.contains("<h1>nightly, generated, 2026-09-01 02:00:00 UTC</h1>"), "{page}");
+    assert!(page.contains("<h1>nightly, support-chat-40, 2026-09-01 02:00:00 UTC</h1>"), "{page}");
     let ran = nightly.run(&["report", "snaps", "--record", "x", "-o", "-"]);
     insta::assert_snapshot!(ran.told(&nightly.world), @r"
     exit 2
