@@ -28,7 +28,7 @@ use super::{
     sample::{RepeatedInput, RowSample, SampleSize, ShownRow},
     source::{ExportFacts, ReportSource},
     values::{BatchRows, RowColumns},
-    wanted::wanted_rows,
+    wanted::{NamedRows, wanted_rows},
 };
 use crate::{
     batch::OutputColumn,
@@ -214,7 +214,11 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
     let mut seen =
         RowsSeen { profile, rows, digest, inputs, repeated_ids, odd, nulls, orders, is_checked };
     let duplicates = different.into_iter().chain(equal).take(plan.size.duplicates()).collect();
-    seen.rows = sample.finish(seen.profile.rows, (duplicates, others), &wanted_rows(&seen));
+    let orders = Some(&seen.orders).filter(|it| it.is_odd());
+    let orders = orders.map(|it| vec![it.falls, it.gaps]).unwrap_or_default();
+    let named = NamedRows { odd: &seen.odd, nulls: &seen.nulls, orders };
+    let wanted = wanted_rows(&seen.profile, named);
+    seen.rows = sample.finish(seen.profile.rows, (duplicates, others), &wanted);
     Ok(seen)
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     profile::{
-        ColumnProfile, ValueProfile,
-        nulls::NullRun,
-        odd_places::{alike, rarer_row},
+        ColumnProfile, Profile, ValueProfile,
+        nulls::{NullRun, NullRuns},
+        odd_places::{OddPlace, alike, rarer_row},
+        tree::texts::Tally,
     },
-    read::RowsSeen,
     sample::ShownWhy,
 };
 use crate::batch::Column;
@@ -18,15 +18,26 @@ const MOST_PLACES: usize = 24;
 /// Shortest run of rows without a value that is named: 20 rows.
 const LONG_RUN: u64 = 20;
 
+/// What remarks are about, in addition to the profile.
+pub(super) struct NamedRows<'a> {
+    pub(super) odd: &'a [OddPlace],
+    pub(super) nulls: &'a [NullRuns],
+    /// What is wrong with the order.
+    pub(super) orders: Vec<Tally>,
+}
+
 /// Returns the rows, each with the reason.
-pub(super) fn wanted_rows(seen: &RowsSeen) -> BTreeMap<u64, BTreeSet<ShownWhy>> {
+pub(super) fn wanted_rows(
+    profile: &Profile,
+    NamedRows { odd, nulls, orders }: NamedRows<'_>,
+) -> BTreeMap<u64, BTreeSet<ShownWhy>> {
     let mut wanted = BTreeMap::<u64, BTreeSet<ShownWhy>>::new();
     let mut want = |row: u64, why: ShownWhy| {
         if row > 0 {
             wanted.entry(row).or_default().insert(why);
         }
     };
-    for column in &seen.profile.columns {
+    for column in &profile.columns {
         let [shortest, longest] = [&column.lengths.shortest, &column.lengths.longest];
         // Values of one length have no shortest one.
         let (Some(shortest), Some(longest)) = (shortest, longest) else { continue };
@@ -35,16 +46,14 @@ pub(super) fn wanted_rows(seen: &RowsSeen) -> BTreeMap<u64, BTreeSet<ShownWhy>> 
             want(longest.row, ShownWhy::Longest);
         }
     }
-    let (profile, turns) = (&seen.profile, &seen.profile.turns);
-    let orders = Some(&seen.orders).filter(|it| it.is_odd());
-    let orders = orders.into_iter().flat_map(|it| [it.falls, it.gaps]);
+    let turns = &profile.turns;
     let outputs = [profile.outputs.empty, profile.outputs.wordless, profile.outputs.echoes];
     let whole = outputs.into_iter().chain(orders);
     let ends = turns.rare_ends().into_iter().map(|(_, tally)| tally);
     let empty = turns.empty.sorted().into_iter().map(|(_, tally)| tally);
     let tallies = whole.chain(ends).chain(empty).chain(turns.rarely_without());
     tallies.for_each(|tally| want(tally.row, ShownWhy::Odd));
-    seen.odd.iter().take(MOST_PLACES).for_each(|it| want(it.row, ShownWhy::Odd));
+    odd.iter().take(MOST_PLACES).for_each(|it| want(it.row, ShownWhy::Odd));
     for column in &profile.columns {
         let Some(firsts) = &column.firsts else { continue };
         if let ValueProfile::Text(common) | ValueProfile::Tags(_, common) = &column.values {
@@ -55,11 +64,11 @@ pub(super) fn wanted_rows(seen: &RowsSeen) -> BTreeMap<u64, BTreeSet<ShownWhy>> 
         }
     }
     for (place, column) in profile.columns.iter().enumerate() {
-        if let Some(run) = long_null_run(seen, place) {
+        if let Some(run) = long_null_run(profile, nulls, place) {
             want(run.first, ShownWhy::Odd);
         }
         if matches!(column.api, Some(Column::Input | Column::ExpectedOutput))
-            && has_some(seen, column)
+            && has_some(profile, column)
         {
             want(column.first_null, ShownWhy::Odd);
         }
@@ -67,13 +76,17 @@ pub(super) fn wanted_rows(seen: &RowsSeen) -> BTreeMap<u64, BTreeSet<ShownWhy>> 
     wanted
 }
 
-fn has_some(seen: &RowsSeen, column: &ColumnProfile) -> bool {
-    column.nulls < seen.profile.rows
+fn has_some(profile: &Profile, column: &ColumnProfile) -> bool {
+    column.nulls < profile.rows
 }
 
 /// Returns a long run of rows in which the column with this place is null, if most of its nulls are in it.
-pub(super) fn long_null_run(seen: &RowsSeen, place: usize) -> Option<NullRun> {
-    let column = seen.profile.columns.get(place).filter(|it| has_some(seen, it))?;
-    let run = seen.nulls.get(place)?.longest();
+pub(super) fn long_null_run(
+    profile: &Profile,
+    nulls: &[NullRuns],
+    place: usize,
+) -> Option<NullRun> {
+    let column = profile.columns.get(place).filter(|it| has_some(profile, it))?;
+    let run = nulls.get(place)?.longest();
     (run.rows >= LONG_RUN && run.rows * 2 >= column.nulls).then_some(run)
 }

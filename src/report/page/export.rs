@@ -168,7 +168,7 @@ fn report_options(report: &ExportReport) -> Markup {
             p.note { "Columns that no export has, which this report leaves out: " @for name in &foreign { code { (Outside(name)) } " " } }
         }
         @if !report.shows_rows {
-            p.note { "Values of rows were left out (" code { "--no-rows" } ")." }
+            p.note { "Values of rows were left out of this page." }
         }
         @if !report.drop.is_empty() {
             p.note { "Left out of this report: " @for name in &report.drop { code { (Outside(name)) } " " } }

@@ -1,8 +1,8 @@
 //! What the columns of an export hold, in one pass and in bounded memory. Profiles of different rows join to the profile
 //! of all rows. It knows no files and no HTML.
 
+pub(super) mod examples;
 pub(super) mod figures;
-pub(super) mod first_rows;
 pub(super) mod labels;
 pub(super) mod nulls;
 pub(super) mod numbers;
@@ -15,8 +15,8 @@ use twox_hash::{XxHash3_64, XxHash3_128};
 use uuid::Uuid;
 
 use self::{
+    examples::ValueExamples,
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
-    first_rows::FirstRows,
     labels::{LabelsOfRow, labels},
     nulls::NullRuns,
     numbers::{Numbers, joined, wider},
@@ -49,7 +49,7 @@ pub(super) struct ColumnProfile {
     /// The first row without a value, from 1; 0 if there is none.
     pub(super) first_null: u64,
     /// The first rows of personas and labels.
-    pub(super) firsts: Option<FirstRows>,
+    pub(super) firsts: Option<ValueExamples>,
     pub(super) distinct: DistinctValues,
     /// Characters of texts, and of JSON as the export has it.
     pub(super) lengths: Lengths,
@@ -264,7 +264,7 @@ impl ColumnProfile {
         let (distinct, lengths) = (DistinctValues::new()?, Lengths::new()?);
         let (column, api) = (column.clone(), column.of_api());
         let has_firsts = matches!(api, Some(Column::Persona | Column::Tags));
-        let firsts = has_firsts.then(FirstRows::default);
+        let firsts = has_firsts.then(ValueExamples::default);
         Ok(Self { column, api, nulls: 0, first_null: 0, firsts, distinct, lengths, values })
     }
 

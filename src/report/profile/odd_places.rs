@@ -203,10 +203,8 @@ fn texts(node: &TreeNode, role: PlaceRole, push: &mut dyn FnMut(PlaceOddity, Tal
         let is_odd = match odd {
             // Expected outputs and turns are looked at as a whole. In a list, an empty text is a choice.
             OddText::Blank => {
-                is_seldom(tally.count)
-                    && !role.is_item
-                    && !role.is_turn_content
-                    && !(role.is_root && role.is_output)
+                let is_elsewhere = role.is_turn_content || (role.is_root && role.is_output);
+                is_seldom(tally.count) && !role.is_item && !is_elsewhere
             }
             OddText::Wordless => {
                 role.is_output && !role.is_root && !role.is_item && is_rare(tally.count, all)

@@ -89,7 +89,7 @@ pub(crate) struct TreeNode {
     last_row: u64,
     kinds: [u64; ValueKind::ALL.len()],
     /// The first row with a value of each type, from 1.
-    first_rows: [u64; ValueKind::ALL.len()],
+    examples: [u64; ValueKind::ALL.len()],
     /// The values that are no arrays or objects.
     pub(crate) few: FewValues,
     pub(crate) texts: OddTexts,
@@ -194,13 +194,13 @@ impl TreeNode {
 
     /// Returns the first row with a value of a type, from 1; 0 if there is none.
     pub(crate) fn first_row(&self, kind: ValueKind) -> u64 {
-        self.first_rows[kind as usize]
+        self.examples[kind as usize]
     }
 
     fn see(&mut self, kind: ValueKind, scan: &mut TreeScan<'_, '_>) {
         let count = &mut self.kinds[kind as usize];
         if *count == 0 {
-            self.first_rows[kind as usize] = scan.row;
+            self.examples[kind as usize] = scan.row;
             scan.content.is_new |= self.values > 1;
         }
         *count += 1;
@@ -395,7 +395,7 @@ impl TreeNode {
         self.values += other.values;
         self.rows += other.rows;
         self.kinds.iter_mut().zip(other.kinds).for_each(|(own, other)| *own += other);
-        for (own, other) in self.first_rows.iter_mut().zip(other.first_rows) {
+        for (own, other) in self.examples.iter_mut().zip(other.examples) {
             *own = earlier(*own, other);
         }
         self.few.join(other.few);

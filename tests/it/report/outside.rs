@@ -152,7 +152,7 @@ fn page_without_rows_has_no_value_of_a_row() {
             "Rows 400",
             "messages array",
             "Turns of conversations, in 400 rows",
-            "Values of rows were left out (--no-rows).",
+            "Values of rows were left out of this page.",
         ],
     );
 }

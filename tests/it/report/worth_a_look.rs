@@ -139,8 +139,7 @@ fn nulls_and_numbers_as_text_have_a_remark() {
     let mut rows = clean();
     rows[300]["input"]["difficulty"] = "3".into();
     let page = report_of(&rows, &[]);
-    assert_has(section(&page, "data"), &["4 20.0 % 3 19.8 % \"3\" 0.2 % of 500 values"]);
-    rows.iter_mut().skip(300).for_each(|row| row["tags"] = Value::Null);
+    assert_has(section(&page, "data"), &["4 20.0 % 0 19.8 % \"3\" 0.2 % of 500 values"]);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::{
         ExportReport,
         profile::{
             ColumnProfile, ValueProfile,
+            examples::ValueExamples,
             figures::CommonValues,
-            first_rows::FirstRows,
             odd_places::{RARE, alike, rarer_row},
             tree::texts::Tally,
         },
@@ -227,7 +227,7 @@ fn nulls(report: &ExportReport) -> Vec<Markup> {
                 (example(report, Tally { count: column.nulls, row: column.first_null }))
             });
         }
-        if let Some(run) = long_null_run(&report.seen, place) {
+        if let Some(run) = long_null_run(&report.seen.profile, &report.seen.nulls, place) {
             let others = column.nulls - run.rows;
             found.push(html! {
                 code { (Outside(name)) } " is null from " (row_link(report, run.first)) " to row " (grouped(run.first + run.rows - 1)) ": "
@@ -289,15 +289,16 @@ fn rare_roles(report: &ExportReport) -> Vec<Markup> {
 /// Values that differ only in case, spaces, `_` and `-`.
 fn spellings(report: &ExportReport) -> Vec<Markup> {
     let mut found = Vec::new();
-    let mut look = |name: &str, noun: &str, common: &CommonValues, firsts: Option<&FirstRows>| {
-        let about = if common.is_exact() { "" } else { "≈ " };
-        let top = common.top(usize::MAX);
-        for group in alike(top.iter().map(|(text, count)| (&**text, *count))) {
-            let of_group = |text: &str| firsts.map_or(0, |firsts| firsts.get(text));
-            let row = rarer_row(&group, of_group);
-            found.push(several_spellings(report, name, (noun, about), (&group, row)));
-        }
-    };
+    let mut look =
+        |name: &str, noun: &str, common: &CommonValues, firsts: Option<&ValueExamples>| {
+            let about = if common.is_exact() { "" } else { "≈ " };
+            let top = common.top(usize::MAX);
+            for group in alike(top.iter().map(|(text, count)| (&**text, *count))) {
+                let of_group = |text: &str| firsts.map_or(0, |firsts| firsts.get(text));
+                let row = rarer_row(&group, of_group);
+                found.push(several_spellings(report, name, (noun, about), (&group, row)));
+            }
+        };
     for column in &report.seen.profile.columns {
         match &column.values {
             ValueProfile::Text(common) if column.api == Some(Column::Persona) => {

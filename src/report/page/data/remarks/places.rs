@@ -107,7 +107,7 @@ fn remark(report: &ExportReport, odd: &OddPlace) -> Option<Markup> {
         }
         PlaceOddity::Repeated { text, is_cut } => html! {
             (place) ": at least " (of("text")) " are equal"
-            @if report.shows_rows { ": “" bdi dir="auto" { (Outside(text)) @if *is_cut { "…" } } "”" }
+            @if report.shows_rows { ": “" span dir="auto" { (Outside(text)) @if *is_cut { "…" } } "”" }
             "." (super::row_example(report, *row))
         },
         PlaceOddity::Spellings(_) if !report.shows_rows || report.masked.has(trail) => return None,

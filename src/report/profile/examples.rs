@@ -11,18 +11,18 @@ const MOST_NEW: usize = 64;
 
 /// For each part of the hashes, the first value and its first row, from 1; 0 for none.
 #[derive(Debug)]
-pub(crate) struct FirstRows {
+pub(crate) struct ValueExamples {
     slots: Box<[(u64, u64)]>,
     count: usize,
 }
 
-impl Default for FirstRows {
+impl Default for ValueExamples {
     fn default() -> Self {
         Self { slots: vec![(0, 0); SLOTS].into(), count: 0 }
     }
 }
 
-impl FirstRows {
+impl ValueExamples {
     /// Adds a value by its hash. Returns whether it is a new one among few.
     pub(crate) fn add(&mut self, hash: u64, row: u64) -> bool {
         let slot = &mut self.slots[hash as usize % SLOTS];
@@ -57,9 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_rows_join_to_the_first() {
+    fn examples_join_to_the_first() {
         let hash = |value: &str| XxHash3_64::oneshot(value.as_bytes());
-        let (mut left, mut right) = (FirstRows::default(), FirstRows::default());
+        let (mut left, mut right) = (ValueExamples::default(), ValueExamples::default());
         assert!(left.add(hash("a"), 5) && !left.add(hash("a"), 6));
         assert!(right.add(hash("a"), 2) && right.add(hash("b"), 3));
         left.join(right);
