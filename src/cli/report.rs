@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
     ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file,
-    report::read_jobs, schedule::Timetable, snapshot_jobs, tasks::Worker, text::counted,
+    report::{history_limit, read_jobs}, schedule::Timetable, snapshot_jobs, tasks::Worker, text::counted,
 };
 
 /// Time that a report has to end after a signal.
@@ -251,7 +251,7 @@ fn nights_of(
     let known = config.map(|config| config.jobs).unwrap_or_default();
     let now = SystemClock.now();
     read_jobs(jobs, |name| {
-        let mut nights = JobNights::read(root, name)?;
+        let mut nights = JobNights::read_within(root, name, history_limit(jobs.len()))?;
         let is_same = |job: &&Job| {
             let here = Location::of(&job.root, storage).map(|it| canonical(&it));
             job.name == name && here.is_ok_and(|here| here == canonical(root))

@@ -37,6 +37,8 @@ mod values;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::file::ReportFile;
+#[cfg(feature = "snapshots")]
+pub(crate) use self::nights::history_limit;
 #[cfg(feature = "cli")]
 pub(crate) use self::nights::read_jobs;
 pub(crate) use self::page::policy;

@@ -20,6 +20,15 @@ use crate::{
 const CHANGED_ROWS: usize = 30;
 /// The page says what changed in this time: 7 days.
 pub(super) const WEEK: TimeDelta = TimeDelta::days(7);
+/// Bytes of all histories of a page: 16 MiB. As runs, they take about ten times as much memory.
+const HISTORIES: u64 = 16 << 20;
+/// Fewest and most bytes of a history: 64 KiB, about 100 runs, and 4 MiB, about 8,000 runs.
+const HISTORY: (u64, u64) = (64 << 10, 4 << 20);
+
+/// Returns the number of bytes to read of each history for a page about this number of jobs.
+pub(crate) fn history_limit(jobs: usize) -> u64 {
+    (HISTORIES / (jobs as u64).max(1)).clamp(HISTORY.0, HISTORY.1)
+}
 
 /// The runs of a job.
 ///
@@ -45,6 +54,8 @@ pub struct JobNights {
     pub damaged: Vec<DamagedSnapshot>,
     /// Number of lines of its history that cannot be read.
     pub unreadable_lines: u64,
+    /// Size of the older lines of its history that were not read, in bytes.
+    pub unread_bytes: u64,
     /// What retention decides about its snapshots, with reasons; empty if the job's configuration is not known.
     pub retention: Vec<RetentionDecision>,
     /// The names of other jobs whose snapshots are in its folder, with their number.
@@ -107,6 +118,7 @@ impl JobNights {
             snapshots: Vec::new(),
             damaged: Vec::new(),
             unreadable_lines: 0,
+            unread_bytes: 0,
             retention: Vec::new(),
             of_others: BTreeMap::new(),
             missed: None,
@@ -121,14 +133,25 @@ impl JobNights {
         }
     }
 
+    /// Returns the runs of a history.
+    pub(crate) fn of_history(job: &str, history: RunHistory) -> Self {
+        let RunHistory { runs, unreadable, unread_bytes } = history;
+        Self { unreadable_lines: unreadable, unread_bytes, ..Self::new(job, runs) }
+    }
+
     /// Reads the history and the records of the snapshots of a job below a root. Needs no configuration. Blocks.
+    ///
+    /// Of a history longer than 4 MiB (about 8,000 runs of one dataset), only the end is read.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Store`] when a folder or the history cannot be read.
     pub fn read(root: &Location, job: &str) -> Result<Self> {
-        let history = RunHistory::stored(root, job)?;
-        let mut nights = Self::new(job, history.runs);
-        nights.unreadable_lines = history.unreadable;
+        Self::read_within(root, job, history_limit(1))
+    }
+
+    /// Does the same, with this limit of the history in bytes.
+    pub(crate) fn read_within(root: &Location, job: &str, limit: u64) -> Result<Self> {
+        let mut nights = Self::of_history(job, RunHistory::newest_stored(root, job, limit)?);
         nights.damaged = stored_damage(root, job)?;
         (nights.snapshots, nights.of_others) = stored_with_others(root, job)?;
         Ok(nights)
@@ -310,7 +333,7 @@ impl Report {
             let why = format!("it is not a root of snapshots: it has no folder {HIDDEN}");
             return Err(Error::invalid("root of snapshots", place.to_string(), why));
         };
-        let nights = read_jobs(&jobs, |job| JobNights::read(&root, job))?;
+        let nights = read_jobs(&jobs, |job| JobNights::read_within(&root, job, history_limit(jobs.len())))?;
         Ok(Self::of_nights(&place.name(), &nights, SystemClock.now()))
     }
 

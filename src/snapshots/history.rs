@@ -121,22 +121,29 @@ pub(crate) struct RunHistory {
     pub(crate) runs: Vec<JobResult>,
     /// Number of complete lines that are not results of runs.
     pub(crate) unreadable: u64,
+    /// Size of the older lines that were not read, in bytes.
+    pub(crate) unread_bytes: u64,
 }
 
 impl RunHistory {
     /// Reads the history of a job.
     pub(crate) fn of_job(job: &Job, storage: &StorageOptions) -> Result<Self> {
-        Self::read(&job.hidden(storage)?)
+        Self::read(&job.hidden(storage)?, LARGEST)
     }
 
-    /// Reads the history of a job below a root.
-    pub(crate) fn stored(root: &Location, job: &str) -> Result<Self> {
-        Self::read(&root.child(HIDDEN).child(job))
+    /// Reads the newest runs of a job: the last `limit` bytes of its history.
+    pub(crate) fn newest_of_job(job: &Job, storage: &StorageOptions, limit: u64) -> Result<Self> {
+        Self::read(&job.hidden(storage)?, limit)
+    }
+
+    /// Reads the newest runs of a job below a root: the last `limit` bytes of its history.
+    pub(crate) fn newest_stored(root: &Location, job: &str, limit: u64) -> Result<Self> {
+        Self::read(&root.child(HIDDEN).child(job), limit)
     }
 
     /// Reads a folder's history. An incomplete last line does not count as unreadable: a run may be writing it.
-    fn read(folder: &Location) -> Result<Self> {
-        let bytes = complete_lines(folder)?;
+    fn read(folder: &Location, limit: u64) -> Result<Self> {
+        let HistoryTail { bytes, unread_bytes } = complete_lines(folder, limit)?;
         let lines = bytes.split(|byte| *byte == b'\n');
         let (mut runs, mut unreadable) = (Vec::new(), 0);
         for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
@@ -145,7 +152,7 @@ impl RunHistory {
                 Err(_) => unreadable += 1,
             }
         }
-        Ok(Self { runs, unreadable })
+        Ok(Self { runs, unreadable, unread_bytes })
     }
 }
 
@@ -156,35 +163,58 @@ pub(crate) fn unreadable_text(unreadable: u64) -> Option<String> {
 
 /// Returns the results in a folder's history, oldest first. Skips lines that are not valid.
 pub(crate) fn read(folder: &Location) -> Result<Vec<JobResult>> {
-    RunHistory::read(folder).map(|history| history.runs)
+    RunHistory::read(folder, LARGEST).map(|history| history.runs)
 }
 
-fn complete_lines(folder: &Location) -> Result<Vec<u8>> {
+/// The end of a history.
+#[derive(Debug, Default, PartialEq)]
+struct HistoryTail {
+    /// Complete lines.
+    bytes: Vec<u8>,
+    /// Size of the lines before them.
+    unread_bytes: u64,
+}
+
+impl HistoryTail {
+    /// The complete lines in the bytes from `start` to the end.
+    fn of(mut bytes: Vec<u8>, start: u64) -> Self {
+        bytes.truncate(whole(&bytes));
+        let mut unread_bytes = start;
+        if start > 0 {
+            // The first byte is most likely in the middle of a line. Drop that line.
+            let first = bytes.iter().position(|byte| *byte == b'\n');
+            let first = first.map_or(bytes.len(), |at| at + 1);
+            bytes.drain(..first);
+            unread_bytes += first as u64;
+        }
+        Self { bytes, unread_bytes }
+    }
+}
+
+fn complete_lines(folder: &Location, limit: u64) -> Result<HistoryTail> {
     let history = folder.child(HISTORY);
-    let mut bytes = match history.as_local() {
-        Some(path) => tail(path, LARGEST).map_err(Error::io("read", path))?,
-        None => history.read()?.unwrap_or_default(),
-    };
-    bytes.truncate(whole(&bytes));
-    Ok(bytes)
+    match history.as_local() {
+        Some(path) => tail(path, limit).map_err(Error::io("read", path)),
+        None => {
+            let mut bytes = history.read()?.unwrap_or_default();
+            let start = (bytes.len() as u64).saturating_sub(limit);
+            bytes.drain(..start as usize);
+            Ok(HistoryTail::of(bytes, start))
+        }
+    }
 }
 
 /// Returns the last complete lines of a file, at most `limit` bytes. A missing file has no lines.
-fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+fn tail(path: &Path, limit: u64) -> io::Result<HistoryTail> {
     let mut file = match open_here(path, OpenOptions::new().read(true).clone()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HistoryTail::default()),
         file => file?,
     };
     let start = file.metadata()?.len().saturating_sub(limit);
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;
-    if start > 0 {
-        // The first byte is most likely in the middle of a line. Drop that line.
-        let first = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
-        bytes.drain(..first);
-    }
-    Ok(bytes)
+    Ok(HistoryTail::of(bytes, start))
 }
 
 /// Returns the length of all complete lines in bytes.
@@ -202,11 +232,15 @@ mod tests {
     fn tail_reads_last_complete_lines() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(HISTORY);
-        assert_eq!(tail(&path, 9).unwrap(), b"");
-        fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(tail(&path, 99).unwrap(), b"one\ntwo\nthree\n");
-        assert_eq!(tail(&path, 12).unwrap(), b"two\nthree\n");
-        assert_eq!(tail(&path, 3).unwrap(), b"");
+        let of = |limit| {
+            let HistoryTail { bytes, unread_bytes } = tail(&path, limit).unwrap();
+            (String::from_utf8(bytes).unwrap(), unread_bytes)
+        };
+        assert_eq!(of(9), (String::new(), 0));
+        fs::write(&path, "one\ntwo\nthree\nfo").unwrap();
+        assert_eq!(of(99), ("one\ntwo\nthree\n".to_owned(), 0));
+        assert_eq!(of(14), ("two\nthree\n".to_owned(), 4));
+        assert_eq!(of(5), (String::new(), 14));
     }
 
     fn result(number: u64) -> JobResult {

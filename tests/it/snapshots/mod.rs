@@ -8,6 +8,7 @@ mod history;
 mod interrupted;
 mod keys;
 mod latest;
+mod long;
 mod messages;
 mod metrics_file;
 pub(crate) mod nights;

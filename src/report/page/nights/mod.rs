@@ -117,6 +117,9 @@ fn section(place: usize, seen: &SeenJob<'_>, as_of: DateTime<Utc>) -> Markup {
             @if job.problem.is_none() && job.runs.is_empty() {
                 p.empty { "This job has not run yet." }
             } @else if job.problem.is_none() {
+                @if job.unread_bytes > 0 {
+                    p.note { "The history has older runs, in " (bytes(job.unread_bytes)) ". They are not on this page." }
+                }
                 (calendar::calendar_of(job, as_of))
                 (failures::section(job))
                 (charts::runs(job))
