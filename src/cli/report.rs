@@ -20,8 +20,13 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, plan_retention, readback::is_single_file,
-    report::{history_limit, read_jobs}, schedule::Timetable, snapshot_jobs, tasks::Worker, text::counted,
+    ReportOptions, Result, StorageOptions, SystemClock, plan_retention,
+    readback::is_single_file,
+    report::{history_limit, read_jobs},
+    schedule::Timetable,
+    snapshot_jobs,
+    tasks::Worker,
+    text::counted,
 };
 
 /// Time that a report has to end after a signal.

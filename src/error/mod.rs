@@ -14,6 +14,7 @@ mod nesting;
 mod page;
 pub(crate) mod panics;
 mod phrases;
+mod quotes;
 mod report;
 
 use std::{io, path::PathBuf, time::Duration};

@@ -75,6 +75,8 @@ pub struct JobNights {
     pub unread: Vec<UnreadSnapshot>,
     /// Why the runs could not be read, for a page that shows other jobs, too.
     pub problem: Option<Failure>,
+    /// Whether the page may show values of rows, also in the messages of failures.
+    pub(super) shows_values: bool,
     /// What changed between the last two snapshots, if their rows were read.
     pub(super) last_change: Option<NightsChange>,
     /// What changed in the last week, or since the oldest snapshot that was read, if that is another change.
@@ -128,6 +130,7 @@ impl JobNights {
             data: Vec::new(),
             unread: Vec::new(),
             problem: None,
+            shows_values: false,
             last_change: None,
             week_change: None,
         }
@@ -173,6 +176,9 @@ impl JobNights {
     /// before. Of a job with several datasets, only snapshots of the dataset of the newest one count. A damaged snapshot does not stop the others: it is in
     /// `unread`, and the next one is compared with the last one that could be read. Blocks.
     ///
+    /// Messages of failures can quote values of rows. The page shows such messages only if this method was called with
+    /// options that show all values.
+    ///
     /// # Errors
     /// Those of [`SnapshotData::read`] that are not about the files of one snapshot. [`Error::UnmatchedPath`] for a path of
     /// the mask that leads to no value in any of the snapshots.
@@ -182,6 +188,7 @@ impl JobNights {
         storage: &StorageOptions,
         options: &ReportOptions,
     ) -> Result<()> {
+        self.shows_values = options.rows > 0 && options.mask.is_empty() && options.drop.is_empty();
         let dataset = self.snapshots.last().map(|newest| newest.dataset);
         let own = self.snapshots.iter().filter(|it| Some(it.dataset) == dataset);
         let own: Vec<&StoredSnapshot> = own.collect();
@@ -333,7 +340,8 @@ impl Report {
             let why = format!("it is not a root of snapshots: it has no folder {HIDDEN}");
             return Err(Error::invalid("root of snapshots", place.to_string(), why));
         };
-        let nights = read_jobs(&jobs, |job| JobNights::read_within(&root, job, history_limit(jobs.len())))?;
+        let nights =
+            read_jobs(&jobs, |job| JobNights::read_within(&root, job, history_limit(jobs.len())))?;
         Ok(Self::of_nights(&place.name(), &nights, SystemClock.now()))
     }
 

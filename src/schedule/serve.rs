@@ -132,7 +132,7 @@ async fn serve(stream: TcpStream, served: &Served, busy: &Busy) {
 async fn page_answer(
     request: &Request<Incoming>,
     page: &NightsPage,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
 ) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".to_owned());

@@ -196,6 +196,9 @@ pub struct Failure {
     /// Whether rows are missing or repeated, or the list changed during the run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub incomplete: bool,
+    /// Whether the texts can have values of rows, such as ids. `None` in the history of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quotes_values: Option<bool>,
 }
 
 /// Formats the failure as the command prints errors, without `error:`: the message, one line per cause,
@@ -237,6 +240,13 @@ impl Failure {
             exit_code: error.exit_code(),
             http_status: error.http_status(),
             incomplete: error.is_incomplete(),
+            quotes_values: Some(error.quotes_values()),
         }
+    }
+
+    /// Returns whether the texts can have values of rows. Of a failure of an earlier version, the exit code decides.
+    pub(crate) fn can_quote_values(&self) -> bool {
+        let by_code = || !matches!(self.exit_code, 2 | 66 | 73 | 75 | 77 | 78 | 130 | 143);
+        self.quotes_values.unwrap_or_else(by_code)
     }
 }

@@ -16,6 +16,7 @@ mod outputs;
 mod pages;
 mod pinned;
 mod prune;
+mod quoted;
 mod retention;
 mod runs;
 mod stale;

@@ -187,7 +187,7 @@ fn text_of_failures_is_only_text() {
     line["status"] = "failed".into();
     line["started_at"] = hostile.into();
     line["error"] = serde_json::json!({
-        "message": hostile, "excerpt": [hostile], "causes": [hostile], "hint": hostile, "exit_code": 65,
+        "message": hostile, "excerpt": [hostile], "causes": [hostile], "hint": hostile, "exit_code": 2,
     });
     nights.runs.push(serde_json::from_value(line).unwrap());
     let page = Report::of_nights(hostile, &[nights], "2026-09-01T03:00:00Z".parse().unwrap());

@@ -2,11 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::failure_text::{MessagePlace, failure_text};
 use crate::{
-    report::{
-        nights::JobNights,
-        page::text::{Outside, time},
-    },
+    report::{nights::JobNights, page::text::time},
     snapshots::{Failure, JobResult},
     text::{counted, grouped, line},
 };
@@ -35,14 +33,17 @@ pub(super) fn section(job: &JobNights) -> Markup {
         @if !all.is_empty() {
             h3 { "Failures, the newest first" }
             ul.failures {
-                @for equal in all.iter().take(MOST_FAILURES) { li { (failure(equal)) } }
+                @for equal in all.iter().take(MOST_FAILURES) { li { (failure(job, equal)) } }
             }
             @if more > 0 { p.soft { "and " (counted(more as u64, "earlier failure")) } }
         }
     }
 }
 
-fn failure(equal: &EqualFailures<'_>) -> Markup {
+fn failure(job: &JobNights, equal: &EqualFailures<'_>) -> Markup {
+    let text = |failure: &Failure| {
+        failure_text(failure, job.shows_values, MessagePlace::History(&job.job))
+    };
     let ([run, ..], Some(oldest)) = (equal.runs.as_slice(), equal.runs.last()) else {
         return html! {};
     };
@@ -55,24 +56,13 @@ fn failure(equal: &EqualFailures<'_>) -> Markup {
                 }
             }
         }
-        @if let Some(failure) = &run.error { (failure_text(failure)) }
+        @if let Some(failure) = &run.error { (text(failure)) }
         @for snapshot in &run.snapshots {
             @if let Some(failure) = &snapshot.error {
                 @if run.snapshots.len() > 1 { p.soft { "dataset " code { (snapshot.dataset) } } }
-                (failure_text(failure))
+                (text(failure))
             }
         }
-    }
-}
-
-fn failure_text(failure: &Failure) -> Markup {
-    html! {
-        p { strong { (Outside(&failure.message)) } }
-        @if !failure.excerpt.is_empty() {
-            pre tabindex="0" dir="ltr" { code { (Outside(&failure.excerpt.join("\n"))) } }
-        }
-        @for cause in &failure.causes { p.soft { "cause: " (Outside(cause)) } }
-        @if let Some(hint) = &failure.hint { p.soft { "hint: " (Outside(hint)) } }
     }
 }
 

@@ -3,6 +3,7 @@
 mod calendar;
 mod charts;
 mod drift;
+mod failure_text;
 mod failures;
 mod tables;
 mod words;

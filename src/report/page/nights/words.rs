@@ -6,6 +6,7 @@ use maud::{Markup, html};
 use super::{
     MomentForm,
     drift::{columns, command, share_text},
+    failure_text::{MessagePlace, failure_line},
 };
 use crate::{
     clock,
@@ -15,7 +16,7 @@ use crate::{
         odd::{JobState, OddNight},
         page::text::{Outside, share, time},
     },
-    snapshots::{Failure, unreadable_text},
+    snapshots::unreadable_text,
     text::{counted, grouped, plural},
 };
 
@@ -43,17 +44,11 @@ pub(super) const fn state_class(state: JobState) -> &'static str {
     }
 }
 
-/// The message of an error and its causes in a line.
-fn with_causes(why: &Failure) -> String {
-    let causes = why.causes.iter().map(|cause| format!(": {cause}"));
-    why.message.clone() + &causes.collect::<String>()
-}
-
 /// Something odd as a sentence.
 pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
     match odd {
         OddNight::Unreadable(why) => html! {
-            strong { "Its runs cannot be read: " } (Outside(&with_causes(why))) "."
+            strong { "Its runs cannot be read: " } (failure_line(why, job.shows_values, MessagePlace::Printed))
         },
         OddNight::Damaged { path, why } => html! {
             strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
@@ -64,8 +59,8 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
                 "The snapshot of " (time(&clock::text(*at)))
                 @if is_digest { " differs from its recorded digest" } @else { " cannot be read" }
             }
-            @if is_digest { "." details { summary { "The error" } p { (Outside(&with_causes(why))) } } }
-            @else { ": " (Outside(&with_causes(why))) "." }
+            @if is_digest { "." details { summary { "The error" } p { (failure_line(why, job.shows_values, MessagePlace::Printed)) } } }
+            @else { ": " (failure_line(why, job.shows_values, MessagePlace::Printed)) }
         },
         OddNight::OfOthers(others) => html! {
             @for (place, (other, snapshots)) in others.iter().enumerate() {
