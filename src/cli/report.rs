@@ -19,7 +19,7 @@ use super::{
     values,
 };
 use crate::{
-    Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
+    Clock as _, DiffBy, Error, Failure, Job, JobNights, Location, ReadOptions, Report, ReportFile,
     ReportOptions, Result, StorageOptions, SystemClock, plan_retention,
     readback::is_single_file,
     report::{history_limit, read_jobs},
@@ -173,7 +173,7 @@ impl ReportArgs {
         // An output that cannot be written is refused before anything is read.
         let file = ReportFile::create(&output, self.overwrite, storage)?;
         let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
-        let (mut unread, mut unreadable, mut of) = (Vec::new(), Vec::new(), 0);
+        let mut unread = UnreadNights::default();
         let (report, what) = match jobs {
             Some((root, jobs)) => {
                 if self.record.is_some() {
@@ -185,12 +185,8 @@ impl ReportArgs {
                 let options = self.options(storage, stop)?;
                 for nights in &mut nights {
                     nights.read_data(most, storage, &options)?;
-                    let failures = nights.unread.iter();
-                    unread.extend(failures.map(|it| (nights.job.clone(), it.error.clone())));
-                    let problem = nights.problem.iter();
-                    unreadable.extend(problem.map(|it| (nights.job.clone(), it.clone())));
+                    unread.add(nights);
                 }
-                of = jobs.len() as u64;
                 let page = Report::of_nights(&export.name(), &nights, SystemClock.now());
                 (page, counted(jobs.len() as u64, "job"))
             }
@@ -210,25 +206,11 @@ impl ReportArgs {
             screen.say(Lines::one(said));
         }
         // The page goes out whole, and then the exit code says that nights are missing on it.
-        let failures = unread.iter().chain(&unreadable);
-        failures.for_each(|(job, failure)| screen.print_failure(job, failure));
+        unread.failures.iter().for_each(|(job, failure)| screen.print_failure(job, failure));
         if opens {
             open(&output)?;
         }
-        if let Some((_, first)) = unreadable.first() {
-            let (failed, exit_code) = (unreadable.len() as u64, first.exit_code);
-            return Err(Error::Jobs { failed, of, exit_code });
-        }
-        match unread.len() as u64 {
-            0 => Ok(()),
-            count => {
-                let count = counted(count, "snapshot");
-                let why = format!(
-                    "{count} could not be read, and the page shows the others: restore the files, or move the snapshot away"
-                );
-                Err(Error::Damaged { path: export.to_path(), why })
-            }
-        }
+        unread.result(&export)
     }
 
     fn options(self, storage: &StorageOptions, stop: Arc<AtomicBool>) -> Result<ReportOptions> {
@@ -243,6 +225,46 @@ impl ReportArgs {
         options.read = ReadOptions { record, stop, ..self.value_limit.options(&[]) };
         options.temp_dir = self.temp_dir;
         Ok(options)
+    }
+}
+
+/// What is missing on a page about jobs.
+#[derive(Default)]
+struct UnreadNights {
+    /// The errors of jobs and snapshots, in their order.
+    failures: Vec<(String, Failure)>,
+    /// Number of jobs, and of those that cannot be read.
+    jobs: u64,
+    failed: u64,
+    /// Number of snapshots.
+    snapshots: u64,
+}
+
+impl UnreadNights {
+    fn add(&mut self, nights: &JobNights) {
+        self.jobs += 1;
+        self.failed += u64::from(nights.problem.is_some());
+        let failures = nights.failures();
+        self.snapshots +=
+            (nights.snapshots.len() + nights.damaged.len() + nights.damaged_earlier.len()) as u64;
+        self.failures.extend(failures.into_iter().map(|failure| (nights.job.clone(), failure)));
+    }
+
+    /// The result of the command: the exit code is that of the first error.
+    fn result(&self, root: &Location) -> Result<()> {
+        let Some((_, Failure { exit_code, .. })) = self.failures.first() else { return Ok(()) };
+        let (count, failed, of) = (self.failures.len() as u64, self.failed, self.jobs);
+        match *exit_code {
+            exit_code if failed > 0 => Err(Error::Jobs { failed, of, exit_code }),
+            65 => {
+                let count = counted(count, "snapshot");
+                let why = format!(
+                    "{count} could not be read, and the page shows the others: restore the files, or move the snapshot away"
+                );
+                Err(Error::Damaged { path: root.to_path(), why })
+            }
+            _ => Err(Error::Unread { unread: count, of: self.snapshots }),
+        }
     }
 }
 
@@ -262,7 +284,8 @@ fn nights_of(
             job.name == name && here.is_ok_and(|here| here == canonical(root))
         };
         if let Some(job) = known.iter().find(is_same) {
-            nights.retention = plan_retention(job, storage)?;
+            // A record that it cannot read is named as damaged.
+            nights.retention = plan_retention(job, storage).unwrap_or_default();
             if let Some(times) = Timetable::of(job) {
                 nights.missed = nights.last_ended().map(|last| times.missed_since(last, now));
                 nights.missed_before = times.missed_between(&nights.runs);

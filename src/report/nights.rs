@@ -1,18 +1,18 @@
 //! What a report shows of the runs of jobs: their histories, their snapshots, and the runs to come.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::{Report, ReportOptions, SnapshotData, changes::ChangesSeen, page};
 use crate::{
     clock::{Clock as _, SystemClock},
-    error::{Error, Result},
+    error::{Error, Result, limits},
     location::{Location, StorageOptions},
     record::{place::HIDDEN, stamp::Stamp},
     snapshots::{
         DamagedSnapshot, Failure, JobResult, RetentionDecision, RunHistory, StoredSnapshot,
-        stored_damage, stored_jobs, stored_with_others,
+        stored_damage, stored_gaps, stored_jobs, stored_with_others,
     },
 };
 
@@ -52,6 +52,8 @@ pub struct JobNights {
     pub snapshots: Vec<StoredSnapshot>,
     /// The snapshots newer than the newest complete one whose manifest is damaged or missing, newest first.
     pub damaged: Vec<DamagedSnapshot>,
+    /// The snapshots older than the newest complete one whose manifest is damaged or missing, newest first.
+    pub damaged_earlier: Vec<DamagedSnapshot>,
     /// Number of lines of its history that cannot be read.
     pub unreadable_lines: u64,
     /// Size of the older lines of its history that were not read, in bytes.
@@ -102,13 +104,26 @@ pub struct UnreadSnapshot {
     pub error: Failure,
 }
 
-/// Returns whether an error is about the files of one snapshot, and not about the options or the machine.
-fn is_damage(error: &Error) -> bool {
+/// Returns whether an error is about the files of this snapshot, and not about the options or the machine.
+fn is_damage(error: &Error, stamp: Stamp) -> bool {
     let is_mistake = matches!(
         error,
         Error::UnmatchedPath { .. } | Error::UnmatchedNode { .. } | Error::ValueTooLarge { .. }
     );
-    error.exit_code() == 65 && !is_mistake
+    names(error, stamp) || error.exit_code() == 65 && !is_mistake
+}
+
+/// Returns whether an error names a file of this snapshot. Not if a limit of the machine was reached.
+fn names(error: &Error, stamp: Stamp) -> bool {
+    let folder = stamp.folder();
+    let is_in = |path: &Path| path.to_string_lossy().contains(&folder);
+    match error {
+        Error::Io { path, .. } => is_in(path) && limits::hint(error).is_none(),
+        Error::Store { url, .. } => url.contains(&folder),
+        Error::Damaged { path, .. } => is_in(path),
+        Error::Column(error) => is_in(&error.path),
+        _ => false,
+    }
 }
 
 impl JobNights {
@@ -119,6 +134,7 @@ impl JobNights {
             runs,
             snapshots: Vec::new(),
             damaged: Vec::new(),
+            damaged_earlier: Vec::new(),
             unreadable_lines: 0,
             unread_bytes: 0,
             retention: Vec::new(),
@@ -155,9 +171,16 @@ impl JobNights {
     /// Does the same, with this limit of the history in bytes.
     pub(crate) fn read_within(root: &Location, job: &str, limit: u64) -> Result<Self> {
         let mut nights = Self::of_history(job, RunHistory::newest_stored(root, job, limit)?);
-        nights.damaged = stored_damage(root, job)?;
-        (nights.snapshots, nights.of_others) = stored_with_others(root, job)?;
+        nights.read_snapshots(root)?;
         Ok(nights)
+    }
+
+    /// Reads the records of the snapshots below a root.
+    pub(crate) fn read_snapshots(&mut self, root: &Location) -> Result<()> {
+        self.damaged = stored_damage(root, &self.job)?;
+        self.damaged_earlier = stored_gaps(root, &self.job)?;
+        (self.snapshots, self.of_others) = stored_with_others(root, &self.job)?;
+        Ok(())
     }
 
     /// Returns a job whose runs cannot be read, for a page that shows other jobs, too.
@@ -194,36 +217,54 @@ impl JobNights {
         let own: Vec<&StoredSnapshot> = own.collect();
         let newest = own.last().map(|it| it.stamp);
         let options = &ReportOptions { rows: options.rows.min(CHANGED_ROWS), ..options.clone() };
-        let mut places: Vec<Location> = Vec::new();
+        let (mut places, mut stamps) = (Vec::<Location>::new(), Vec::<Stamp>::new());
+        let mut deleted = Vec::new();
         (self.data, self.unread) = (Vec::new(), Vec::new());
         (self.last_change, self.week_change) = (None, None);
         for snapshot in own.into_iter().rev().take(most).rev() {
-            let place = Location::of(&snapshot.location, storage)?;
-            let taken = (snapshot.stamp.time(), &place);
-            let read = match places.last() {
-                Some(before) if Some(snapshot.stamp) == newest => {
-                    SnapshotData::read_with_rows(taken, before, options)
-                        .map(|(data, changes)| (data, Some(changes)))
+            let (stamp, place) = (snapshot.stamp, Location::of(&snapshot.location, storage)?);
+            let read = |before| {
+                let taken = (stamp.time(), &place);
+                match before {
+                    Some(before) if Some(stamp) == newest => {
+                        SnapshotData::read_with_rows(taken, before, options)
+                            .map(|(data, changes)| (data, Some(changes)))
+                    }
+                    before => SnapshotData::read(taken, before, options).map(|data| (data, None)),
                 }
-                before => SnapshotData::read(taken, before, options).map(|data| (data, None)),
             };
-            match read {
+            let found = match (read(places.last()), stamps.last()) {
+                // The files of the snapshot before have changed since they were read.
+                (Err(error), Some(before)) if names(&error, *before) => read(None),
+                (found, _) => found,
+            };
+            match found {
                 Ok((mut data, changes)) => {
                     data.location.clone_from(&snapshot.location);
                     let (from, to) = (self.data.len().saturating_sub(1), self.data.len());
                     self.data.push(data);
                     self.last_change = changes.map(|seen| self.change(from, to, seen));
                     places.push(place);
+                    stamps.push(stamp);
                 }
-                Err(error) if is_damage(&error) => {
-                    let (stamp, error) = (snapshot.stamp, Failure::new(&error));
-                    self.unread.push(UnreadSnapshot { stamp, error });
+                // Retention has deleted it meanwhile.
+                Err(_) if place.as_local().is_some_and(|folder| !folder.exists()) => {
+                    deleted.push(snapshot.location.clone());
+                }
+                Err(error) if is_damage(&error, stamp) => {
+                    // Each request to a store that is down takes its time limit.
+                    let is_last = matches!(error, Error::Store { .. });
+                    self.unread.push(UnreadSnapshot { stamp, error: Failure::new(&error) });
+                    if is_last {
+                        break;
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
+        self.snapshots.retain(|it| !deleted.contains(&it.location));
         SnapshotData::require_replaced(&self.data, options)?;
-        self.week_change = self.read_week(&places, options)?;
+        self.week_change = self.read_week(&places, &stamps, options)?;
         Ok(())
     }
 
@@ -232,6 +273,7 @@ impl JobNights {
     fn read_week(
         &self,
         places: &[Location],
+        stamps: &[Stamp],
         options: &ReportOptions,
     ) -> Result<Option<NightsChange>> {
         let Some(to) = self.data.len().checked_sub(1) else { return Ok(None) };
@@ -248,9 +290,19 @@ impl JobNights {
         match SnapshotData::changes(before, after, options) {
             Ok(seen) => Ok(Some(self.change(from, to, seen))),
             // The snapshots were read before: a file has just changed. The other comparisons remain.
-            Err(error) if is_damage(&error) => Ok(None),
+            Err(error) if stamps.iter().any(|stamp| is_damage(&error, *stamp)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns all errors of the job's files, the one of the job first.
+    pub(crate) fn failures(&self) -> Vec<Failure> {
+        let damaged = self.damaged.iter().chain(&self.damaged_earlier).map(|it| {
+            let why = format!("it {}", it.why);
+            Failure::new(&Error::Damaged { path: it.location.clone().into(), why })
+        });
+        let unread = self.unread.iter().map(|it| it.error.clone());
+        self.problem.iter().cloned().chain(damaged).chain(unread).collect()
     }
 
     fn change(&self, from: usize, to: usize, mut seen: ChangesSeen) -> NightsChange {

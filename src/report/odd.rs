@@ -40,8 +40,8 @@ const UNUSUAL: f64 = 2.0;
 pub(super) enum OddNight {
     /// Its runs cannot be read.
     Unreadable(Failure),
-    /// A snapshot newer than the newest complete one has no valid manifest: its path, and what is wrong.
-    Damaged { path: String, why: String },
+    /// A snapshot has no valid manifest: its path, what is wrong, and whether it is newer than the newest complete one.
+    Damaged { path: String, why: String, is_newest: bool },
     /// The rows of a snapshot cannot be read: its time, and why.
     Unread { at: DateTime<Utc>, why: Failure },
     /// Snapshots of other jobs are in its folder: the names of these jobs, with their number.
@@ -131,13 +131,16 @@ impl OddNight {
 }
 
 fn damaged(job: &JobNights) -> impl Iterator<Item = OddNight> {
-    let odd = |it: &DamagedSnapshot| OddNight::Damaged {
+    let odd = |it: &DamagedSnapshot, is_newest| OddNight::Damaged {
         path: format!("{}/{}", job.job, it.path),
         why: it.why.clone(),
+        is_newest,
     };
+    let newest = job.damaged.iter().map(move |it| odd(it, true));
+    let earlier = job.damaged_earlier.iter().map(move |it| odd(it, false));
     let unread = job.unread.iter();
     let unread = unread.map(|it| OddNight::Unread { at: it.stamp.time(), why: it.error.clone() });
-    job.damaged.iter().map(odd).chain(unread)
+    newest.chain(earlier).chain(unread)
 }
 
 fn failing(job: &JobNights) -> Option<OddNight> {

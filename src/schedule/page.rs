@@ -15,7 +15,7 @@ use crate::{
     location::Location,
     record::place::HIDDEN,
     report::{JobNights, Report, history_limit},
-    snapshots::{RunHistory, plan_retention, stored_damage, stored_with_others},
+    snapshots::{RunHistory, plan_retention},
     tasks::blocking,
 };
 
@@ -125,9 +125,9 @@ fn read(planned: &Planned, limit: u64) -> Result<JobNights> {
     if let Ok(root) = Location::of(&job.root, storage)
         && root.as_local().is_some_and(|root| root.join(HIDDEN).is_dir())
     {
-        nights.damaged = stored_damage(&root, &job.name)?;
-        (nights.snapshots, nights.of_others) = stored_with_others(&root, &job.name)?;
-        nights.retention = plan_retention(job, storage)?;
+        nights.read_snapshots(&root)?;
+        // A record that it cannot read is named as damaged.
+        nights.retention = plan_retention(job, storage).unwrap_or_default();
     }
     Ok(nights)
 }

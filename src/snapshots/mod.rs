@@ -41,8 +41,6 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 
 pub(crate) use self::history::{RunHistory, unreadable_text};
-#[cfg(feature = "report")]
-pub(crate) use self::stored::stored_with_others;
 pub use self::{
     check::{CheckedDataset, CheckedJob, check_job},
     damaged::{DamagedSnapshot, damaged_snapshots, stored_damage},
@@ -55,6 +53,8 @@ pub use self::{
     stop::Stop,
     stored::{StoredSnapshot, newest_snapshots, stored_history, stored_jobs, stored_snapshots},
 };
+#[cfg(feature = "report")]
+pub(crate) use self::{damaged::stored_gaps, stored::stored_with_others};
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::{latest::Latest, schema::PinnedSchema};
 use crate::{

@@ -220,6 +220,16 @@ impl Series {
         }
     }
 
+    /// Returns the state for a page or a check: a record that cannot be read is damaged.
+    pub(super) fn readable_state(&self, stamp: Stamp) -> Result<SeriesState> {
+        match self.state(stamp) {
+            Err(Error::Io { source, .. }) => {
+                Ok(SeriesState::Damaged(format!("has a manifest that cannot be read: {source}")))
+            }
+            state => state,
+        }
+    }
+
     /// Returns the stamps of interrupted runs, oldest first. If a run can be resumed, its stamp comes
     /// with its plan.
     pub(crate) fn interrupted(&self) -> Result<Vec<(Stamp, Option<Value>)>> {

@@ -75,10 +75,10 @@ pub(crate) fn stored_with_others(
 ) -> Result<(Vec<StoredSnapshot>, BTreeMap<String, u64>)> {
     let (mut all, mut others) = (Vec::new(), BTreeMap::new());
     for series in series(root, job)? {
-        for entry in series.entries()? {
-            match entry.state {
+        for stamp in series.stamps()? {
+            match series.readable_state(stamp)? {
                 SeriesState::Complete(manifest) => {
-                    all.push(stored(&series, entry.stamp, &manifest));
+                    all.push(stored(&series, stamp, &manifest));
                 }
                 SeriesState::Foreign { job: Some(job), .. } => {
                     *others.entry(job).or_default() += 1;

@@ -17,7 +17,7 @@ fn two_nights() -> Nightly {
 }
 
 fn page(nightly: &Nightly) -> String {
-    nightly.run(&["report", "snaps", "-q", "-o", "-"]).ok().stdout
+    nightly.run(&["report", "snaps", "-q", "-o", "-"]).stdout
 }
 
 #[test]

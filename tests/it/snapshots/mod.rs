@@ -1,5 +1,7 @@
 //! Nightly snapshots: the command with a configuration file, and runs in this process with a fake clock.
 
+#[cfg(unix)]
+mod bad_files;
 mod changed;
 #[cfg(unix)]
 mod configuration;

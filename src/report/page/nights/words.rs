@@ -50,8 +50,8 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
         OddNight::Unreadable(why) => html! {
             strong { "Its runs cannot be read: " } (failure_line(why, job.shows_values, MessagePlace::Printed))
         },
-        OddNight::Damaged { path, why } => html! {
-            strong { "A snapshot newer than the complete ones is damaged: " } code { (Outside(path)) } " " (Outside(why)) "."
+        OddNight::Damaged { path, why, is_newest } => html! {
+            strong { @if *is_newest { "A snapshot newer than the complete ones is damaged: " } @else { "A snapshot is damaged: " } } code { (Outside(path)) } " " (Outside(why)) "."
         },
         OddNight::Unread { at, why } => html! {
             @let is_digest = why.message.contains("digest ") && why.message.contains(", recorded ");
