@@ -184,9 +184,10 @@ impl ReportArgs {
                 let most = self.snapshots;
                 let options = self.options(storage, stop)?;
                 for nights in &mut nights {
-                    nights.read_data(most, storage, &options)?;
+                    nights.read_rows(most, storage, &options)?;
                     unread.add(nights);
                 }
+                JobNights::require_found(&nights, &options)?;
                 let page = Report::of_nights(&export.name(), &nights, SystemClock.now());
                 (page, counted(jobs.len() as u64, "job"))
             }
@@ -287,7 +288,7 @@ fn nights_of(
             // A record that it cannot read is named as damaged.
             nights.retention = plan_retention(job, storage).unwrap_or_default();
             if let Some(times) = Timetable::of(job) {
-                nights.missed = nights.last_ended().map(|last| times.missed_since(last, now));
+                nights.missed = nights.last_dated(now).map(|last| times.missed_since(last, now));
                 nights.missed_before = times.missed_between(&nights.runs);
                 nights.next = times.next_starts(now);
             }

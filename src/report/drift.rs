@@ -10,10 +10,11 @@ use chrono::{DateTime, Utc};
 use super::{
     ReportOptions,
     changes::ChangesSeen,
+    masked::MaskedValues,
     not_delivered,
     read::{ReadPlan, read},
     sample::SampleSize,
-    shares::{DriftGroup, MISSING, SharedCounts},
+    shares::{DriftGroup, SharedCounts, SharedValue},
     source::ReportSource,
     values::require_masked,
 };
@@ -23,6 +24,7 @@ use crate::{
     error::{Error, Result},
     location::Location,
     readback::ReadOptions,
+    text::did_you_mean,
     transform::{Shaper, Transform},
 };
 
@@ -54,6 +56,8 @@ pub struct SnapshotData {
     pub(super) location: String,
     /// Number of rows in which each path of the mask has replaced a value.
     replaced: Vec<u64>,
+    /// The names of its columns, also of those that the report leaves out.
+    all_columns: Vec<String>,
 }
 
 /// How many rows of a snapshot differ from the one before.
@@ -102,6 +106,10 @@ fn is_many(changed: u64, before: u64) -> bool {
 /// The shares of the values of a group over time.
 pub(super) struct DriftTable {
     pub(super) group: DriftGroup,
+    /// Whether the shares of each snapshot are known. Those of an empty one, and of masked or missing values, are not.
+    pub(super) known: Vec<bool>,
+    /// Whether the shares are estimates.
+    pub(super) is_estimate: bool,
     /// The values with a jump, the largest jump first, and then the most common other values.
     pub(super) lines: Vec<DriftLine>,
     /// Number of values that are not in the lines, and how many of them jumped.
@@ -112,7 +120,7 @@ pub(super) struct DriftTable {
 /// The shares of a value over time.
 pub(super) struct DriftLine {
     pub(super) value: String,
-    /// One for each snapshot.
+    /// One for each snapshot; 0 if it is not known.
     pub(super) shares: Vec<f64>,
     /// All jumps in the order of the snapshots.
     pub(super) jumps: Vec<ShareJump>,
@@ -125,6 +133,8 @@ pub(super) struct ShareJump {
     pub(super) place: usize,
     pub(super) before: f64,
     pub(super) after: f64,
+    /// Whether the shares are estimates.
+    pub(super) is_estimate: bool,
 }
 
 impl ShareJump {
@@ -135,28 +145,22 @@ impl ShareJump {
 }
 
 impl DriftLine {
-    fn of(data: &[SnapshotData], group: &DriftGroup, value: &str) -> Self {
-        let share = |it: &SnapshotData| {
-            let count = match it.shared.counts.get(group) {
-                Some(counts) => counts.get(value).copied().unwrap_or(0),
-                // No row has a key or a column that the whole snapshot does not have.
-                None if value == MISSING && matches!(group, DriftGroup::Types(_)) => it.rows,
-                None => 0,
-            };
-            if it.rows == 0 { 0.0 } else { count as f64 / it.rows as f64 }
-        };
-        let shares: Vec<f64> = data.iter().map(share).collect();
-        let moves = shares.windows(2).enumerate().filter_map(|(place, pair)| match *pair {
-            [before, after] => Some(ShareJump { place: place + 1, before, after }),
+    fn of(data: &[SnapshotData], group: &DriftGroup, value: &SharedValue) -> Self {
+        let shares: Vec<Option<f64>> = data.iter().map(|it| it.share(group, value)).collect();
+        let errors: Vec<f64> = data.iter().map(|it| it.share_error(group)).collect();
+        let moves = shares.windows(2).zip(errors.windows(2)).enumerate();
+        let jumps = moves.filter_map(|(place, (shares, errors))| match (shares, errors) {
+            (&[Some(before), Some(after)], &[old, new]) => {
+                let is_estimate = old + new > 0.0;
+                let jump = ShareJump { place: place + 1, before, after, is_estimate };
+                // An estimate that can be wrong by this much is no jump.
+                (jump.size() - old - new + ROUNDING >= JUMP).then_some(jump)
+            }
             _ => None,
         });
-        // A snapshot without rows has no shares.
-        let has_rows = |place: usize| data.get(place).is_some_and(|it| it.rows > 0);
-        let jumps = moves.filter(|it| {
-            it.size() + ROUNDING >= JUMP && has_rows(it.place) && has_rows(it.place - 1)
-        });
         let jumps = jumps.collect();
-        Self { value: value.to_owned(), shares, jumps }
+        let shares = shares.into_iter().map(Option::unwrap_or_default).collect();
+        Self { value: value.name(group), shares, jumps }
     }
 
     /// Whether its largest jump is a rise.
@@ -172,6 +176,18 @@ impl DriftLine {
 }
 
 impl SnapshotData {
+    /// The share of a value; `None` if it is not known.
+    fn share(&self, group: &DriftGroup, value: &SharedValue) -> Option<f64> {
+        let rows = self.shared.rows_with(group, value, self.rows)?;
+        // A snapshot without rows has no shares.
+        (self.rows > 0).then(|| rows as f64 / self.rows as f64)
+    }
+
+    /// How far the share of a value can be too large.
+    fn share_error(&self, group: &DriftGroup) -> f64 {
+        self.shared.error(group) as f64 / self.rows.max(1) as f64
+    }
+
     /// Reads a snapshot, and compares it with the one before. The options say how to read, and what to mask and to leave
     /// out. Blocks.
     ///
@@ -243,30 +259,52 @@ impl SnapshotData {
         let plan = ReadPlan {
             size: SampleSize { all: 0, seed: 0 },
             drop: options.drop.clone(),
-            unread: Vec::new(),
-            mask,
+            // Not each snapshot has each column that the report leaves out.
+            unread: options.drop.clone(),
+            mask: mask.clone(),
             temp_dir: options.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
         };
         let seen = read(&source, &plan)?;
-        let shared = SharedCounts::of(&seen.profile, options.rows > 0);
+        let mask = mask.as_ref().map(|it| it.recorded().mask.clone()).unwrap_or_default();
+        let masked = MaskedValues::of(&source.facts, &mask);
+        let shared = SharedCounts::of(&seen.profile, masked, options.rows > 0);
         let (rows, replaced) = (seen.profile.rows, seen.profile.replaced);
-        Ok(Self { taken_at, rows, change: None, shared, location: String::new(), replaced })
+        let columns = source.usual_columns();
+        let all_columns = columns.iter().map(|column| column.name().to_owned()).collect();
+        let (change, location) = (None, String::new());
+        Ok(Self { taken_at, rows, change, shared, location, replaced, all_columns })
     }
 
     /// Refuses a path of the mask that leads to no value in any of these snapshots: it is probably misspelled, so the
-    /// values that it should hide would be shown.
+    /// values that it should hide would be shown. Refuses a dropped column that none of them has, too.
     ///
     /// # Errors
-    /// [`Error::UnmatchedPath`] for the first such path.
-    pub(super) fn require_replaced(data: &[Self], options: &ReportOptions) -> Result<()> {
-        let (Some(mask), Some((first, others))) = (Self::mask(options)?, data.split_first()) else {
-            return Ok(());
-        };
-        let mut replaced = first.replaced.clone();
-        for snapshot in others {
-            replaced.iter_mut().zip(&snapshot.replaced).for_each(|(all, more)| *all += more);
+    /// [`Error::UnmatchedPath`] for the first such path, and [`Error::Usage`] for the first such column.
+    pub(super) fn require_found<'a>(
+        all: impl Iterator<Item = &'a Self> + Clone,
+        options: &ReportOptions,
+    ) -> Result<()> {
+        let columns = || all.clone().flat_map(|it| &it.all_columns).map(String::as_str);
+        let is_missing = |name: &&String| !columns().any(|column| column == name.as_str());
+        if all.clone().next().is_some()
+            && let Some(name) = options.drop.iter().find(is_missing)
+        {
+            let meant = did_you_mean(name, columns());
+            return Err(Error::Usage(format!("no snapshot has a column {name}{meant}")));
         }
-        let rows = data.iter().map(|snapshot| snapshot.rows).sum();
+        let Some(mask) = Self::mask(options)? else { return Ok(()) };
+        let mut replaced = Vec::<u64>::new();
+        let mut rows = 0_u64;
+        for snapshot in all {
+            replaced.resize(snapshot.replaced.len().max(replaced.len()), 0);
+            for (sum, more) in replaced.iter_mut().zip(&snapshot.replaced) {
+                *sum = sum.saturating_add(*more);
+            }
+            rows = rows.saturating_add(snapshot.rows);
+        }
+        if replaced.is_empty() {
+            return Ok(());
+        }
         mask.check_replaced(rows, &replaced, &[]).map_err(not_delivered)
     }
 }
@@ -281,9 +319,10 @@ pub(super) fn tables(data: &[SnapshotData]) -> Vec<DriftTable> {
 
 fn table(data: &[SnapshotData], group: &DriftGroup) -> DriftTable {
     let counts = data.iter().filter_map(|it| it.shared.counts.get(group)).flatten();
-    let mut totals = BTreeMap::<&str, u64>::new();
+    let mut totals = BTreeMap::<&SharedValue, u64>::new();
     for (value, count) in counts {
-        *totals.entry(value.as_str()).or_default() += count;
+        let total = totals.entry(value).or_default();
+        *total = total.saturating_add(*count);
     }
     let mut values: Vec<_> = totals.into_iter().collect();
     // The most common first. The sort below keeps this order among values without a jump.
@@ -295,7 +334,9 @@ fn table(data: &[SnapshotData], group: &DriftGroup) -> DriftTable {
     let all = lines.len();
     lines.truncate(jumped.clamp(MOST_SHOWN, MOST_JUMPED));
     let (others, others_jumped) = (all - lines.len(), jumped.saturating_sub(lines.len()));
-    DriftTable { group: group.clone(), lines, others, others_jumped }
+    let known = data.iter().map(|it| it.share(group, &SharedValue::Missing).is_some()).collect();
+    let is_estimate = data.iter().any(|it| it.shared.error(group) > 0);
+    DriftTable { group: group.clone(), known, is_estimate, lines, others, others_jumped }
 }
 
 #[cfg(test)]
@@ -305,7 +346,9 @@ mod tests {
     /// Snapshots of 100 rows with these counts of labels.
     fn snapshots(nights: &[&[(&str, u64)]]) -> Vec<SnapshotData> {
         let night = |counts: &&[(&str, u64)]| {
-            let counts = counts.iter().map(|(value, count)| ((*value).to_owned(), *count));
+            let counts = counts.iter();
+            let counts =
+                counts.map(|(value, count)| (SharedValue::Value((*value).to_owned()), *count));
             let counts = BTreeMap::from([(DriftGroup::Label, counts.collect())]);
             let shared = SharedCounts::new(counts);
             let (taken_at, location) = (DateTime::UNIX_EPOCH, String::new());
@@ -316,6 +359,7 @@ mod tests {
                 shared,
                 location,
                 replaced: Vec::new(),
+                all_columns: Vec::new(),
             }
         };
         nights.iter().map(night).collect()
@@ -363,5 +407,41 @@ mod tests {
         let mut data = snapshots(&[&[("a", 100)], &[], &[("a", 100)]]);
         data[1].rows = 0;
         assert_eq!(tables(&data)[0].lines[0].jumps, []);
+    }
+
+    #[test]
+    fn persona_named_like_none_keeps_its_count() {
+        let group = DriftGroup::Persona;
+        let name = SharedValue::Missing.name(&group);
+        let counts = [(SharedValue::Value(name), 30), (SharedValue::Missing, 50)];
+        let mut data = snapshots(&[&[]]);
+        data[0].shared = SharedCounts::new(BTreeMap::from([(group, BTreeMap::from(counts))]));
+        let shares: Vec<f64> = tables(&data)[0].lines.iter().map(|line| line.shares[0]).collect();
+        assert_eq!(shares, [0.5, 0.3]);
+    }
+
+    #[test]
+    fn value_that_is_masked_once_has_no_jump() {
+        let mut data = snapshots(&[&[("a", 100)], &[], &[("a", 100)]]);
+        data[1].shared = SharedCounts::default();
+        let tables = tables(&data);
+        assert_eq!(
+            (tables[0].known.as_slice(), tables[0].lines[0].jumps.len()),
+            ([true, false, true].as_slice(), 0)
+        );
+    }
+
+    #[test]
+    fn jumps_are_larger_than_the_error_of_their_counts() {
+        let jumps = |error| {
+            let mut data = snapshots(&[&[("a", 90)], &[("a", 80)]]);
+            data[1].shared.set_error(DriftGroup::Label, error);
+            let tables = tables(&data);
+            let jumps = tables[0].lines[0].jumps.iter().map(|jump| jump.is_estimate);
+            (tables[0].is_estimate, jumps.collect::<Vec<_>>())
+        };
+        assert_eq!(jumps(0), (false, vec![false]));
+        assert_eq!(jumps(5), (true, vec![true]));
+        assert_eq!(jumps(6), (true, vec![]));
     }
 }

@@ -37,10 +37,10 @@ mod values;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::file::ReportFile;
-#[cfg(feature = "snapshots")]
-pub(crate) use self::nights::history_limit;
 #[cfg(feature = "cli")]
 pub(crate) use self::nights::read_jobs;
+#[cfg(feature = "snapshots")]
+pub(crate) use self::nights::{MOST_MISSED, history_limit};
 pub(crate) use self::page::policy;
 use self::{
     changes::ChangesSeen,

@@ -1,8 +1,12 @@
 //! What a report shows of the runs of jobs: their histories, their snapshots, and the runs to come.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{Report, ReportOptions, SnapshotData, changes::ChangesSeen, page};
 use crate::{
@@ -18,6 +22,12 @@ use crate::{
 
 /// Rows of the last change that are shown.
 const CHANGED_ROWS: usize = 30;
+/// Most scheduled times that are listed as missed: 1,000. One more says that there are more.
+pub(crate) const MOST_MISSED: usize = 1000;
+/// Time by which the clocks of two machines can differ: an hour.
+const CLOCKS: TimeDelta = TimeDelta::hours(1);
+/// No run began before this year. A machine without a clock battery starts in 1970.
+const FIRST_YEAR: i32 = 2000;
 /// The page says what changed in this time: 7 days.
 pub(super) const WEEK: TimeDelta = TimeDelta::days(7);
 /// Bytes of all histories of a page: 16 MiB. As runs, they take about ten times as much memory.
@@ -211,6 +221,26 @@ impl JobNights {
         storage: &StorageOptions,
         options: &ReportOptions,
     ) -> Result<()> {
+        self.read_rows(most, storage, options)?;
+        Self::require_found(std::slice::from_ref(self), options)
+    }
+
+    /// Refuses a path of the mask and a dropped column that are in no snapshot of these jobs.
+    ///
+    /// # Errors
+    /// [`Error::UnmatchedPath`] and [`Error::Usage`].
+    pub(crate) fn require_found(jobs: &[Self], options: &ReportOptions) -> Result<()> {
+        SnapshotData::require_found(jobs.iter().flat_map(|job| &job.data), options)
+    }
+
+    /// Does the same as [`read_data`](Self::read_data), for one of several jobs: not each of them needs to have each masked
+    /// path and each dropped column.
+    pub(crate) fn read_rows(
+        &mut self,
+        most: usize,
+        storage: &StorageOptions,
+        options: &ReportOptions,
+    ) -> Result<()> {
         self.shows_values = options.rows > 0 && options.mask.is_empty() && options.drop.is_empty();
         let dataset = self.snapshots.last().map(|newest| newest.dataset);
         let own = self.snapshots.iter().filter(|it| Some(it.dataset) == dataset);
@@ -263,7 +293,6 @@ impl JobNights {
             }
         }
         self.snapshots.retain(|it| !deleted.contains(&it.location));
-        SnapshotData::require_replaced(&self.data, options)?;
         self.week_change = self.read_week(&places, &stamps, options)?;
         Ok(())
     }
@@ -327,14 +356,28 @@ impl JobNights {
         self.runs.iter().rev().find(|run| !run.was_interrupted() && !run.was_locked_out())
     }
 
+    /// Returns the last of these runs whose time can be right.
+    pub(crate) fn last_dated(&self, now: DateTime<Utc>) -> Option<&JobResult> {
+        let ended = |run: &&JobResult| !run.was_interrupted() && !run.was_locked_out();
+        self.runs.iter().rev().filter(ended).find(|run| Self::dated(run, now).is_some())
+    }
+
+    /// Returns the start of a run; `None` if its time cannot be right: it is none, in the future, or before this century.
+    pub(super) fn dated(run: &JobResult, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let start = Self::start(run)?;
+        let is_possible = start.year() >= FIRST_YEAR && start - now <= CLOCKS;
+        is_possible.then_some(start)
+    }
+
+    /// Returns the number of datasets that have snapshots, but not the newest one.
+    pub(super) fn other_datasets(&self) -> u64 {
+        let datasets: BTreeSet<Uuid> = self.snapshots.iter().map(|it| it.dataset).collect();
+        (datasets.len() as u64).saturating_sub(1)
+    }
+
     /// Returns the start of a run; `None` if its time is not one.
     pub(super) fn start(run: &JobResult) -> Option<DateTime<Utc>> {
         DateTime::parse_from_rfc3339(&run.started_at).ok().map(|time| time.to_utc())
-    }
-
-    /// Returns the day of a run; `None` if its time is not one.
-    pub(super) fn day(run: &JobResult) -> Option<NaiveDate> {
-        Self::start(run).map(|time| time.date_naive())
     }
 }
 
@@ -347,6 +390,12 @@ pub fn snapshot_jobs(place: &Location) -> Result<Option<(Location, Vec<String>)>
     if place.as_local().is_some_and(|path| !path.is_dir()) {
         return Ok(None);
     }
+    // `.` and `..` have no name, which says whether they are the folder of a job.
+    let named = match place.as_local().filter(|path| path.file_name().is_none()) {
+        Some(path) => Location::from(path.canonicalize().map_err(Error::io("read", path))?),
+        None => place.clone(),
+    };
+    let place = &named;
     let jobs = stored_jobs(place)?;
     if !jobs.is_empty() {
         return Ok(Some((place.clone(), jobs)));

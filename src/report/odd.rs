@@ -58,6 +58,8 @@ pub(super) enum OddNight {
     Quiet { last_run: String, has_succeeded: bool, silent: TimeDelta, usual: TimeDelta },
     /// No run began at these scheduled times, and later runs did.
     MissedBefore(Vec<DateTime<Utc>>),
+    /// The times of runs cannot be right: the number of runs, one of the times, and the time of a run nearby.
+    Misdated { runs: usize, example: String, near: DateTime<Utc> },
     /// The rows of a dataset, or of all data of a run, changed much from one run to the next.
     Rows { dataset: Option<Uuid>, before: u64, after: u64, at: String, back: Option<RowsBack> },
     /// Many rows of a snapshot have other values than in the snapshot before: the place of the snapshot in the data, and the
@@ -93,26 +95,28 @@ pub(super) fn of_job(job: &JobNights, as_of: DateTime<Utc>) -> (Vec<OddNight>, J
     };
     let damaged: Vec<OddNight> = damaged(job).collect();
     let lines = Some(job.unreadable_lines).filter(|lines| *lines > 0);
-    let stale = never_ended(job).or_else(|| missed(job)).or_else(|| quiet(job, as_of));
+    let stale = never_ended(job).or_else(|| missed(job, as_of)).or_else(|| quiet(job, as_of));
     let missed_before = Some(&job.missed_before).filter(|it| !it.is_empty());
     let missed_before = missed_before.map(|it| OddNight::MissedBefore(it.clone()));
     let others = Some(&job.of_others).filter(|it| !it.is_empty());
     let others = others.map(|it| OddNight::OfOthers(it.clone()));
     let data = [rows(&job.runs), changed(&job.data), shares(job)].concat();
-    let since = job.last_ended().and_then(JobNights::start).map(|last| last - RECENT);
+    let last = job.last_dated(as_of).and_then(JobNights::start);
+    let since = last.map(|last| last - RECENT);
+    let misdated = misdated(job, as_of);
     let is_recent = |odd: &OddNight| since.is_none_or(|since| odd.newest() >= Some(since));
     let state = match () {
         () if failing.is_some() => JobState::Failing,
         () if !damaged.is_empty() => JobState::Damaged,
         () if stale.is_some() => JobState::Stale,
         () if lines.is_some() || others.is_some() => JobState::Odd,
-        () if missed_before.iter().chain(&data).any(is_recent) => JobState::Odd,
+        () if missed_before.iter().chain(&misdated).chain(&data).any(is_recent) => JobState::Odd,
         () if job.runs.is_empty() => JobState::New,
         () => JobState::Well,
     };
     let lines = lines.map(OddNight::UnreadableLines);
     let first = failing.into_iter().chain(damaged).chain(stale).chain(lines).chain(others);
-    (first.chain(missed_before).chain(data).collect(), state)
+    (first.chain(misdated).chain(missed_before).chain(data).collect(), state)
 }
 
 impl OddNight {
@@ -123,6 +127,7 @@ impl OddNight {
             Self::Rows { back: Some(_), .. } => None,
             Self::Rows { at, .. } => DateTime::parse_from_rfc3339(at).ok().map(|at| at.to_utc()),
             Self::Changed { at, .. } => Some(*at),
+            Self::Misdated { near, .. } => Some(*near),
             Self::MissedBefore(times) => times.iter().max().copied(),
             Self::Share { jumps, .. } => jumps.iter().map(|(at, _)| *at).max(),
             _ => None,
@@ -158,8 +163,18 @@ fn never_ended(job: &JobNights) -> Option<OddNight> {
     has_none.then_some(OddNight::NeverEnded(job.runs.len()))
 }
 
-fn missed(job: &JobNights) -> Option<OddNight> {
-    let (missed, last) = (job.missed.as_ref()?, job.last_ended()?);
+/// Finds runs whose times cannot be right.
+fn misdated(job: &JobNights, as_of: DateTime<Utc>) -> Option<OddNight> {
+    let is_wrong = |run: &JobResult| JobNights::dated(run, as_of).is_none();
+    let last = job.runs.iter().rposition(is_wrong)?;
+    let later = job.runs.get(last + 1..).unwrap_or_default();
+    let near = later.iter().find_map(|run| JobNights::dated(run, as_of)).unwrap_or(as_of);
+    let runs = job.runs.iter().filter(|run| is_wrong(run)).count();
+    Some(OddNight::Misdated { runs, example: job.runs.get(last)?.started_at.clone(), near })
+}
+
+fn missed(job: &JobNights, as_of: DateTime<Utc>) -> Option<OddNight> {
+    let (missed, last) = (job.missed.as_ref()?, job.last_dated(as_of)?);
     let (runs, first) = (missed.len(), *missed.first()?);
     let (last_run, has_succeeded) = (last.started_at.clone(), last.status != Status::Failed);
     Some(OddNight::Missed { runs, first, last_run, has_succeeded })
@@ -170,8 +185,9 @@ fn quiet(job: &JobNights, as_of: DateTime<Utc>) -> Option<OddNight> {
     if job.missed.is_some() {
         return None;
     }
-    let last_run = job.last_ended()?;
-    let starts: Vec<_> = job.runs.iter().rev().filter_map(JobNights::start).collect();
+    let last_run = job.last_dated(as_of)?;
+    let starts = job.runs.iter().rev().filter_map(|run| JobNights::dated(run, as_of));
+    let starts: Vec<_> = starts.collect();
     let starts = starts.get(..starts.len().min(USUAL_RUNS)).filter(|it| it.len() >= FEWEST_RUNS)?;
     let between = starts.windows(2).filter_map(|pair| match pair {
         [later, earlier] => Some(*later - *earlier),
@@ -199,10 +215,12 @@ fn is_much(before: u64, after: u64) -> bool {
 fn rows(runs: &[JobResult]) -> Vec<OddNight> {
     let mut last = BTreeMap::<Option<Uuid>, u64>::new();
     let mut found = Vec::<OddNight>::new();
+    // Of a job with several datasets, a run can have one of them: it is compared with the same one.
+    let has_several = runs.iter().any(|run| run.snapshots.len() > 1);
     for run in runs {
         for snapshot in run.snapshots.iter().filter(|it| it.status != Status::Failed) {
             // A job with one dataset can have another id for each of its versions.
-            let dataset = (run.snapshots.len() > 1).then_some(snapshot.dataset);
+            let dataset = has_several.then_some(snapshot.dataset);
             let Some(before) = last.insert(dataset, snapshot.rows) else { continue };
             let after = snapshot.rows;
             let at = run.started_at.clone();
@@ -355,5 +373,65 @@ mod tests {
         let since = "2026-09-02T02:00:00Z".to_owned();
         assert_eq!((&odd[0], state), (&OddNight::Failing { runs: 2, since }, JobState::Failing));
         assert_eq!(of(Vec::new(), "2026-09-03T03:00:00Z"), (Vec::new(), JobState::New));
+    }
+
+    /// A run with these rows of two datasets.
+    fn run_of_two(day: u32, rows: [Option<u64>; 2]) -> JobResult {
+        let mut result = run(day, "stored", 0);
+        let snapshot = result.snapshots.remove(0);
+        let rows = rows.into_iter().enumerate();
+        let snapshots = rows.filter_map(|(dataset, rows)| {
+            let mut snapshot = snapshot.clone();
+            (snapshot.dataset, snapshot.rows) = (Uuid::from_u128(dataset as u128), rows?);
+            Some(snapshot)
+        });
+        result.snapshots = snapshots.collect();
+        result
+    }
+
+    #[test]
+    fn datasets_are_compared_with_themselves() {
+        let rows = |nights: &[[Option<u64>; 2]]| {
+            let runs = nights.iter().zip(1..).map(|(rows, day)| run_of_two(day, *rows));
+            let (odd, _) = of(runs.collect(), "2026-09-05T02:00:00Z");
+            let rows = odd.iter().map(|odd| match odd {
+                OddNight::Rows { before, after, .. } => (*before, *after),
+                odd => panic!("{odd:?}"),
+            });
+            rows.collect::<Vec<_>>()
+        };
+        let both = [Some(1000), Some(10)];
+        // The first one fell in a night in which it came alone.
+        assert_eq!(rows(&[both, [Some(5), None], [Some(5), None]]), [(1000, 5)]);
+        assert_eq!(rows(&[both, [None, Some(10)], both, [Some(1000), None], both]), []);
+    }
+
+    #[test]
+    fn runs_with_impossible_times_are_named() {
+        let nights: Vec<_> = (1..=9).map(|day| run(day, "unchanged", 10)).collect();
+        for time in [
+            "2027-01-01T02:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "0001-01-01T00:00:00Z",
+            "yesterday",
+            "",
+        ] {
+            let mut last = run(10, "unchanged", 10);
+            last.started_at = time.to_owned();
+            let mut runs = nights.clone();
+            runs.push(last.clone());
+            // The run says nothing about the next one: the runs before it do.
+            let (odd, state) = of(runs.clone(), "2026-09-10T03:00:00Z");
+            assert_eq!(state, JobState::Odd, "{time}");
+            assert!(
+                matches!(&odd[..], [OddNight::Misdated { runs: 1, example, .. }] if example == time)
+            );
+            assert_eq!(of(runs, "2026-09-20T03:00:00Z").1, JobState::Stale, "{time}");
+            // Long after it, the job is well.
+            let mut runs = nights.clone();
+            runs.insert(1, last);
+            let (odd, state) = of(runs, "2026-09-09T03:00:00Z");
+            assert_eq!((odd.len(), state), (1, JobState::Well), "{time}");
+        }
     }
 }

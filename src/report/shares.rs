@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::profile::{
-    Profile, ValueProfile,
-    figures::CommonValues,
-    tree::{JsonTree, TreeNode},
+use super::{
+    masked::{MaskedValues, ValueTrail},
+    profile::{
+        Profile, ValueProfile,
+        figures::CommonValues,
+        tree::{JsonTree, TreeNode},
+    },
 };
 use crate::batch::Column;
 
@@ -15,15 +18,37 @@ const MOST_COUNTED: usize = 512;
 const MOST_KEYS: usize = 64;
 /// Levels of keys whose types are counted: the keys of a column, and the keys of objects in them.
 const KEY_LEVELS: usize = 2;
-/// The name for rows without a value.
-pub(super) const MISSING: &str = "missing";
-
 /// Number of rows with each value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SharedCounts {
-    pub(super) counts: BTreeMap<DriftGroup, BTreeMap<String, u64>>,
+    pub(super) counts: BTreeMap<DriftGroup, BTreeMap<SharedValue, u64>>,
+    /// By how many the counts of a group can be too large. The count of a value without one is at most this.
+    errors: BTreeMap<DriftGroup, u64>,
     /// The columns with too many keys. Their keys are not counted.
     many_keys: BTreeSet<String>,
+    /// The columns that were read.
+    pub(super) columns: BTreeSet<String>,
+    /// The values that nobody may see.
+    pub(super) masked: MaskedValues,
+}
+
+/// What rows have in a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SharedValue {
+    Value(String),
+    /// They have no value. A value can be text of any name, so this is none.
+    Missing,
+}
+
+impl SharedValue {
+    /// Returns the text for the page.
+    pub(super) fn name(&self, group: &DriftGroup) -> String {
+        match (self, group) {
+            (Self::Value(value), _) => value.clone(),
+            (Self::Missing, DriftGroup::Persona) => "null (no persona)".to_owned(),
+            (Self::Missing, DriftGroup::Label | DriftGroup::Types(_)) => "missing".to_owned(),
+        }
+    }
 }
 
 /// What values are shares of.
@@ -61,32 +86,83 @@ impl TypedPlace {
 
 impl SharedCounts {
     #[cfg(test)]
-    pub(super) fn new(counts: BTreeMap<DriftGroup, BTreeMap<String, u64>>) -> Self {
+    pub(super) fn new(counts: BTreeMap<DriftGroup, BTreeMap<SharedValue, u64>>) -> Self {
         Self { counts, ..Self::default() }
     }
 
     /// Counts from the profile, without reading rows.
-    pub(super) fn of(profile: &Profile, shows_values: bool) -> Self {
-        let mut all = Self::default();
-        let common = |common: &CommonValues| common.top(MOST_COUNTED);
+    pub(super) fn of(profile: &Profile, masked: MaskedValues, shows_values: bool) -> Self {
+        let mut all = Self { masked, ..Self::default() };
         for column in &profile.columns {
+            let name = column.column.name();
+            all.columns.insert(name.to_owned());
+            // All values are null, which says nothing about the data.
+            if all.masked.has_column(name) {
+                continue;
+            }
             let is_persona = column.api == Some(Column::Persona);
             if let ValueProfile::Json(tree) | ValueProfile::Tags(tree, _) = &column.values {
-                all.add_types(column.column.name(), tree, profile.rows);
+                all.add_types(name, tree, profile.rows);
             }
             match &column.values {
                 ValueProfile::Text(values) if is_persona && shows_values => {
-                    let null = (column.nulls > 0).then(|| ("no persona".to_owned(), column.nulls));
-                    let counts = common(values).into_iter().chain(null).collect();
-                    all.counts.insert(DriftGroup::Persona, counts);
+                    all.add_values(DriftGroup::Persona, values, column.nulls);
                 }
                 ValueProfile::Tags(_, values) if shows_values => {
-                    all.counts.insert(DriftGroup::Label, common(values).into_iter().collect());
+                    all.add_values(DriftGroup::Label, values, 0);
                 }
                 _ => {}
             }
         }
         all
+    }
+
+    fn add_values(&mut self, group: DriftGroup, values: &CommonValues, nulls: u64) {
+        let common = values.top(MOST_COUNTED).into_iter();
+        let common = common.map(|(value, rows)| (SharedValue::Value(value), rows));
+        let null = (nulls > 0).then_some((SharedValue::Missing, nulls));
+        self.errors.insert(group.clone(), values.most_error());
+        self.counts.insert(group, common.chain(null).collect());
+    }
+
+    /// Returns the number of rows with a value; `None` if it is not known, because the values are masked or left out.
+    pub(super) fn rows_with(
+        &self,
+        group: &DriftGroup,
+        value: &SharedValue,
+        rows: u64,
+    ) -> Option<u64> {
+        if let Some(counts) = self.counts.get(group) {
+            return (!self.is_masked(group)).then(|| counts.get(value).copied().unwrap_or(0));
+        }
+        let DriftGroup::Types(place) = group else { return None };
+        let column = TypedPlace { column: place.column.clone(), keys: Vec::new() };
+        let is_read = self.counts.contains_key(&DriftGroup::Types(column));
+        // No row has a key that the whole snapshot does not have.
+        let missing = if *value == SharedValue::Missing { rows } else { 0 };
+        (is_read && !self.is_masked(group)).then_some(missing)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_error(&mut self, group: DriftGroup, error: u64) {
+        self.errors.insert(group, error);
+    }
+
+    /// Returns by how many the counts of a group can be too large.
+    pub(super) fn error(&self, group: &DriftGroup) -> u64 {
+        self.errors.get(group).copied().unwrap_or(0)
+    }
+
+    /// Whether the values at the place of these types, or around it, are masked.
+    fn is_masked(&self, group: &DriftGroup) -> bool {
+        let DriftGroup::Types(place) = group else { return false };
+        let mut trail = ValueTrail::of(&place.column);
+        let mut is_masked = self.masked.has(&trail);
+        for key in &place.keys {
+            trail = trail.member(key);
+            is_masked |= self.masked.has(&trail);
+        }
+        is_masked
     }
 
     fn add_types(&mut self, column: &str, tree: &JsonTree, rows: u64) {
@@ -138,13 +214,14 @@ fn keys(column: TypedPlace, tree: &JsonTree) -> Option<Vec<(TypedPlace, &TreeNod
     Some(all)
 }
 
-fn types(node: &TreeNode, rows: u64) -> BTreeMap<String, u64> {
-    let mut counts: BTreeMap<_, _> =
-        node.kinds().map(|(kind, values)| (kind.name().to_owned(), values)).collect();
+fn types(node: &TreeNode, rows: u64) -> BTreeMap<SharedValue, u64> {
+    let kinds = node.kinds();
+    let kinds = kinds.map(|(kind, values)| (SharedValue::Value(kind.name().to_owned()), values));
+    let mut counts: BTreeMap<_, _> = kinds.collect();
     // An object can have a key twice.
     let missing = rows.saturating_sub(node.rows);
     if missing > 0 {
-        counts.insert(MISSING.to_owned(), missing);
+        counts.insert(SharedValue::Missing, missing);
     }
     counts
 }

@@ -180,7 +180,7 @@ impl ExportFacts {
             started_at: Some(manifest.started_at.clone()),
             finished_at: Some(manifest.finished_at.clone()),
             format: Some(format!("{}, {}", manifest.format, manifest.compression)),
-            bytes: manifest.parts.iter().map(|part| part.bytes).sum(),
+            bytes: manifest.parts.iter().fold(0, |sum, part| part.bytes.saturating_add(sum)),
             files: manifest.parts.len() as u64,
             parts: parts.collect(),
             foreign: Vec::new(),

@@ -104,7 +104,7 @@ fn page_of(jobs: &[PageJob], active: Vec<Option<Duration>>) -> Arc<str> {
         let name = &job.planned.job().name;
         let read = read(&job.planned, limit);
         let mut nights = read.unwrap_or_else(|error| JobNights::unreadable(name, &error));
-        let last = nights.last_ended();
+        let last = nights.last_dated(now);
         nights.missed = last.map(|last| job.timetable.missed_since(last, now));
         nights.missed_before = job.timetable.missed_between(&nights.runs);
         nights.next = job.timetable.next_starts(now);

@@ -13,7 +13,7 @@ use twox_hash::XxHash3_64;
 
 use crate::config::{Job, Schedule};
 #[cfg(feature = "report")]
-use crate::snapshots::JobResult;
+use crate::{report::MOST_MISSED, snapshots::JobResult};
 
 /// Largest number of times per day for which a list counts as fixed times. A longer list counts as an
 /// interval.
@@ -118,15 +118,14 @@ impl Timetable {
     }
 
     /// Returns the times after the start of a run at which the next runs should have begun, and ended by now: at most
-    /// 1,000. Each run may take twice as long as that one, and at least a quarter of an hour.
+    /// 1,001, which means that there are more than 1,000. Each run may take twice as long as that one, and at least a quarter of an hour.
     #[cfg(feature = "report")]
     pub(crate) fn missed_since(&self, run: &JobResult, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        const MOST: usize = 1000;
         const LEAST: TimeDelta = TimeDelta::minutes(15);
         let Ok(start) = run.started_at.parse::<DateTime<Utc>>() else { return Vec::new() };
         let took = TimeDelta::try_seconds((2.0 * run.seconds) as i64).unwrap_or(LEAST).max(LEAST);
         let starts = self.after(start).map(|slot| slot.starts);
-        starts.take_while(|starts| now - *starts > took).take(MOST).collect()
+        starts.take_while(|starts| now - *starts > took).take(MOST_MISSED + 1).collect()
     }
 
     /// Returns the times between earlier runs at which no run began, oldest first. A run makes up for the last time before

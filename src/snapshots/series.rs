@@ -297,7 +297,7 @@ impl Series {
 
 /// Returns the size of an export's files in bytes.
 pub(crate) fn bytes_of(manifest: &Manifest) -> u64 {
-    manifest.parts.iter().map(|part| part.bytes).sum()
+    manifest.parts.iter().fold(0, |sum, part| sum.saturating_add(part.bytes))
 }
 
 /// Parses the stamp in the name of a staging folder, such as `.snapshot=STAMP.partial`.

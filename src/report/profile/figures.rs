@@ -121,7 +121,12 @@ impl CommonValues {
 
     /// Whether the counts are exact: none made room for others.
     pub(crate) fn is_exact(&self) -> bool {
-        self.sketch.maximum_error() == 0
+        self.most_error() == 0
+    }
+
+    /// Returns by how many a count can be too large. The count of a value without one is at most this.
+    pub(crate) fn most_error(&self) -> u64 {
+        self.sketch.maximum_error()
     }
 
     /// Number of values that are too long to be counted by their text.

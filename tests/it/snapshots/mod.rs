@@ -13,6 +13,7 @@ mod latest;
 mod long;
 mod messages;
 mod metrics_file;
+mod mixed_jobs;
 pub(crate) mod nights;
 mod outputs;
 mod pages;

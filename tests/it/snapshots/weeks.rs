@@ -43,7 +43,7 @@ fn page_of_runs(nightly: &Nightly, as_of: &str) -> String {
 fn write_history(nightly: &Nightly, runs: &[(u32, u8, &str)]) {
     let line = |(day, exit_code, message): &(u32, u8, &str)| {
         let at = format!("2026-09-{day:02}T02:00:00Z");
-        let error = json!({"message": message, "causes": [], "hint": null, "exit_code": exit_code});
+        let error = json!({"message": message, "causes": [], "hint": null, "exit_code": exit_code, "quotes_values": false});
         let run = json!({
             "job": "nightly", "status": if *exit_code == 0 { "unchanged" } else { "failed" }, "started_at": at,
             "finished_at": at, "seconds": 1.0, "rows": 0, "bytes": 0, "requests": 1, "retries": 0, "snapshots": [],

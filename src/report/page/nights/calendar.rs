@@ -54,7 +54,7 @@ impl CalendarDay<'_> {
 pub(super) fn calendar_of(job: &JobNights, as_of: DateTime<Utc>) -> Markup {
     let mut days = BTreeMap::<NaiveDate, CalendarDay<'_>>::new();
     for run in &job.runs {
-        if let Some(day) = JobNights::day(run) {
+        if let Some(day) = JobNights::dated(run, as_of).map(|start| start.date_naive()) {
             days.entry(day).or_default().runs.push(run);
         }
     }
@@ -111,7 +111,7 @@ pub(super) fn calendar_of(job: &JobNights, as_of: DateTime<Utc>) -> Markup {
     html! {
         figure.calendar {
             figcaption {
-                "Days, a column a week: "
+                "Days in UTC, a column a week: "
                 span.status.stored { "stored" } " " span.status.unchanged { "unchanged" } " " span.status.failed { "failed" }
                 @if has("missed") { " " span.status.missed { "missed" } }
                 @if has("none") { " " span.status.none { "no run" } }

@@ -1,9 +1,10 @@
 //! What the data did from snapshot to snapshot.
 
-use std::{cmp::Reverse, ops::Range};
+use std::{cmp::Reverse, collections::BTreeSet, ops::Range};
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
+use uuid::Uuid;
 
 use super::{
     MomentForm,
@@ -60,12 +61,52 @@ pub(super) fn section(place: usize, job: &JobNights) -> Markup {
     };
     html! {
         h3 { "The data of the last " (counted(job.data.len() as u64, "snapshot")) }
+        (other_datasets(job))
         @if job.data.len() > 1 {
             div.halves { @for (name, value) in charts { (chart(name, value)) } }
             p.soft { "These charts have one scale: the largest bar is " (counted(scale as u64, "row")) ". Each snapshot is compared with the one before." }
             (changes(place, job, form))
         }
         (all_shares(job, form))
+        (hidden(job))
+    }
+}
+
+/// Says which dataset it is, if the job has snapshots of other datasets, whose rows were not read.
+pub(super) fn other_datasets(job: &JobNights) -> Markup {
+    let (Some(newest), others @ 1..) = (job.snapshots.last(), job.other_datasets()) else {
+        return html! {};
+    };
+    html! {
+        p.note {
+            "Only snapshots of dataset " (dataset_name(job, newest.dataset)) " were read, which is that of the newest snapshot. The rows of "
+            (counted(others, "other dataset")) " of this job are not on this page."
+        }
+    }
+}
+
+/// The name and the id of a dataset.
+pub(super) fn dataset_name(job: &JobNights, dataset: Uuid) -> Markup {
+    let results = job.runs.iter().rev().flat_map(|run| &run.snapshots);
+    let name = results.filter(|it| it.dataset == dataset).find_map(|it| it.name.as_deref());
+    html! { @if let Some(name) = name { (Outside(name)) " " } code { (dataset) } }
+}
+
+/// The values that have no shares in some snapshots: masked ones, and columns that are not in all snapshots.
+fn hidden(job: &JobNights) -> Markup {
+    let shared = || job.data.iter().map(|it| &it.shared);
+    let masked: BTreeSet<&str> =
+        shared().flat_map(|it| it.masked.paths()).map(String::as_str).collect();
+    let columns: BTreeSet<&String> = shared().flat_map(|it| &it.columns).collect();
+    let some = columns.into_iter().filter(|name| !shared().all(|it| it.columns.contains(*name)));
+    let (masked, some) = (Vec::from_iter(masked), Vec::from_iter(some.map(String::as_str)));
+    html! {
+        @if !masked.is_empty() {
+            p.note { "Masked in at least one of these snapshots: " (Outside(&masked.join(", "))) ". Masked values have no shares." }
+        }
+        @if !some.is_empty() {
+            p.note { "Not in all of these snapshots: " (Outside(&some.join(", "))) ". Without the column, there are no shares." }
+        }
     }
 }
 
@@ -194,7 +235,8 @@ pub(super) fn share_text(of: f64) -> String {
 /// Whether the types of a column stay as they are. Then a table says nothing that a line does not.
 fn is_steady(table: &DriftTable) -> bool {
     let steady = |line: &DriftLine| {
-        let shares = || line.shares.iter().copied();
+        let known = || line.shares.iter().zip(&table.known).filter(|(_, known)| **known);
+        let shares = || known().map(|(share, _)| *share);
         shares().fold(0.0, f64::max) - shares().fold(1.0, f64::min) < STEADY
     };
     table.others == 0 && table.lines.iter().all(steady)
@@ -202,13 +244,19 @@ fn is_steady(table: &DriftTable) -> bool {
 
 /// The shares of the values of a group.
 fn shares(job: &str, table: &DriftTable, data: &[SnapshotData], form: MomentForm) -> Markup {
-    let (name, percent) = (table.group.name(), share_text);
+    let name = table.group.name();
+    let percent = |share: Option<&f64>, known: Option<&bool>| match (share, known) {
+        (Some(share), Some(true)) if table.is_estimate => format!("≈ {}", share_text(*share)),
+        (Some(share), Some(true)) => share_text(*share),
+        _ => "–".to_owned(),
+    };
     let (Some(first), Some(last)) = (data.first(), data.last()) else { return html! {} };
     let largest = |line: &DriftLine| {
         let jump = line.jumps.iter().copied().max_by(|a, b| a.size().total_cmp(&b.size()))?;
         let at = data.get(jump.place)?.taken_at;
         let sign = if jump.after > jump.before { '+' } else { '−' };
-        Some(format!("{sign}{:.1} points on {}", jump.size() * 100.0, form.text(at)))
+        let about = if jump.is_estimate { "≈ " } else { "" };
+        Some(format!("{about}{sign}{:.1} points on {}", jump.size() * 100.0, form.text(at)))
     };
     let places = |line: &DriftLine| line.jumps.iter().map(|jump| jump.place).collect::<Vec<_>>();
     let has_jumps = table.lines.iter().any(|line| !line.jumps.is_empty());
@@ -228,8 +276,8 @@ fn shares(job: &str, table: &DriftTable, data: &[SnapshotData], form: MomentForm
                             tr {
                                 th scope="row" dir="auto" { (Outside(&line.value)) }
                                 td { (share_line(&line.shares, &places(line))) }
-                                td.number { (percent(line.shares.first().copied().unwrap_or_default())) }
-                                td.number { (percent(line.shares.last().copied().unwrap_or_default())) }
+                                td.number { (percent(line.shares.first(), table.known.first())) }
+                                td.number { (percent(line.shares.last(), table.known.last())) }
                                 @if has_jumps { td { (largest(line).unwrap_or_default()) } }
                             }
                         }

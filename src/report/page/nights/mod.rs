@@ -116,7 +116,7 @@ fn section(place: usize, seen: &SeenJob<'_>, as_of: DateTime<Utc>) -> Markup {
             (remarks(seen))
             (facts(place, job))
             @if job.problem.is_none() && job.runs.is_empty() {
-                p.empty { "This job has not run yet." }
+                p.empty { @if job.unreadable_lines == 0 { "This job has not run yet." } @else { "No run in its history can be read." } }
             } @else if job.problem.is_none() {
                 @if job.unread_bytes > 0 {
                     p.note { "The history has older runs, in " (bytes(job.unread_bytes)) ". They are not on this page." }
@@ -166,6 +166,9 @@ fn remarks(seen: &SeenJob<'_>) -> Markup {
             p.note {
                 "Nothing odd was found: the last run did not fail, no run is overdue, and the rows never fell by a fifth or doubled"
                 @if is_read { "; in no night did many rows change, and no share of a persona, label or type moved by five points" }
+                @if let (Some(newest), true, 1..) = (seen.job.snapshots.last(), is_read, seen.job.other_datasets()) {
+                    " in dataset " (drift::dataset_name(seen.job, newest.dataset)) ", the only one whose rows were read"
+                }
                 "."
             }
         }
@@ -198,7 +201,7 @@ fn facts(place: usize, job: &JobNights) -> Markup {
                 (fact("Newest snapshot", html! { (counted(newest.rows, "row")) ", " (bytes(newest.bytes)) }))
                 (fact("Kept", html! {
                     (counted(job.snapshots.len() as u64, "snapshot")) ", "
-                    (bytes(job.snapshots.iter().map(|it| it.bytes).sum()))
+                    (bytes(total(job.snapshots.iter().map(|it| it.bytes))))
                 }))
             }
             @if job.last_change.is_some() || job.week_change.is_some() {
@@ -239,7 +242,12 @@ fn status_of(run: &JobResult) -> (&'static str, &'static str) {
 
 /// Rows of the snapshots that represent the data after a run.
 fn rows_of(run: &JobResult) -> u64 {
-    run.snapshots.iter().map(|it| it.rows).sum()
+    total(run.snapshots.iter().map(|it| it.rows))
+}
+
+/// The sum of numbers that a file can name, which can be any.
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// How moments are shown: as precisely as it takes to tell neighbours apart.

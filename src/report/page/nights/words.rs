@@ -12,7 +12,7 @@ use crate::{
     clock,
     report::{
         drift::ShareJump,
-        nights::JobNights,
+        nights::{JobNights, MOST_MISSED},
         odd::{JobState, OddNight},
         page::text::{Outside, share, time},
     },
@@ -86,13 +86,20 @@ pub(super) fn remark(odd: &OddNight, job: &JobNights) -> Markup {
         OddNight::Missed { runs, first, last_run, has_succeeded } => {
             let runs = *runs as u64;
             html! {
-                strong { (since(*has_succeeded)) (time(last_run)) } ": " (counted(runs, "run")) (if runs == 1 { " was" } else { " were" })
+                strong { (since(*has_succeeded)) (time(last_run)) } ": "
+                @if runs > MOST_MISSED as u64 { "more than " (counted(MOST_MISSED as u64, "run")) } @else { (counted(runs, "run")) }
+                (if runs == 1 { " was" } else { " were" })
                 " due, the first one on " (time(&clock::text(*first))) "."
             }
         }
         OddNight::Quiet { last_run, has_succeeded, silent, usual } => html! {
             strong { (since(*has_succeeded)) (time(last_run)) } ", which is " (span(*silent)) " ago. The runs before were at most "
             (span(*usual)) " apart."
+        },
+        OddNight::Misdated { runs, example, .. } => html! {
+            strong { (counted(*runs as u64, "run")) (if *runs == 1 { " has" } else { " have" }) " a time that cannot be right" }
+            ", such as " code { (Outside(example)) } ". Was a clock wrong? The calendar leaves "
+            (if *runs == 1 { "the run" } else { "these runs" }) " out, and they do not say when the next run is due."
         },
         OddNight::MissedBefore(times) => {
             let form = MomentForm::of(times.iter().copied());
@@ -162,7 +169,8 @@ const fn since(has_succeeded: bool) -> &'static str {
 fn jump((at, jump): (DateTime<Utc>, ShareJump), form: MomentForm) -> String {
     let verb = if jump.after > jump.before { "rose" } else { "fell" };
     let (size, after) = (jump.size() * 100.0, share_text(jump.after));
-    format!("{verb} by {size:.1} points to {after} on {}", form.text(at))
+    let about = if jump.is_estimate { "≈ " } else { "" };
+    format!("{verb} by {about}{size:.1} points to {about}{after} on {}", form.text(at))
 }
 
 /// A time span in its largest unit that is not below two.
