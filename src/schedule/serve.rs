@@ -140,7 +140,11 @@ async fn page_answer(
     let html = match page.html(metrics).await {
         Ok(html) => html,
         Err(error) => {
-            let text = error.one_line() + "\n";
+            // The message of a panic can quote anything.
+            let text = match error.quotes_values() {
+                true => "the page could not be made\n".to_owned(),
+                false => error.one_line() + "\n",
+            };
             return plain(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text);
         }
     };

@@ -59,12 +59,12 @@ fn pipe_in_place_of_a_file_does_not_stop_the_page() {
     let nightly = three_nights();
     let folder = nightly.job("nightly").join(format!("snapshot={MIDDLE}"));
     to_pipe(&folder.join("part-00000.parquet"));
-    let (page, mut told) = self::page(&nightly, 74);
-    assert!(page.contains("The snapshot of <time datetime=\"2026-11-24T02:00:00Z\">"), "{page}");
+    let (shown, mut told) = page(&nightly, 74);
+    assert!(shown.contains("The snapshot of <time datetime=\"2026-11-24T02:00:00Z\">"), "{shown}");
     let nightly = three_nights();
     to_pipe(&nightly.record("nightly", MIDDLE));
-    let (page, more) = self::page(&nightly, 65);
-    assert!(page.contains("has a manifest that cannot be read: "), "{page}");
+    let (shown, more) = page(&nightly, 65);
+    assert!(shown.contains("has a manifest that cannot be read: "), "{shown}");
     told += &more;
     insta::assert_snapshot!(told, @"");
 }
