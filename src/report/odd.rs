@@ -429,7 +429,7 @@ mod tests {
             assert_eq!(of(runs, "2026-09-20T03:00:00Z").1, JobState::Stale, "{time}");
             // Long after it, the job is well.
             let mut runs = nights.clone();
-            runs.insert(1, last);
+            runs.insert(0, last);
             let (odd, state) = of(runs, "2026-09-09T03:00:00Z");
             assert_eq!((odd.len(), state), (1, JobState::Well), "{time}");
         }
