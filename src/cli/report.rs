@@ -152,7 +152,8 @@ impl ReportArgs {
                 return Err(Error::Usage(why.to_owned()));
             }
         }
-        if [Some(&export), before.as_ref()].into_iter().flatten().any(|it| is_inside(&output, it)) {
+        let mut exports = [Some(&export), before.as_ref()].into_iter().flatten();
+        if !to_stdout && exports.any(|it| is_inside(&output, it)) {
             let why = "it is inside the export, where readers would take it for data";
             return Err(Error::invalid("output", output.display().to_string(), why));
         }

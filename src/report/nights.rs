@@ -205,16 +205,19 @@ impl JobNights {
         Self { problem: Some(Failure::new(error)), ..Self::new(job, Vec::new()) }
     }
 
-    /// Reads the rows of the last `most` snapshots, and compares each with the one before, and the newest with one of a week
-    /// before. Of a job with several datasets, only snapshots of the dataset of the newest one count. A damaged snapshot does not stop the others: it is in
-    /// `unread`, and the next one is compared with the last one that could be read. Blocks.
+    /// Reads the rows of the last `most` snapshots. Compares each with the one before, and the newest with one of a week
+    /// before. Of a job with several datasets, only snapshots of the dataset of the newest one count. Blocks.
+    ///
+    /// A damaged snapshot does not stop the others: it is in `unread`, and the next one is compared with the last one that
+    /// could be read. A snapshot that has been deleted meanwhile is no longer in `snapshots`.
     ///
     /// Messages of failures can quote values of rows. The page shows such messages only if this method was called with
     /// options that show all values.
     ///
     /// # Errors
     /// Those of [`SnapshotData::read`] that are not about the files of one snapshot. [`Error::UnmatchedPath`] for a path of
-    /// the mask that leads to no value in any of the snapshots.
+    /// the mask that leads to no value in any of the snapshots, and [`Error::Usage`] for a dropped column that none of them
+    /// has.
     pub fn read_data(
         &mut self,
         most: usize,

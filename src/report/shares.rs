@@ -245,7 +245,7 @@ mod tests {
         let rows = [r#"{"a":{"b":{"c":1}}}"#, r#"{"a":{"b":"x"}}"#, r#"{"a":2}"#];
         let all = types_of(&rows.map(str::to_owned));
         let counts = all.counts.iter().map(|(group, counts)| {
-            let counts = counts.iter().map(|(name, rows)| format!("{name} {rows}"));
+            let counts = counts.iter().map(|(value, rows)| format!("{} {rows}", value.name(group)));
             (group.name(), counts.collect::<Vec<_>>().join(", "))
         });
         let counts: Vec<_> = counts.collect();
@@ -255,7 +255,7 @@ mod tests {
             [
                 ("Types of c", "object 3"),
                 ("Types of c.a", "integer 1, object 2"),
-                ("Types of c.a.b", "missing 1, object 1, string 1"),
+                ("Types of c.a.b", "object 1, string 1, missing 1"),
             ]
         );
     }

@@ -66,5 +66,14 @@ fn pipe_in_place_of_a_file_does_not_stop_the_page() {
     let (shown, more) = page(&nightly, 65);
     assert!(shown.contains("has a manifest that cannot be read: "), "{shown}");
     told += &more;
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r"
+    exit 74
+    error: nightly: cannot open snaps/nightly/snapshot=20261124T020000Z/part-00000.parquet
+      cause: it is a FIFO, not a regular file
+    error: 1 of 3 exports could not be read
+      hint: each line above gives the reason and the next step
+    exit 65
+    error: nightly: snaps/nightly/snapshot=20261124T020000Z: it has a manifest that cannot be read: it is a FIFO, not a regular file
+    error: snaps: 1 snapshot could not be read, and the page shows the others: restore the files, or move the snapshot away
+    ");
 }

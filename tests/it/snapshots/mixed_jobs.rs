@@ -42,7 +42,8 @@ fn jobs_without_a_column_can_be_masked_and_dropped() {
     }
     insta::assert_snapshot!(told, @r#"
     exit 65
-    error: `--mask` ".persna" matches no value in 160 rows: did you mean .persona?
+    error: --mask ".persna" matches no value in 160 rows: did you mean .persona?
+      hint: nothing was published: check the spelling of the path, or leave it out if no row has such a value
     exit 2
     error: no snapshot has a column persna: did you mean persona?
     "#);
