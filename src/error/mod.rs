@@ -444,8 +444,7 @@ pub enum Error {
         /// The problem with the plan, as a predicate. In the message, it follows the word "workers".
         why: String,
     },
-    /// A commit has begun to publish the export of a plan for many workers. It is active, or it was interrupted and the
-    /// next commit continues it.
+    /// A commit has begun to publish the export of a plan for many workers. If it stops, the next commit continues it.
     #[error("{}: a commit of its plan has begun to publish", path.display())]
     CommitBegun {
         /// The output, as given.
