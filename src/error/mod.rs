@@ -1,7 +1,7 @@
 //! The errors of this crate, with a hint and an exit code for each.
 //!
-//! The text of an error describes the problem. `source()` returns the cause. The text does not repeat the cause.
-//! This module prints nothing and never holds a key: URLs are stored without credentials.
+//! The text of an error describes the problem, `source()` returns the cause, and neither repeats the other. This module
+//! prints nothing and never holds a key: URLs are stored without credentials.
 
 mod api;
 mod column;
@@ -444,8 +444,7 @@ pub enum Error {
         /// The problem with the plan, as a predicate. In the message, it follows the word "workers".
         why: String,
     },
-    /// A commit has begun to publish the export of a plan for many workers. It is active, or it was interrupted and the
-    /// next commit continues it.
+    /// A commit has begun to publish the export of a plan for many workers. If it stops, the next commit continues it.
     #[error("{}: a commit of its plan has begun to publish", path.display())]
     CommitBegun {
         /// The output, as given.

@@ -393,7 +393,7 @@ mod tests {
     fn datasets_are_compared_with_themselves() {
         let rows = |nights: &[[Option<u64>; 2]]| {
             let runs = nights.iter().zip(1..).map(|(rows, day)| run_of_two(day, *rows));
-            let (odd, _) = of(runs.collect(), "2026-09-05T02:00:00Z");
+            let (odd, _) = of(runs.collect(), &format!("2026-09-{:02}T03:00:00Z", nights.len()));
             let rows = odd.iter().map(|odd| match odd {
                 OddNight::Rows { before, after, .. } => (*before, *after),
                 odd => panic!("{odd:?}"),
