@@ -199,15 +199,15 @@ impl ReportArgs {
         for place in before.iter().chain([&export]).filter(|it| it.as_local().is_some()) {
             is_single_file(place)?;
         }
+        // An output that cannot be written is refused before anything is read.
+        let file = ReportFile::create(&output, self.overwrite, storage)?;
+        let is_stopped = stop.clone();
+        staged.put(file);
         let jobs = if before.is_none() { snapshot_jobs(&export)? } else { None };
         self.require_useful(jobs.is_some(), before.is_some())?;
         if jobs.is_none() {
             before.iter().chain([&export]).try_for_each(refuse_parent_of_roots)?;
         }
-        // An output that cannot be written is refused before anything is read.
-        let file = ReportFile::create(&output, self.overwrite, storage)?;
-        let is_stopped = stop.clone();
-        staged.put(file);
         let mut unread = UnreadNights::default();
         let (report, what) = match jobs {
             Some((root, jobs)) => {
