@@ -87,7 +87,7 @@ impl ChangedPlaces {
             let cut = texts.map(|text| &text[..text.floor_char_boundary(COMPARED_BYTES)]);
             self.bytes += cut[0].len() + cut[1].len();
             let (before, after) = (JsonView::of(cut[0]), JsonView::of(cut[1]));
-            for change in value_changes(&before, &after) {
+            for change in value_changes(&before, &after, cut.map(JsonView::is_beginning)) {
                 self.add_change(*column, &change);
             }
         }

@@ -34,6 +34,11 @@ impl<'a> JsonView<'a> {
         parser.value(0)
     }
 
+    /// Whether a text is only the beginning of a value.
+    pub(super) fn is_beginning(text: &str) -> bool {
+        JsonCursor::new(text).skip().is_err()
+    }
+
     /// Returns the value of the first member with this name.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match self {

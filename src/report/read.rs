@@ -45,6 +45,8 @@ const LANES: usize = 4;
 const QUEUED: usize = 2;
 /// Different inputs that are remembered to find examples of duplicates: 262,144, which take 4 MiB.
 const REMEMBERED: usize = 1 << 18;
+/// Repeated ids that are not UUIDs and that are kept as examples.
+const MOST_EXAMPLES: usize = 5;
 
 /// How to read.
 pub(super) struct ReadPlan {
@@ -65,6 +67,8 @@ pub(super) struct RowsSeen {
     pub(super) duplicates: DuplicateInputs,
     /// The ids, if they were looked at.
     pub(super) repeated_ids: Distinct,
+    /// Some ids that repeat.
+    pub(super) examples_of_ids: Vec<String>,
     /// Values of a rare type, the rarest first.
     pub(super) rare: Vec<RareKind>,
     pub(super) orders: OrderSeen,
@@ -182,9 +186,10 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         lanes.finish()
     })?;
     let is_checked = batches.check(&ordered.digests)?;
-    let OrderedRows { inputs, ids, duplicates, orders, digests, .. } = ordered;
+    let OrderedRows { inputs, ids, named_ids, duplicates, orders, digests, .. } = ordered;
     let distinct = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let ids = ids.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
+    let examples_of_ids = named_ids.examples(&ids);
     let mut profile = profile;
     profile.sort();
     let sample = std::mem::replace(&mut profile.sample, RowSample::new(plan.size));
@@ -197,6 +202,7 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         profile,
         rare,
         repeated_ids: ids,
+        examples_of_ids,
         digest,
         duplicates: DuplicateInputs {
             rows: distinct.rows - distinct.distinct,
@@ -300,6 +306,7 @@ struct OrderedRows<'p> {
     /// The hashes of all inputs.
     inputs: IdSet,
     ids: IdSet,
+    named_ids: NamedIds,
     /// The hashes of the first different inputs.
     seen: HashSet<u128>,
     /// Examples of rows with an input that an earlier row has.
@@ -317,6 +324,7 @@ impl<'p> OrderedRows<'p> {
             temp_dir: &plan.temp_dir,
             inputs: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
             ids: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
+            named_ids: NamedIds::default(),
             seen: HashSet::new(),
             duplicates: Vec::new(),
             most_duplicates: plan.size.duplicates(),
@@ -331,6 +339,12 @@ impl<'p> OrderedRows<'p> {
         for id in facts.ids {
             let inserted = self.ids.insert(Uuid::from_u128(id));
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
+        }
+        if !facts.named_ids.is_empty() {
+            let rows = BatchRows::new(&batch, self.columns)?;
+            for (index, hash) in facts.named_ids {
+                self.named_ids.add(hash, || Some(rows.row(index).ok()?.id().to_owned()));
+            }
         }
         for (index, hash) in facts.inputs {
             let inserted = self.inputs.insert(Uuid::from_u128(hash));
@@ -350,6 +364,35 @@ impl<'p> OrderedRows<'p> {
             }
         }
         Ok(())
+    }
+}
+
+/// The ids that are not UUIDs. Their hashes do not say what they are.
+#[derive(Default)]
+struct NamedIds {
+    /// The hashes of the first different ones.
+    seen: HashSet<u128>,
+    repeated: Vec<(u128, String)>,
+}
+
+impl NamedIds {
+    fn add(&mut self, hash: u128, id: impl FnOnce() -> Option<String>) {
+        if self.seen.contains(&hash) {
+            let is_new = || !self.repeated.iter().any(|(known, _)| *known == hash);
+            if self.repeated.len() < MOST_EXAMPLES && is_new() {
+                self.repeated.extend(id().map(|id| (hash, id)));
+            }
+        } else if self.seen.len() < REMEMBERED {
+            self.seen.insert(hash);
+        }
+    }
+
+    /// Returns ids that repeat. Those of which only the hash is known are left out.
+    fn examples(self, ids: &Distinct) -> Vec<String> {
+        let is_hash = |id: &u128| self.seen.len() >= REMEMBERED || self.seen.contains(id);
+        let uuids = ids.examples.iter().filter(|id| !is_hash(&id.as_u128()));
+        let uuids: Vec<String> = uuids.map(Uuid::to_string).collect();
+        self.repeated.into_iter().map(|(_, id)| id).chain(uuids).collect()
     }
 }
 

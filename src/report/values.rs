@@ -55,6 +55,12 @@ impl RowColumns {
     }
 }
 
+/// Returns an id as a number if it is a UUID in the form of the API. Another form of it is another id.
+pub(super) fn uuid_of(id: &str) -> Option<Uuid> {
+    let is_usual = id.len() == 36 && !id.bytes().any(|byte| byte.is_ascii_uppercase());
+    id.parse().ok().filter(|_| is_usual)
+}
+
 /// Longest expression in a message, in characters.
 const SHOWN_EXPRESSION: usize = 60;
 
@@ -205,8 +211,13 @@ impl<'a> RowValues<'a, '_> {
 
     /// Returns the id as the export has it; empty if there is none, or if the report does not show it.
     pub(super) fn id(&self) -> &'a str {
+        self.known_id().unwrap_or_default()
+    }
+
+    /// Returns the id as the export has it; `None` if there is none, or if the report does not show it.
+    pub(super) fn known_id(&self) -> Option<&'a str> {
         let columns = self.rows.columns;
-        let place = columns.place(Column::Id).filter(|place| columns.shown.contains(place));
-        place.and_then(|_| self.text(Column::Id)).unwrap_or_default()
+        columns.place(Column::Id).filter(|place| columns.shown.contains(place))?;
+        self.text(Column::Id)
     }
 }

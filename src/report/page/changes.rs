@@ -169,10 +169,10 @@ fn column_change(name: &str, before: Option<&str>, after: Option<&str>) -> Marku
     let cut = |text: &str| text.floor_char_boundary(COMPARED_BYTES);
     let (before_text, after_text) = (before.unwrap_or("null"), after.unwrap_or("null"));
     let is_cut = [before, after].into_iter().flatten().any(|text| text.len() > COMPARED_BYTES);
-    let old = JsonView::of(&before_text[..cut(before_text)]);
-    let new = JsonView::of(&after_text[..cut(after_text)]);
+    let compared = [before_text, after_text].map(|text| &text[..cut(text)]);
+    let (old, new) = (JsonView::of(compared[0]), JsonView::of(compared[1]));
     let is_respelled = is_same_value(before_text, after_text);
-    let all = if is_respelled { Vec::new() } else { value_changes(&old, &new) };
+    let all = if is_respelled { Vec::new() } else { value_changes(&old, &new, compared.map(JsonView::is_beginning)) };
     let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
     html! {
         h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }

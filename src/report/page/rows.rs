@@ -1,9 +1,8 @@
 //! The rows of a report: conversations with their turns, each next to its expected output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use maud::{Markup, html};
-use uuid::Uuid;
 
 use super::text::{Outside, prose};
 use crate::{
@@ -14,6 +13,7 @@ use crate::{
         masked::MaskedValues,
         profile::labels::labels,
         sample::{ShownCell, ShownRow, ShownWhy},
+        values::uuid_of,
     },
     text::{counted, grouped, line, plural},
 };
@@ -56,9 +56,10 @@ pub(super) fn section(report: &ExportReport) -> Markup {
                 p.note { "Masked values are shown as null or left out: " @for path in masked.paths() { code { (Outside(path)) } " " } }
             }
             @if !rows.is_empty() {
-                (controls(&rows))
+                @let labels = label_choices(&rows);
+                (controls(&rows, &labels))
                 div.rows {
-                    @for row in &rows { (row.article()) }
+                    @for row in &rows { (row.article(&labels)) }
                 }
                 p #no-rows.empty hidden { "No row fits this search." }
             }
@@ -66,17 +67,18 @@ pub(super) fn section(report: &ExportReport) -> Markup {
     }
 }
 
-/// The search and the filters. They are hidden without the script.
-fn controls(rows: &[PageRow<'_>]) -> Markup {
-    let choices = |values: &mut dyn Iterator<Item = String>| {
-        let mut counts = BTreeMap::<String, usize>::new();
-        values.for_each(|value| *counts.entry(value).or_default() += 1);
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        counts.truncate(MOST_CHOICES);
-        counts
-    };
-    let personas = choices(&mut rows.iter().filter_map(|row| row.persona.clone()));
+/// Returns the values with their numbers, the most common first.
+fn choices(values: &mut dyn Iterator<Item = String>) -> Vec<(String, usize)> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    values.for_each(|value| *counts.entry(value).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counts.truncate(MOST_CHOICES);
+    counts
+}
+
+/// Returns the labels that a filter has, with their numbers of rows.
+fn label_choices(rows: &[PageRow<'_>]) -> Vec<(String, usize)> {
     let mut labels = choices(&mut rows.iter().flat_map(|row| row.labels.clone()));
     // A label of one row finds what the search finds. With many of them, no other label could be found.
     if labels.iter().any(|(_, count)| *count > 1) {
@@ -85,6 +87,12 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
     if labels.iter().all(|(_, count)| *count == 1) && labels.len() > MOST_SINGLE {
         labels.clear();
     }
+    labels
+}
+
+/// The search and the filters. They are hidden without the script.
+fn controls(rows: &[PageRow<'_>], labels: &[(String, usize)]) -> Markup {
+    let personas = choices(&mut rows.iter().filter_map(|row| row.persona.clone()));
     let whys =
         choices(&mut rows.iter().flat_map(|row| row.row.why.iter().map(|it| it.name().to_owned())));
     let select = |id: &str, name: &str, any: &str, choices: &[(String, usize)]| {
@@ -108,7 +116,7 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
                 label for="search" { "Search" }
                 input #search type="search" autocomplete="off" spellcheck="false";
             }
-            (select("filter-label", "Label", "any", &labels))
+            (select("filter-label", "Label", "any", labels))
             (select("filter-persona", "Persona", "any", &personas))
             (select("filter-why", "Chosen as", "any", &whys))
             p #found.found role="status" {}
@@ -118,15 +126,18 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
 
 /// Returns the name of a row in links.
 pub(super) fn anchor(row: &ShownRow) -> String {
-    match row.id.parse::<Uuid>() {
-        Ok(id) if !row.repeats_id => format!("row-{id}"),
+    match uuid_of(&row.id) {
+        Some(id) if !row.repeats_id => format!("row-{id}"),
         _ => format!("row-{}", row.number),
     }
 }
 
 /// A persona or a label as a chip: its beginning, if it is long.
-fn chip(text: &str) -> String {
+pub(super) fn chip(text: &str) -> String {
     let text = line(text);
+    if text.trim().is_empty() {
+        return "(empty)".to_owned();
+    }
     match text.char_indices().nth(LONGEST_CHIP) {
         Some((end, _)) => {
             format!("{}… ({})", &text[..end], counted(text.chars().count() as u64, "character"))
@@ -154,9 +165,14 @@ impl<'a> PageRow<'a> {
         let (persona, mut found) = (of(Column::Persona).map(chip), Vec::new());
         if let Some(tags) = of(Column::Tags) {
             // The labels before a cut, or before text that is not JSON, are labels, too.
-            let _ = labels(tags, &mut |label| found.push(chip(label)));
+            let (mut seen, mut add) = (HashSet::new(), |label: String| found.push(label));
+            let _ = labels(tags, &mut |label| {
+                let label = chip(label);
+                if seen.insert(label.clone()) {
+                    add(label);
+                }
+            });
         }
-        found.dedup();
         Self { row, cells, persona, labels: found, masked }
     }
 
@@ -169,7 +185,10 @@ impl<'a> PageRow<'a> {
         self.masked.has_column(field.name())
     }
 
-    fn article(&self) -> Markup {
+    /// `choices` are the labels of the filter.
+    fn article(&self, choices: &[(String, usize)]) -> Markup {
+        let (shown, more) = self.labels.split_at(self.labels.len().min(MOST_LABELS));
+        let is_choice = |label: &&String| choices.iter().any(|(choice, _)| choice == *label);
         let anchor = anchor(self.row);
         let number = grouped(self.row.number);
         let order = self.cell(Column::Order).and_then(|cell| cell.text.as_deref());
@@ -185,11 +204,15 @@ impl<'a> PageRow<'a> {
                         }
                         @if self.is_masked(Column::Persona) { li { span.why { "persona masked" } } }
                         @if let Some(persona) = &self.persona { li { span.persona dir="auto" { (persona) } } }
-                        @for label in self.labels.iter().take(MOST_LABELS) {
+                        @for label in shown {
                             li { span.label dir="auto" { (label) } }
                         }
-                        @if self.labels.len() > MOST_LABELS {
-                            li { "and " (self.labels.len() - MOST_LABELS) " more" }
+                        @if !more.is_empty() {
+                            li { "and " (more.len()) " more" }
+                        }
+                        // The filter looks at them, too.
+                        @for label in more.iter().filter(is_choice) {
+                            li hidden { span.label { (label) } }
                         }
                     }
                 }

@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::RecordBatch;
 use twox_hash::XxHash3_128;
-use uuid::Uuid;
 
 use self::{
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
@@ -22,7 +21,7 @@ use self::{
 };
 use super::{
     sample::{RowSample, ShownWhy},
-    values::{BatchRows, CellValue, RowColumns, not_json},
+    values::{BatchRows, CellValue, RowColumns, not_json, uuid_of},
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
@@ -107,8 +106,10 @@ pub(super) struct BatchFacts {
     pub(super) digest: Digest,
     /// The hash of each input that is not null, with the row in the batch.
     pub(super) inputs: Vec<(usize, u128)>,
-    /// The ids, or their hashes. Empty if nobody asked for them.
+    /// The ids, or the hashes of those that are not UUIDs. Empty if nobody asked for them.
     pub(super) ids: Vec<u128>,
+    /// The rows in the batch whose ids are not UUIDs, with the hashes.
+    pub(super) named_ids: Vec<(usize, u128)>,
     pub(super) orders: Vec<i64>,
 }
 
@@ -138,20 +139,19 @@ impl Profile {
         let rows = BatchRows::new(batch, columns)?;
         let count = batch.num_rows();
         let (mut inputs, mut orders) = (Vec::with_capacity(count), Vec::new());
-        let mut ids = Vec::new();
+        let (mut ids, mut named_ids) = (Vec::new(), Vec::new());
         for (index, number) in (0..count).zip(first_row..) {
             let row = rows.row(index).map_err(|_| not_json(location, number, "masked value"))?;
             if let Some(edited) = &row.edited {
                 EditedRow::count_paths(edited, &mut self.replaced);
             }
-            if columns.counts_ids && !row.id().is_empty() {
-                let id = row.id();
-                ids.push(
-                    id.parse().map_or_else(
-                        |_| XxHash3_128::oneshot(id.as_bytes()),
-                        |id: Uuid| id.as_u128(),
-                    ),
-                );
+            if let Some(id) = row.known_id().filter(|_| columns.counts_ids) {
+                let hash = uuid_of(id).map(|id| id.as_u128()).unwrap_or_else(|| {
+                    let hash = XxHash3_128::oneshot(id.as_bytes());
+                    named_ids.push((index, hash));
+                    hash
+                });
+                ids.push(hash);
             }
             let (mut bytes, mut has_new_kind) = (0, false);
             for (place, (column, value)) in self.columns.iter_mut().zip(row.shown()).enumerate() {
@@ -179,7 +179,7 @@ impl Profile {
             }
         }
         self.rows += count as u64;
-        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, orders })
+        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, named_ids, orders })
     }
 
     pub(super) fn join(&mut self, other: Self) -> Result<()> {
