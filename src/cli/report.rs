@@ -20,8 +20,13 @@ use super::{
 };
 use crate::{
     Clock as _, DiffBy, Error, Job, JobNights, Location, ReadOptions, Report, ReportFile,
-    ReportOptions, Result, StorageOptions, SystemClock, destination::resolve_links, plan_retention, readback::is_single_file,
-    report::read_jobs, schedule::Timetable, snapshot_jobs,
+    ReportOptions, Result, StorageOptions, SystemClock,
+    destination::resolve_links,
+    plan_retention,
+    readback::is_single_file,
+    report::read_jobs,
+    schedule::Timetable,
+    snapshot_jobs,
     tasks::{Worker, blocking},
     text::counted,
 };

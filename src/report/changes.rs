@@ -1,5 +1,7 @@
 //! What changed between two exports, with some of the rows that differ.
 
+use std::sync::{Arc, atomic::AtomicBool};
+
 use uuid::Uuid;
 
 use super::{
@@ -32,6 +34,8 @@ pub(super) struct ChangesSeen {
     pub(super) places: ChangedPlaces,
     /// Whether the page shows values.
     pub(super) shows_values: bool,
+    /// Whether nobody waits for the page any more.
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl ChangesSeen {
@@ -60,6 +64,7 @@ impl ChangesSeen {
         if wanted > 0 {
             let mut shown = [0; 3];
             found.differences(Some(wanted), |difference| {
+                options.read.go_on()?;
                 let shown = &mut shown[difference.kind as usize];
                 *shown += 1;
                 let is_shown = *shown <= each;
@@ -91,7 +96,8 @@ impl ChangesSeen {
         let datasets = old.dataset.zip(new.dataset).filter(|(old, new)| old != new);
         let masked = masked_in_one(&old, &new);
         let (before, shows_values) = (before.name(), options.rows > 0);
-        Ok(Self { before, summary, datasets, masked, rows, places, shows_values })
+        let stop = options.read.stop.clone();
+        Ok(Self { before, summary, datasets, masked, rows, places, shows_values, stop })
     }
 }
 

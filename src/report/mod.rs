@@ -32,7 +32,10 @@ mod source;
 mod value_changes;
 mod values;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 pub use self::file::ReportFile;
 #[cfg(feature = "cli")]
@@ -160,6 +163,8 @@ struct ExportReport {
     seed: u64,
     /// What changed since another export.
     changes: Option<ChangesSeen>,
+    /// Whether nobody waits for the page any more.
+    stop: Arc<AtomicBool>,
 }
 
 impl ExportReport {
@@ -247,8 +252,12 @@ impl Report {
             drop: options.drop.clone(),
             seed: options.seed,
             changes,
+            stop: options.read.stop.clone(),
         };
-        Ok(Self { html: page::render(&report).into_string(), rows: report.rows() })
+        let html = page::render(&report).into_string();
+        // After a signal, rows are missing on the page.
+        options.read.go_on()?;
+        Ok(Self { html, rows: report.rows() })
     }
 
     /// Returns the number of rows that were read.

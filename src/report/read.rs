@@ -166,8 +166,8 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         let meant = did_you_mean(name, known.chain(plan.unread.iter().map(String::as_str)));
         return Err(Error::Usage(format!("the export has no column {name}{meant}")));
     }
-    let columns =
-        &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());
+    let (counts_ids, row_bytes) = (source.facts.may_repeat_ids(), plan.size.row_bytes());
+    let columns = &RowColumns::new(columns, &plan.drop, plan.mask.clone(), counts_ids, row_bytes);
     let mut ordered = OrderedRows::new(plan, columns);
     let profile = thread::scope(|scope| {
         let mut lanes = Lanes::start(scope, columns, plan.size)?;

@@ -106,7 +106,8 @@ fn collect<'v>(
                     Some(other) => {
                         let values = [value, other];
                         let is_end = |side: usize| {
-                            is_cut[side] && ends[side].is_some_and(|it| std::ptr::eq(it, values[side]))
+                            is_cut[side]
+                                && ends[side].is_some_and(|it| std::ptr::eq(it, values[side]))
                         };
                         collect(&place(key), value, other, [is_end(0), is_end(1)], found);
                     }

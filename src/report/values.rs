@@ -25,23 +25,26 @@ pub(super) struct RowColumns {
     pub(super) shown: Arc<[usize]>,
     /// Whether repeated ids are looked for.
     pub(super) counts_ids: bool,
+    /// Bytes of the values of a row that are shown.
+    row_bytes: usize,
     /// For each column, the field of the API that it has.
     fields: Arc<[Option<Column>]>,
 }
 
 impl RowColumns {
-    /// `drop` names the columns that the report does not show.
+    /// `drop` names the columns that the report does not show. `row_bytes` is the number of bytes of a row that it shows.
     pub(super) fn new(
         columns: Arc<[OutputColumn]>,
         drop: &[String],
         mask: Option<Arc<Shaper>>,
         counts_ids: bool,
+        row_bytes: usize,
     ) -> Self {
         let fields = columns.iter().map(OutputColumn::of_api).collect();
         let is_shown = |column: &OutputColumn| !drop.iter().any(|name| name == column.name());
         let shown = columns.iter().enumerate().filter(|(_, column)| is_shown(column));
         let shown = shown.map(|(place, _)| place).collect();
-        Self { columns, mask, shown, counts_ids, fields }
+        Self { columns, mask, shown, counts_ids, row_bytes, fields }
     }
 
     /// Returns the columns that the report shows.
@@ -207,6 +210,11 @@ impl<'a> RowValues<'a, '_> {
     /// Returns the values of the columns that the report shows; `None` for null.
     pub(super) fn shown(&self) -> impl Iterator<Item = Option<CellValue<'_>>> {
         self.rows.columns.shown.iter().map(|place| self.get(*place))
+    }
+
+    /// Returns the number of bytes of its values that are shown.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.rows.columns.row_bytes
     }
 
     /// Returns the id as the export has it; empty if there is none, or if the report does not show it.

@@ -381,7 +381,10 @@ fn page_is_published_in_one_step() {
         link("parts", "folder");
         for output in ["link.html", "again.html", "folder/page.html"] {
             let ran = run(&world, &["parts", "-o", output]);
-            assert!(ran.code == Some(2) && ran.stderr.contains("it is inside the export"), "{ran:?}");
+            assert!(
+                ran.code == Some(2) && ran.stderr.contains("it is inside the export"),
+                "{ran:?}"
+            );
         }
     }
     assert_eq!(entries(&world.path("parts")), ["part-00000.parquet"]);

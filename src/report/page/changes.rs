@@ -6,6 +6,7 @@ use similar::ChangeTag;
 use super::{
     changed_places,
     chart::share_bar,
+    room::{PageRoom, ROWS_BYTES},
     text::{Outside, before_and_after, share},
 };
 use crate::{
@@ -82,6 +83,7 @@ fn body(changes: &ChangesSeen) -> Markup {
     };
     let changed = of(DifferenceKind::Changed);
     let (open, closed) = changed.split_at(changed.len().min(OPEN_ROWS));
+    let room = PageRoom::new(ROWS_BYTES, &changes.stop);
     html! {
         p.intro {
             "Since " code { (Outside(&changes.before)) } ". Rows are compared by " (summary.by) "."
@@ -105,15 +107,16 @@ fn body(changes: &ChangesSeen) -> Markup {
         (columns(changes))
         (changed_places::table(changes))
         @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
-        @for row in open { (changed_row(row)) }
+        @for row in open { @if let Some(row) = room.row(|| changed_row(row)) { (row) } }
         @if !closed.is_empty() {
-            details { summary { (counted(closed.len() as u64, "more changed row")) } @for row in closed { (changed_row(row)) } }
+            details { summary { (counted(closed.len() as u64, "more changed row")) } @for row in closed { @if let Some(row) = room.row(|| changed_row(row)) { (row) } } }
         }
         @if !changed.is_empty() && (changed.len() as u64) < summary.changed {
             p.note { (grouped(changed.len() as u64)) " of " (counted(summary.changed, "changed row")) " are shown." }
         }
-        (whole_rows(&of(DifferenceKind::Added), ("Added", summary.added)))
-        (whole_rows(&of(DifferenceKind::Removed), ("Removed", summary.removed)))
+        (whole_rows(&of(DifferenceKind::Added), ("Added", summary.added), &room))
+        (whole_rows(&of(DifferenceKind::Removed), ("Removed", summary.removed), &room))
+        (room.note())
     }
 }
 
@@ -172,7 +175,11 @@ fn column_change(name: &str, before: Option<&str>, after: Option<&str>) -> Marku
     let compared = [before_text, after_text].map(|text| &text[..cut(text)]);
     let (old, new) = (JsonView::of(compared[0]), JsonView::of(compared[1]));
     let is_respelled = is_same_value(before_text, after_text);
-    let all = if is_respelled { Vec::new() } else { value_changes(&old, &new, compared.map(JsonView::is_beginning)) };
+    let all = if is_respelled {
+        Vec::new()
+    } else {
+        value_changes(&old, &new, compared.map(JsonView::is_beginning))
+    };
     let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
     html! {
         h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }
@@ -247,7 +254,7 @@ fn equal(text: &str, follows: bool, leads: bool) -> Markup {
 }
 
 /// Rows that only one of the exports has, each in a line.
-fn whole_rows(rows: &[&ChangedRow], (word, all): (&str, u64)) -> Markup {
+fn whole_rows(rows: &[&ChangedRow], (word, all): (&str, u64), room: &PageRoom<'_>) -> Markup {
     let class = word.to_lowercase();
     html! {
         @if !rows.is_empty() {
@@ -255,22 +262,26 @@ fn whole_rows(rows: &[&ChangedRow], (word, all): (&str, u64)) -> Markup {
                 summary { (word) " rows: " (grouped(all)) }
                 @if (rows.len() as u64) < all { p.soft { (grouped(rows.len() as u64)) " of " (counted(all, "row")) " are shown." } }
                 ul {
-                    @for row in rows {
-                        li.change {
-                            details {
-                                summary {
-                                    span.status.(class) { (class) } " "
-                                    @if let Some(key) = &row.key { code.id { (shortened(&line(key), LONGEST_EXCERPT)) } " " }
-                                    span dir="auto" { (Outside(&excerpt(row))) }
-                                }
-                                @for (column, before, after) in &row.values {
-                                    @if let Some(text) = after.as_deref().or(before.as_deref()).filter(|_| *column != Column::Id) {
-                                        h4 { (column.name()) }
-                                        (whole_value(text))
-                                    }
-                                }
-                            }
-                        }
+                    @for row in rows { @if let Some(row) = room.row(|| whole_row(row, &class)) { (row) } }
+                }
+            }
+        }
+    }
+}
+
+fn whole_row(row: &ChangedRow, class: &str) -> Markup {
+    html! {
+        li.change {
+            details {
+                summary {
+                    span.status.(class) { (class) } " "
+                    @if let Some(key) = &row.key { code.id { (shortened(&line(key), LONGEST_EXCERPT)) } " " }
+                    span dir="auto" { (Outside(&excerpt(row))) }
+                }
+                @for (column, before, after) in &row.values {
+                    @if let Some(text) = after.as_deref().or(before.as_deref()).filter(|_| *column != Column::Id) {
+                        h4 { (column.name()) }
+                        (whole_value(text))
                     }
                 }
             }

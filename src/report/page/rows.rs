@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use maud::{Markup, html};
 
-use super::text::{Outside, prose};
+use super::{
+    room::{PageRoom, ROWS_BYTES},
+    text::{Outside, prose},
+};
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     report::{
@@ -13,11 +16,14 @@ use crate::{
         masked::MaskedValues,
         profile::labels::labels,
         sample::{ShownCell, ShownRow, ShownWhy},
+        value_changes::shortened,
         values::uuid_of,
     },
     text::{counted, grouped, line, plural},
 };
 
+/// Longest id of a row, in characters. A UUID has 36.
+const LONGEST_ID: usize = 120;
 /// Most choices of a filter.
 const MOST_CHOICES: usize = 100;
 /// Most labels of a filter if each is that of one row.
@@ -37,6 +43,7 @@ pub(super) fn section(report: &ExportReport) -> Markup {
     let rows = seen.rows.iter().map(|row| PageRow::new(row, &columns, masked));
     let rows: Vec<PageRow<'_>> = rows.collect();
     let (all, shown) = (seen.profile.rows, rows.len() as u64);
+    let room = PageRoom::new(ROWS_BYTES, &report.stop);
     html! {
         section #rows aria-labelledby="rows-title" {
             h2 #rows-title { "The rows" }
@@ -59,8 +66,15 @@ pub(super) fn section(report: &ExportReport) -> Markup {
                 @let labels = label_choices(&rows);
                 (controls(&rows, &labels))
                 div.rows {
-                    @for row in &rows { (row.article(&labels)) }
+                    @for row in &rows {
+                        @match room.row(|| row.article(&labels, true)) {
+                            Some(article) => (article),
+                            // Links lead to it.
+                            None => (row.article(&labels, false)),
+                        }
+                    }
                 }
+                (room.note())
                 p #no-rows.empty hidden { "No row fits this search." }
             }
         }
@@ -186,7 +200,7 @@ impl<'a> PageRow<'a> {
     }
 
     /// `choices` are the labels of the filter.
-    fn article(&self, choices: &[(String, usize)]) -> Markup {
+    fn article(&self, choices: &[(String, usize)], has_room: bool) -> Markup {
         let (shown, more) = self.labels.split_at(self.labels.len().min(MOST_LABELS));
         let is_choice = |label: &&String| choices.iter().any(|(choice, _)| choice == *label);
         let anchor = anchor(self.row);
@@ -196,7 +210,7 @@ impl<'a> PageRow<'a> {
             article.row id=(anchor) aria-label=(format!("Row {number}")) {
                 header {
                     h3 { a href=(format!("#{anchor}")) { "Row " (number) } }
-                    @if !self.row.id.is_empty() { code.id { (Outside(&self.row.id)) } }
+                    @if !self.row.id.is_empty() { code.id { (Outside(&shortened(&self.row.id, LONGEST_ID))) } }
                     @if let Some(order) = order { span.order { "order " (order) } }
                     ul.chips {
                         @for why in &self.row.why {
@@ -216,14 +230,14 @@ impl<'a> PageRow<'a> {
                         }
                     }
                 }
-                div.sides {
+                @if !has_room { p.cut { "There is no room for its values." } } @else { div.sides {
                     @for (field, name) in [(Column::Input, "Input"), (Column::ExpectedOutput, "Expected output")] {
                         @if let Some(cell) = self.cell(field) {
                             div.side { h4 { (name) } @if self.is_masked(field) { p.null { "masked" } } @else { (json_cell(cell)) } }
                         }
                     }
                 }
-                (self.others())
+                (self.others()) }
             }
         }
     }

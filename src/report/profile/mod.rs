@@ -179,7 +179,14 @@ impl Profile {
             }
         }
         self.rows += count as u64;
-        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, named_ids, orders })
+        Ok(BatchFacts {
+            rows: count as u64,
+            digest: digest(batch)?,
+            inputs,
+            ids,
+            named_ids,
+            orders,
+        })
     }
 
     pub(super) fn join(&mut self, other: Self) -> Result<()> {
