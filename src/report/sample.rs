@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use twox_hash::XxHash3_64;
 
 use super::{
-    profile::figures::Extremes,
+    profile::{figures::Extremes, numbers::float_text},
     values::{CellValue, RowValues},
 };
 use crate::batch::timestamp_text;
@@ -106,7 +106,7 @@ impl ShownCell {
                 return Self { text: Some(shown.to_owned()), left_out: text.len() - shown.len() };
             }
             Some(CellValue::Int(int)) => int.to_string(),
-            Some(CellValue::Float(float)) => float.to_string(),
+            Some(CellValue::Float(float)) => float_text(float),
             Some(CellValue::Bool(value)) => value.to_string(),
             Some(CellValue::Timestamp(at)) => timestamp_text(at),
         };

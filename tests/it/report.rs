@@ -1,6 +1,7 @@
 //! Reports: their figures, their rows, and that text from outside is only text. Browsers look at them in `.ci/report.py`.
 
 mod changed_places;
+mod exact;
 mod odd;
 mod outside;
 mod spelling;

@@ -15,7 +15,7 @@ use twox_hash::XxHash3_128;
 use self::{
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
     labels::{LabelsOfRow, labels},
-    numbers::{Numbers, joined, wider},
+    numbers::{Numbers, joined, one_zero, wider},
     rare::RareKind,
     tree::JsonTree,
 };
@@ -286,7 +286,7 @@ impl ColumnProfile {
             CellValue::Int(int) | CellValue::Timestamp(int) => {
                 self.distinct.add(&int.to_le_bytes());
             }
-            CellValue::Float(float) => self.distinct.add(&float.to_le_bytes()),
+            CellValue::Float(float) => self.distinct.add(&one_zero(*float).to_le_bytes()),
             CellValue::Bool(value) => self.distinct.add(&[u8::from(*value)]),
         }
         let name = || self.column.name().to_owned();

@@ -181,6 +181,11 @@ impl TreeScan<'_, '_> {
     }
 }
 
+/// The token of a string that no text can hold. It has quotes, so it is not the name of another key.
+fn token_of(string: RawString<'_>) -> String {
+    format!("\"{}\"", string.text)
+}
+
 impl RowContent {
     fn add(&mut self, text: &str) {
         self.bytes += text.trim().len();
@@ -198,10 +203,12 @@ struct TurnMembers<'a> {
 impl<'a> TurnMembers<'a> {
     /// Sees a key. The cursor is at its value.
     fn see(&mut self, key: &RawString<'_>, cursor: &JsonCursor<'a>) -> Result<(), MalformedJson> {
-        if key.text == "role" && cursor.clone().kind()? == JsonKind::String {
+        let unescaped = if key.has_escapes { key.value() } else { None };
+        let name = unescaped.as_deref().unwrap_or(key.text);
+        if name == "role" && cursor.clone().kind()? == JsonKind::String {
             self.role = Some(cursor.clone().string()?);
         }
-        self.has_content |= CONTENTS.contains(&key.text);
+        self.has_content |= CONTENTS.contains(&name);
         Ok(())
     }
 }
@@ -295,12 +302,17 @@ impl TreeNode {
             JsonKind::String => {
                 let string = scan.cursor.string()?;
                 self.see(ValueKind::String, scan);
-                let value = match string.has_escapes {
-                    true => string.value().unwrap_or(string.text.into()),
-                    false => string.text.into(),
-                };
-                scan.content.add(&value);
-                self.few.add(&value, true);
+                match string.value() {
+                    Some(value) => {
+                        scan.content.add(&value);
+                        self.few.add(&value, true);
+                    }
+                    // Half of a surrogate pair is no text, and not the text that looks like it.
+                    None => {
+                        scan.content.add(string.text);
+                        self.few.add(&token_of(string), false);
+                    }
+                }
             }
             kind @ (JsonKind::Array | JsonKind::Object) => {
                 let is_array = kind == JsonKind::Array;
@@ -354,7 +366,7 @@ impl TreeNode {
         if self.is_map {
             return None;
         }
-        let whole = key.value().unwrap_or(key.text.into());
+        let whole = key.value().unwrap_or_else(|| token_of(key).into());
         let name = match whole.len() > LONGEST_KEY {
             true => format!("{}…", &whole[..whole.floor_char_boundary(LONGEST_KEY)]).into(),
             false => whole,

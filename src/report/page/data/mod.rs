@@ -16,7 +16,7 @@ use crate::{
         profile::{
             ColumnProfile, ValueProfile,
             figures::{CommonValues, ExtremeRow, Lengths},
-            numbers::Numbers,
+            numbers::{Numbers, float_text},
             tree::few::FewValues,
         },
     },
@@ -332,7 +332,7 @@ fn numbers(report: &ExportReport, numbers: &Numbers, profile: &ColumnProfile) ->
     let says = |low: String, high: String| html! { p { "From " (low) " to " (high) "." } };
     let range = match (numbers.integers, numbers.floats) {
         (Some((low, high)), _) => (low.to_string(), high.to_string()),
-        (None, Some((low, high))) => (low.to_string(), high.to_string()),
+        (None, Some((low, high))) => (float_text(low), float_text(high)),
         (None, None) => return html! {},
     };
     if !report.shows_rows {

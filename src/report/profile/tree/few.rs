@@ -27,6 +27,11 @@ impl FewValues {
         self.add_many(text, is_text, 1);
     }
 
+    /// Whether no further value is counted.
+    pub(crate) fn is_many(&self) -> bool {
+        self.is_many
+    }
+
     fn add_many(&mut self, text: &str, is_text: bool, count: u64) {
         if self.is_many {
             return;

@@ -119,3 +119,23 @@ fn empty_values_have_no_content() {
     }
     assert_eq!(JsonTree::default().add("[1", 1, &mut |_| ()), Err(MalformedJson));
 }
+
+#[test]
+fn half_of_a_surrogate_pair_is_another_value() {
+    let mut tree = JsonTree::default();
+    for (row, text) in [r#"["\ud800"]"#, r#"["\\ud800"]"#, r#"["\ud801"]"#].iter().enumerate() {
+        tree.add(text, row as u64 + 1, &mut |_| ()).unwrap();
+    }
+    assert_eq!(tree.root.item.as_ref().unwrap().few.sorted().len(), 3);
+    let mut tree = JsonTree::default();
+    tree.add(r#"{"\ud800":1,"\\ud800":2}"#, 1, &mut |_| ()).unwrap();
+    assert_eq!(tree.root.members.len(), 2);
+}
+
+#[test]
+fn escaped_keys_make_a_turn() {
+    let mut roles = Vec::new();
+    let text = r#"[{"\u0072ole":"user","c\u006fntent":"x"}]"#;
+    JsonTree::default().add(text, 1, &mut |role| roles.push(role.to_owned())).unwrap();
+    assert_eq!(roles, ["user"]);
+}
