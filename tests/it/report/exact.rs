@@ -49,7 +49,8 @@ fn ids_are_compared_by_their_text() {
 #[test]
 fn estimated_roles_have_a_mark() {
     let row = |number: u64| {
-        let role = if number % 3 == 0 { format!("role {number}") } else { "user".to_owned() };
+        let role =
+            if number.is_multiple_of(3) { format!("role {number}") } else { "user".to_owned() };
         json!({"id": rows::id(number), "input": [{"role": role, "content": "x"}]})
     };
     let page = report_of((0..6000).map(row), &[]);
