@@ -94,7 +94,7 @@ impl ChangedPlaces {
             let texts = [before, after].map(|text| text.as_deref().unwrap_or("null"));
             self.bytes += texts[0].len() + texts[1].len();
             let (before, after) = (JsonView::of(texts[0]), JsonView::of(texts[1]));
-            for change in value_changes(&before, &after) {
+            for change in value_changes(&before, &after, texts.map(JsonView::is_beginning)) {
                 places.extend(self.add_change(*column, &change));
             }
         }

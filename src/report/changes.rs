@@ -1,5 +1,7 @@
 //! What changed between two exports, with some of the rows that differ.
 
+use std::sync::{Arc, atomic::AtomicBool};
+
 use uuid::Uuid;
 
 use super::{
@@ -36,6 +38,8 @@ pub(super) struct ChangesSeen {
     pub(super) places: ChangedPlaces,
     /// Whether the page shows values.
     pub(super) shows_values: bool,
+    /// Whether nobody waits for the page any more.
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl ChangesSeen {
@@ -70,6 +74,7 @@ impl ChangesSeen {
                 .any(|it| summary.columns.get(&it.column).is_some_and(|rows| *rows <= RARE_ROWS))
         };
         found.some_differences(wanted.unwrap_or(0), RARE_ROWS, |difference| {
+            options.read.go_on()?;
             let is_full = match difference.kind {
                 DifferenceKind::Changed => false,
                 DifferenceKind::Added => added.len() as u64 >= most_added,
@@ -114,6 +119,7 @@ impl ChangesSeen {
             removed,
             places,
             shows_values,
+            stop: options.read.stop.clone(),
         })
     }
 }

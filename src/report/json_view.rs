@@ -34,6 +34,11 @@ impl<'a> JsonView<'a> {
         parser.value(0)
     }
 
+    /// Whether a text is only the beginning of a value.
+    pub(super) fn is_beginning(text: &str) -> bool {
+        JsonCursor::new(text).skip().is_err()
+    }
+
     /// Returns the value of the first member with this name.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match self {
@@ -185,7 +190,11 @@ impl<'a> ViewParser<'a> {
     fn string(&mut self) -> Result<JsonView<'a>, MalformedJson> {
         let start = self.cursor.position();
         match self.cursor.string() {
-            Ok(string) => Ok(JsonView::Text(string.value().unwrap_or(string.text.into()))),
+            Ok(string) => Ok(match string.value() {
+                Some(text) => JsonView::Text(text),
+                // Half of a surrogate pair is no text. Its token is not that of the text that looks like it.
+                None => JsonView::Token(self.text[start..self.cursor.position()].trim()),
+            }),
             Err(error) => {
                 // The text ends within the string.
                 let rest = self.text.get(start..).ok_or(error)?;
@@ -213,7 +222,7 @@ impl<'a> ViewParser<'a> {
         while self.goes_on() {
             match self.cursor.key() {
                 Ok(key) => {
-                    let name = key.value().unwrap_or(key.text.into());
+                    let name = key.value().unwrap_or_else(|| format!("\"{}\"", key.text).into());
                     members.push((name, self.value(depth + 1)));
                 }
                 Err(_) => self.is_cut = true,
@@ -243,7 +252,7 @@ mod tests {
     #[test]
     fn tokens_stay_as_they_are() {
         let text = r#"{"a":1.50,"a":[1e400,"\ud800",{}],"b":{"long":"x"}}"#;
-        let expected = "{\n  \"a\": 1.50,\n  \"a\": [\n    1e400,\n    \"\\\\ud800\",\n    {}\n  ],\n  \"b\": {\n    \
+        let expected = "{\n  \"a\": 1.50,\n  \"a\": [\n    1e400,\n    \"\\ud800\",\n    {}\n  ],\n  \"b\": {\n    \
                         \"long\": \"x\"\n  }\n}";
         assert_eq!(JsonView::of(text).laid_out(), expected);
     }

@@ -21,10 +21,12 @@ mod drift;
 mod file;
 mod json_view;
 mod masked;
+mod named_ids;
 #[cfg(feature = "snapshots")]
 mod nights;
 #[cfg(feature = "snapshots")]
 mod odd;
+mod order;
 mod page;
 mod profile;
 mod read;
@@ -36,7 +38,10 @@ mod value_changes;
 mod values;
 mod wanted;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 pub use self::file::ReportFile;
 #[cfg(feature = "cli")]
@@ -166,6 +171,8 @@ struct ExportReport {
     seed: u64,
     /// What changed since another export.
     changes: Option<ChangesSeen>,
+    /// Whether nobody waits for the page any more.
+    stop: Arc<AtomicBool>,
 }
 
 impl ExportReport {
@@ -253,8 +260,12 @@ impl Report {
             drop: options.drop.clone(),
             seed: options.seed,
             changes,
+            stop: options.read.stop.clone(),
         };
-        Ok(Self { html: page::render(&report).into_string(), rows: report.rows() })
+        let html = page::render(&report).into_string();
+        // After a signal, rows are missing on the page.
+        options.read.go_on()?;
+        Ok(Self { html, rows: report.rows() })
     }
 
     /// Returns the number of rows that were read.

@@ -19,11 +19,12 @@ use arrow_schema::DataType;
 use uuid::Uuid;
 
 use super::{
+    named_ids::NamedIds,
+    order::OrderSeen,
     profile::{
         BatchFacts, Profile,
         nulls::NullRuns,
         odd_places::{OddPlace, odd_places},
-        tree::texts::Tally,
     },
     sample::{RepeatedInput, RowSample, SampleSize, ShownRow},
     source::{ExportFacts, ReportSource},
@@ -70,6 +71,8 @@ pub(super) struct RowsSeen {
     pub(super) inputs: PairCounts,
     /// The ids, if they were looked at.
     pub(super) repeated_ids: Distinct,
+    /// Some ids that repeat.
+    pub(super) examples_of_ids: Vec<String>,
     /// Values that differ from the others at their place, the rarest first.
     pub(super) odd: Vec<OddPlace>,
     /// The rows without a value, for each column.
@@ -84,51 +87,6 @@ impl RowsSeen {
     /// API gave.
     pub(super) fn digest_differs(&self, facts: &ExportFacts) -> bool {
         facts.digest.as_ref().is_some_and(|digest| *digest != self.digest.to_string())
-    }
-}
-
-/// The values of `order`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct OrderSeen {
-    pub(super) count: u64,
-    pub(super) range: Option<(i64, i64)>,
-    /// Values that are not larger than the one before.
-    pub(super) falls: Tally,
-    /// Values that are larger than the one before by more than one.
-    pub(super) gaps: Tally,
-    /// The values around the first gap.
-    pub(super) first_gap: Option<(i64, i64)>,
-    last: Option<i64>,
-    /// Whether rows were left out on purpose.
-    is_sparse: bool,
-}
-
-impl OrderSeen {
-    /// Adds the order of the next row. Returns whether the row is the first one with a lower order, or after a gap.
-    fn add(&mut self, order: i64, row: u64) -> bool {
-        self.count += 1;
-        let mut is_first = false;
-        if let Some(last) = self.last {
-            if order <= last {
-                is_first = self.falls.add(row);
-            } else if last.checked_add(1) != Some(order) && self.gaps.add(row) {
-                (is_first, self.first_gap) = (true, Some((last, order)));
-            }
-        }
-        let (low, high) = self.range.unwrap_or((order, order));
-        (self.range, self.last) = (Some((low.min(order), high.max(order))), Some(order));
-        is_first && !self.is_sparse
-    }
-
-    /// Whether something is wrong with the order: rows that were left out on purpose leave gaps.
-    pub(super) fn is_odd(&self) -> bool {
-        !self.is_sparse && self.count > 0 && !self.is_contiguous()
-    }
-
-    /// Whether the values rise by one from row to row.
-    pub(super) fn is_contiguous(&self) -> bool {
-        let span = self.range.map(|(low, high)| high.abs_diff(low));
-        self.falls.count == 0 && span.is_some_and(|span| span.checked_add(1) == Some(self.count))
     }
 }
 
@@ -180,8 +138,8 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         let meant = did_you_mean(name, known.chain(plan.unread.iter().map(String::as_str)));
         return Err(Error::Usage(format!("the export has no column {name}{meant}")));
     }
-    let columns =
-        &RowColumns::new(columns, &plan.drop, plan.mask.clone(), source.facts.may_repeat_ids());
+    let (counts_ids, row_bytes) = (source.facts.may_repeat_ids(), plan.size.row_bytes());
+    let columns = &RowColumns::new(columns, &plan.drop, plan.mask.clone(), counts_ids, row_bytes);
     let mut ordered = OrderedRows::new(plan, columns, source.facts.leaves_out_rows());
     let profile = thread::scope(|scope| {
         let mut lanes = Lanes::start(scope, columns, plan.size)?;
@@ -200,10 +158,11 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
         lanes.finish()
     })?;
     let is_checked = batches.check(&ordered.digests)?;
-    let OrderedRows { inputs, ids, different, equal, odd: others, orders, digests, nulls, .. } =
-        ordered;
+    let OrderedRows { inputs, ids, named_ids, different, equal, odd: others, orders, .. } = ordered;
+    let (digests, nulls) = (ordered.digests, ordered.nulls);
     let inputs = inputs.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
     let ids = ids.finish().map_err(Error::io("sort hashes in", &plan.temp_dir))?;
+    let examples_of_ids = named_ids.examples(&ids);
     let mut profile = profile;
     profile.sort();
     let sample = std::mem::replace(&mut profile.sample, RowSample::new(plan.size));
@@ -211,8 +170,18 @@ pub(super) fn read(source: &ReportSource, plan: &ReadPlan) -> Result<RowsSeen> {
     digests.iter().for_each(|(rows, next)| digest.join(*next, *rows));
     let odd = odd_places(&profile.columns);
     let (rows, repeated_ids) = (Vec::new(), ids);
-    let mut seen =
-        RowsSeen { profile, rows, digest, inputs, repeated_ids, odd, nulls, orders, is_checked };
+    let mut seen = RowsSeen {
+        profile,
+        rows,
+        digest,
+        inputs,
+        repeated_ids,
+        examples_of_ids,
+        odd,
+        nulls,
+        orders,
+        is_checked,
+    };
     let duplicates = different.into_iter().chain(equal).take(plan.size.duplicates()).collect();
     let orders = Some(&seen.orders).filter(|it| it.is_odd());
     let orders = orders.map(|it| vec![it.falls, it.gaps]).unwrap_or_default();
@@ -315,6 +284,7 @@ struct OrderedRows<'p> {
     /// The hashes of all inputs, with those of their expected outputs.
     inputs: HashPairs,
     ids: IdSet,
+    named_ids: NamedIds,
     /// The hashes of the first different inputs, each with its first row and the hash of its expected output.
     seen: HashMap<u128, (u64, u32)>,
     /// Examples of rows with an input that an earlier row has, with another expected output or with the same.
@@ -336,12 +306,13 @@ impl<'p> OrderedRows<'p> {
             temp_dir: &plan.temp_dir,
             inputs: HashPairs::new(IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone())),
             ids: IdSet::spilling(DEFAULT_LIMIT_BYTES, plan.temp_dir.clone()),
+            named_ids: NamedIds::default(),
             seen: HashMap::new(),
             different: Vec::new(),
             equal: Vec::new(),
             odd: Vec::new(),
             most_duplicates: plan.size.duplicates(),
-            orders: OrderSeen { is_sparse, ..OrderSeen::default() },
+            orders: OrderSeen::new(is_sparse),
             nulls: vec![NullRuns::default(); columns.shown.len()],
             digests: Vec::new(),
         }
@@ -359,6 +330,12 @@ impl<'p> OrderedRows<'p> {
         for id in facts.ids {
             let inserted = self.ids.insert(Uuid::from_u128(id));
             inserted.map_err(Error::io("sort hashes in", self.temp_dir))?;
+        }
+        if !facts.named_ids.is_empty() {
+            let rows = BatchRows::new(&batch, self.columns)?;
+            for (index, hash) in facts.named_ids {
+                self.named_ids.add(hash, || Some(rows.row(index).ok()?.id().to_owned()));
+            }
         }
         for (index, pair) in facts.inputs {
             let inserted = self.inputs.insert(pair);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use twox_hash::XxHash3_64;
 
 use super::{
-    profile::figures::Extremes,
+    profile::{figures::Extremes, numbers::float_text},
     values::{CellValue, RowValues},
 };
 use crate::batch::timestamp_text;
@@ -15,6 +15,9 @@ use crate::batch::timestamp_text;
 pub(super) const SHOWN_BYTES: usize = 32 << 10;
 /// Rows with something new that a thread keeps.
 const MOST_ODD: usize = 64;
+/// Bytes of the values of all rows that are shown: 64 MiB. Each row has an equal part of them: 320 KiB if 200 rows are
+/// shown, and 6.5 KiB if 10,000 are.
+const SHOWN_OF_ALL: usize = 64 << 20;
 /// Most rows of a report.
 pub(super) const MOST_ROWS: usize = 10_000;
 
@@ -78,22 +81,50 @@ pub(super) struct RepeatedInput {
 
 impl ShownRow {
     pub(super) fn new(number: u64, row: &RowValues<'_, '_>) -> Self {
-        let cells = row.shown().map(ShownCell::of).collect();
-        let (id, why) = (row.id().to_owned(), Vec::new());
-        Self { number, id, cells, why, repeats_id: false, repeats: None }
+        let values: Vec<Option<CellValue<'_>>> = row.shown().collect();
+        let texts = values.iter().map(|value| match value {
+            Some(CellValue::Text(text)) => text.len(),
+            _ => 0,
+        });
+        let most = longest_of(texts.collect(), row.row_bytes());
+        let cells = values.into_iter().map(|value| ShownCell::of(value, most)).collect();
+        Self {
+            number,
+            id: row.id().to_owned(),
+            cells,
+            why: Vec::new(),
+            repeats_id: false,
+            repeats: None,
+        }
     }
 }
 
+/// Returns how many bytes of each value are shown so that values of these sizes have at most `all` bytes. Short values leave
+/// their room to the longer ones.
+fn longest_of(mut sizes: Vec<usize>, all: usize) -> usize {
+    sizes.sort_unstable();
+    let (mut left, count) = (all, sizes.len());
+    for (place, size) in sizes.into_iter().enumerate() {
+        let each = left / (count - place);
+        if size > each {
+            return each.min(SHOWN_BYTES);
+        }
+        left -= size;
+    }
+    SHOWN_BYTES
+}
+
 impl ShownCell {
-    fn of(value: Option<CellValue<'_>>) -> Self {
+    /// Keeps the beginning of a text, of at most this number of bytes.
+    fn of(value: Option<CellValue<'_>>, most: usize) -> Self {
         let text = match value {
             None => return Self { text: None, left_out: 0 },
             Some(CellValue::Text(text)) => {
-                let shown = text.get(..text.floor_char_boundary(SHOWN_BYTES)).unwrap_or(&text);
+                let shown = text.get(..text.floor_char_boundary(most)).unwrap_or(&text);
                 return Self { text: Some(shown.to_owned()), left_out: text.len() - shown.len() };
             }
             Some(CellValue::Int(int)) => int.to_string(),
-            Some(CellValue::Float(float)) => float.to_string(),
+            Some(CellValue::Float(float)) => float_text(float),
             Some(CellValue::Bool(value)) => value.to_string(),
             Some(CellValue::Timestamp(at)) => timestamp_text(at),
         };
@@ -109,6 +140,11 @@ pub(super) struct SampleSize {
 }
 
 impl SampleSize {
+    /// Bytes of the values of a row that are shown.
+    pub(super) fn row_bytes(self) -> usize {
+        SHOWN_OF_ALL / self.all.max(1)
+    }
+
     fn first(self) -> usize {
         self.all.div_ceil(5)
     }
@@ -294,4 +330,19 @@ fn keep<K: Ord + Copy>(
 
 fn hash(number: u64, seed: u64) -> u64 {
     XxHash3_64::oneshot_with_seed(seed, &number.to_le_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_values_leave_room_to_long_ones() {
+        let of = |sizes: &[usize], all| longest_of(sizes.to_vec(), all);
+        assert_eq!(of(&[10, 20, 30], 60), SHOWN_BYTES);
+        assert_eq!(of(&[0, 10, 5000, 90_000], 8010), 4000);
+        assert_eq!(of(&[1 << 20, 1 << 20], 1 << 20), SHOWN_BYTES);
+        assert_eq!(of(&[], 0), SHOWN_BYTES);
+        assert!(SampleSize { all: 200, seed: 0 }.row_bytes() > 7 * SHOWN_BYTES);
+    }
 }

@@ -63,30 +63,55 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
     }
 }
 
-/// Returns the smallest values that differ, in their order. Two spellings of a value do not differ.
+/// Returns the smallest values that differ, in their order. Two spellings of a value do not differ. `is_cut` says of which
+/// side there is only the beginning: what the other side has beyond its end is not missing there.
 pub(super) fn value_changes<'v>(
     before: &'v JsonView<'v>,
     after: &'v JsonView<'v>,
+    is_cut: [bool; 2],
 ) -> Vec<ValueChange<'v>> {
     let mut found = Vec::new();
-    collect("", before, after, &mut found);
+    collect("", before, after, is_cut, &mut found);
     found
+}
+
+/// Whether values differ only because a text ends. `is_cut` says which values may be beginnings.
+fn is_same_so_far(before: &JsonView<'_>, after: &JsonView<'_>, is_cut: [bool; 2]) -> bool {
+    match (before, after) {
+        (JsonView::Text(old), JsonView::Text(new)) => {
+            is_cut[0] && new.starts_with(&**old) || is_cut[1] && old.starts_with(&**new)
+        }
+        // A token at the end of a text can be half of a number.
+        (JsonView::Token(_), _) if is_cut[0] => true,
+        (_, JsonView::Token(_)) if is_cut[1] => true,
+        _ => false,
+    }
 }
 
 fn collect<'v>(
     place: &str,
     before: &'v JsonView<'v>,
     after: &'v JsonView<'v>,
+    is_cut: [bool; 2],
     found: &mut Vec<ValueChange<'v>>,
 ) {
     match (before, after) {
-        _ if is_same(before, after) => {}
+        _ if is_same(before, after) || is_same_so_far(before, after, is_cut) => {}
         (JsonView::Object(old), JsonView::Object(new)) => {
             let place = |key: &str| format!("{place}.{key}");
+            // Only the last value of a beginning can be a beginning.
+            let ends = [old.last(), new.last()].map(|it| it.map(|(_, value)| value));
             for ((key, value), other) in old.iter().zip(counterparts(old, new)) {
                 match other {
-                    Some(other) => collect(&place(key), value, other, found),
-                    None if value.is_null() => {}
+                    Some(other) => {
+                        let values = [value, other];
+                        let is_end = |side: usize| {
+                            is_cut[side]
+                                && ends[side].is_some_and(|it| std::ptr::eq(it, values[side]))
+                        };
+                        collect(&place(key), value, other, [is_end(0), is_end(1)], found);
+                    }
+                    None if value.is_null() || is_cut[1] => {}
                     None => found.push(ValueChange {
                         place: place(key),
                         before: Some(value),
@@ -95,12 +120,12 @@ fn collect<'v>(
                 }
             }
             for ((key, value), other) in new.iter().zip(counterparts(new, old)) {
-                if !value.is_null() && other.is_none() {
+                if !value.is_null() && other.is_none() && !is_cut[0] {
                     found.push(ValueChange { place: place(key), before: None, after: Some(value) });
                 }
             }
         }
-        (JsonView::Array(old), JsonView::Array(new)) => items(place, old, new, found),
+        (JsonView::Array(old), JsonView::Array(new)) => items(place, old, new, is_cut, found),
         _ => found.push(ValueChange {
             place: place.to_owned(),
             before: Some(before),
@@ -149,18 +174,30 @@ fn items<'v>(
     place: &str,
     old: &'v [JsonView<'v>],
     new: &'v [JsonView<'v>],
+    is_cut: [bool; 2],
     found: &mut Vec<ValueChange<'v>>,
 ) {
     let begin = old.iter().zip(new).take_while(|(old, new)| is_same(old, new)).count();
     let (rest_old, rest_new) = (&old[begin..], &new[begin..]);
     let ends = rest_old.iter().rev().zip(rest_new.iter().rev());
-    let end = ends.take_while(|(old, new)| is_same(old, new)).count();
+    // The end of a beginning is not that of the array.
+    let end = match is_cut {
+        [false, false] => ends.take_while(|(old, new)| is_same(old, new)).count(),
+        _ => 0,
+    };
     let (rest_old, rest_new) =
         (&rest_old[..rest_old.len() - end], &rest_new[..rest_new.len() - end]);
+    let is_end = |side: usize, index: usize| {
+        is_cut[side] && index + 1 == [rest_old.len(), rest_new.len()][side]
+    };
     for index in 0..rest_old.len().max(rest_new.len()) {
         let place = format!("{place}[{}]", begin + index);
         match (rest_old.get(index), rest_new.get(index)) {
-            (Some(old), Some(new)) => collect(&place, old, new, found),
+            (Some(old), Some(new)) => {
+                collect(&place, old, new, [is_end(0, index), is_end(1, index)], found);
+            }
+            (Some(_), None) if is_cut[1] => {}
+            (None, Some(_)) if is_cut[0] => {}
             (before, after) => found.push(ValueChange { place, before, after }),
         }
     }
@@ -263,7 +300,31 @@ mod tests {
 
     fn places(before: &str, after: &str) -> Vec<String> {
         let (before, after) = (JsonView::of(before), JsonView::of(after));
-        value_changes(&before, &after).into_iter().map(|it| it.place).collect()
+        value_changes(&before, &after, [false; 2]).into_iter().map(|it| it.place).collect()
+    }
+
+    /// A text that grows pushes other values behind the end of the part that is compared.
+    #[test]
+    fn values_behind_a_cut_are_not_gone() {
+        let whole = r#"{"a":"xyz","b":{"c":[1,22,{"d":"end"}],"e":3}}"#;
+        let grown = r#"{"a":"xy and z","b":{"c":[1,23,{"d":"end"}],"e":3}}"#;
+        for cut in 1..grown.len() {
+            for (old, new) in [(whole, &grown[..cut]), (&grown[..cut], whole)] {
+                let is_cut = [old, new].map(JsonView::is_beginning);
+                let (before, after) = (JsonView::of(old), JsonView::of(new));
+                for change in value_changes(&before, &after, is_cut) {
+                    let is_true = matches!(change.place.as_str(), ".a" | ".b.c[1]");
+                    assert!(is_true, "{} in {old} and {new}", change.place);
+                }
+            }
+        }
+        let changes = |old: &str, new: &str| {
+            let is_cut = [old, new].map(JsonView::is_beginning);
+            let (before, after) = (JsonView::of(old), JsonView::of(new));
+            value_changes(&before, &after, is_cut).len()
+        };
+        assert_eq!(changes(r#"{"a":"xyz","b":1}"#, r#"{"a":"other","#), 1);
+        assert_eq!(changes(r#"{"a":"xyz"}"#, r#"{"b":1,"#), 1);
     }
 
     #[test]

@@ -25,23 +25,26 @@ pub(super) struct RowColumns {
     pub(super) shown: Arc<[usize]>,
     /// Whether repeated ids are looked for.
     pub(super) counts_ids: bool,
+    /// Bytes of the values of a row that are shown.
+    row_bytes: usize,
     /// For each column, the field of the API that it has.
     fields: Arc<[Option<Column>]>,
 }
 
 impl RowColumns {
-    /// `drop` names the columns that the report does not show.
+    /// `drop` names the columns that the report does not show. `row_bytes` is the number of bytes of a row that it shows.
     pub(super) fn new(
         columns: Arc<[OutputColumn]>,
         drop: &[String],
         mask: Option<Arc<Shaper>>,
         counts_ids: bool,
+        row_bytes: usize,
     ) -> Self {
         let fields = columns.iter().map(OutputColumn::of_api).collect();
         let is_shown = |column: &OutputColumn| !drop.iter().any(|name| name == column.name());
         let shown = columns.iter().enumerate().filter(|(_, column)| is_shown(column));
         let shown = shown.map(|(place, _)| place).collect();
-        Self { columns, mask, shown, counts_ids, fields }
+        Self { columns, mask, shown, counts_ids, row_bytes, fields }
     }
 
     /// Returns the columns that the report shows.
@@ -53,6 +56,12 @@ impl RowColumns {
     fn place(&self, field: Column) -> Option<usize> {
         self.fields.iter().position(|it| *it == Some(field))
     }
+}
+
+/// Returns an id as a number if it is a UUID in the form of the API. Another form of it is another id.
+pub(super) fn uuid_of(id: &str) -> Option<Uuid> {
+    let is_usual = id.len() == 36 && !id.bytes().any(|byte| byte.is_ascii_uppercase());
+    id.parse().ok().filter(|_| is_usual)
 }
 
 /// Longest expression in a message, in characters.
@@ -203,10 +212,20 @@ impl<'a> RowValues<'a, '_> {
         self.rows.columns.shown.iter().map(|place| self.get(*place))
     }
 
+    /// Returns the number of bytes of its values that are shown.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.rows.columns.row_bytes
+    }
+
     /// Returns the id as the export has it; empty if there is none, or if the report does not show it.
     pub(super) fn id(&self) -> &'a str {
+        self.known_id().unwrap_or_default()
+    }
+
+    /// Returns the id as the export has it; `None` if there is none, or if the report does not show it.
+    pub(super) fn known_id(&self) -> Option<&'a str> {
         let columns = self.rows.columns;
-        let place = columns.place(Column::Id).filter(|place| columns.shown.contains(place));
-        place.and_then(|_| self.text(Column::Id)).unwrap_or_default()
+        columns.place(Column::Id).filter(|place| columns.shown.contains(place))?;
+        self.text(Column::Id)
     }
 }

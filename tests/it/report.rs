@@ -2,6 +2,7 @@
 
 mod changed_places;
 mod changed_rows;
+mod exact;
 mod messages;
 mod odd;
 mod outside;

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::{
     changed_values::column_change,
+    room::PageRoom,
     rows::{anchor, chip},
     text::Outside,
 };
@@ -77,26 +78,35 @@ impl<'a> ChangeLinks<'a> {
 }
 
 /// The changed rows. Rows of different places have a title each.
-pub(super) fn groups(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
+pub(super) fn groups(
+    changes: &ChangesSeen,
+    links: &ChangeLinks<'_>,
+    room: &PageRoom<'_>,
+) -> Markup {
     let groups = &changes.changed;
-    let (mut first, mut room) = (0, OPEN_ROWS);
+    let row = |row: &PlacedChange, number: usize| {
+        let made = room.row(|| changed_row(row, number, links));
+        // Links lead to it.
+        made.unwrap_or_else(|| html! { article.row.change id=(links.anchor(number)) { header { (key_link(&row.row, links)) } } })
+    };
+    let (mut first, mut left) = (0, OPEN_ROWS);
     let parts = groups.iter().map(|group| {
         let is_output = |(column, _): &(Column, String)| *column == Column::ExpectedOutput;
         let is_important = groups.len() == 1 || group.place.as_ref().is_some_and(is_output);
         let most = if is_important { OPEN_OF_IMPORTANT } else { OPEN_OF_GROUP };
-        let (number, open) = (first, group.rows.len().min(most).min(room));
-        (first, room) = (first + group.rows.len(), room - open);
+        let (number, open) = (first, group.rows.len().min(most).min(left));
+        (first, left) = (first + group.rows.len(), left - open);
         (group, number, open)
     });
     html! {
         @for (group, number, open) in parts {
             @let (open_rows, closed_rows) = group.rows.split_at(open);
             @if groups.len() > 1 { h4.group { (title(group)) " " span.soft { (counted(group.rows.len() as u64, "row")) } } }
-            @for (index, row) in open_rows.iter().enumerate() { (changed_row(row, number + index, links)) }
+            @for (index, of_place) in open_rows.iter().enumerate() { (row(of_place, number + index)) }
             @if !closed_rows.is_empty() {
                 details {
                     summary { (counted(closed_rows.len() as u64, if open == 0 { "row" } else { "more row" })) }
-                    @for (index, row) in closed_rows.iter().enumerate() { (changed_row(row, number + open + index, links)) }
+                    @for (index, of_place) in closed_rows.iter().enumerate() { (row(of_place, number + open + index)) }
                 }
             }
         }
@@ -166,32 +176,39 @@ fn which(row: &ChangedRow) -> Markup {
 }
 
 /// Rows that only one of the exports has, each in a line.
-pub(super) fn whole_rows(rows: &[ChangedRow], (word, all): (&str, u64)) -> Markup {
+pub(super) fn whole_rows(
+    rows: &[ChangedRow],
+    (word, all): (&str, u64),
+    room: &PageRoom<'_>,
+) -> Markup {
     let class = word.to_lowercase();
+    let row = |row: &ChangedRow| {
+        html! {
+            li.change {
+                details {
+                    summary {
+                        span.status.(class) { (class) } " "
+                        code.id { (key_of(row)) }
+                        (which(row))
+                        @if let Some(said) = excerpt(row) { " " span dir="auto" { (Outside(&said)) } }
+                    }
+                    @for value in &row.values {
+                        @if let Some(text) = value.after.as_deref().or(value.before.as_deref()).filter(|_| value.column != Column::Id) {
+                            h4 { (value.column.name()) }
+                            (whole_value(text))
+                        }
+                    }
+                }
+            }
+        }
+    };
     html! {
         @if !rows.is_empty() {
             details.whole {
                 summary { (word) " rows: " (grouped(all)) }
                 @if (rows.len() as u64) < all { p.soft { (grouped(rows.len() as u64)) " of " (counted(all, "row")) " are shown." } }
                 ul {
-                    @for row in rows {
-                        li.change {
-                            details {
-                                summary {
-                                    span.status.(class) { (class) } " "
-                                    code.id { (key_of(row)) }
-                                    (which(row))
-                                    @if let Some(said) = excerpt(row) { " " span dir="auto" { (Outside(&said)) } }
-                                }
-                                @for value in &row.values {
-                                    @if let Some(text) = value.after.as_deref().or(value.before.as_deref()).filter(|_| value.column != Column::Id) {
-                                        h4 { (value.column.name()) }
-                                        (whole_value(text))
-                                    }
-                                }
-                            }
-                        }
-                    }
+                    @for of_side in rows { @if let Some(row) = room.row(|| row(of_side)) { (row) } }
                 }
             }
         }

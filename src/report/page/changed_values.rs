@@ -25,7 +25,8 @@ pub(super) fn column_change(value: &ChangedValue) -> Markup {
     let name = value.column.name();
     let [before, after] = [&value.before, &value.after].map(|it| it.as_deref().unwrap_or("null"));
     let (old, new) = (JsonView::of(before), JsonView::of(after));
-    let all = if value.is_respelled { Vec::new() } else { value_changes(&old, &new) };
+    let is_beginning = [before, after].map(JsonView::is_beginning);
+    let all = if value.is_respelled { Vec::new() } else { value_changes(&old, &new, is_beginning) };
     let (shown, more) = all.split_at(all.len().min(MOST_VALUES));
     html! {
         h4 { (name) @if all.len() > 1 { ": " (counted(all.len() as u64, "value")) } }

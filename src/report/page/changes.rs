@@ -6,6 +6,7 @@ use super::{
     changed_places,
     changed_rows::{self, ChangeLinks},
     chart::share_bar,
+    room::{PageRoom, ROWS_BYTES},
     text::{Outside, share},
 };
 use crate::{
@@ -62,6 +63,7 @@ fn body(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
     let fact = |name: &str, count: u64, of: u64, whose: &str| {
         html! { div { dt { (name) } dd { (grouped(count)) " " span.soft { "(" (share(count, of)) " of " (counted(of, "row")) " " (whose) ")" } } } }
     };
+    let room = PageRoom::new(ROWS_BYTES, &changes.stop);
     html! {
         p.intro {
             "Since " code { (Outside(&changes.before)) } ". Rows are compared by " (summary.by) "."
@@ -88,10 +90,11 @@ fn body(changes: &ChangesSeen, links: &ChangeLinks<'_>) -> Markup {
         (columns(changes, links))
         (changed_places::table(changes, links))
         @if different == 0 { p.empty { "The rows are equal in the columns that were compared." } }
-        (changed_rows::groups(changes, links))
-        (changed_rows::whole_rows(&changes.added, ("Added", summary.added)))
-        (changed_rows::whole_rows(&changes.removed, ("Removed", summary.removed)))
+        (changed_rows::groups(changes, links, &room))
+        (changed_rows::whole_rows(&changes.added, ("Added", summary.added), &room))
+        (changed_rows::whole_rows(&changes.removed, ("Removed", summary.removed), &room))
         (more_rows(changes, different))
+        (room.note())
     }
 }
 

@@ -9,6 +9,7 @@ mod data;
 mod export;
 #[cfg(feature = "snapshots")]
 pub(super) mod nights;
+mod room;
 mod rows;
 mod text;
 

@@ -1,11 +1,13 @@
 //! The rows of a report: conversations with their turns, each next to its expected output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use maud::{Markup, html};
-use uuid::Uuid;
 
-use super::text::{Outside, lines_of, prose};
+use super::{
+    room::{PageRoom, ROWS_BYTES},
+    text::{Outside, lines_of, prose},
+};
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
     report::{
@@ -14,10 +16,14 @@ use crate::{
         masked::MaskedValues,
         profile::labels::labels,
         sample::{ShownCell, ShownRow, ShownWhy},
+        value_changes::shortened,
+        values::uuid_of,
     },
     text::{counted, grouped, line, plural},
 };
 
+/// Longest id of a row, in characters. A UUID has 36.
+const LONGEST_ID: usize = 120;
 /// Most choices of a filter.
 const MOST_CHOICES: usize = 100;
 /// Most labels of a filter if each is that of one row.
@@ -43,6 +49,7 @@ pub(super) fn section(report: &ExportReport) -> Markup {
     let rows = seen.rows.iter().map(|row| PageRow::new(row, &columns, (masked, &seen.rows)));
     let rows: Vec<PageRow<'_>> = rows.collect();
     let (all, shown) = (seen.profile.rows, rows.len() as u64);
+    let room = PageRoom::new(ROWS_BYTES, &report.stop);
     html! {
         section #rows aria-labelledby="rows-title" {
             h2 #rows-title { "The rows" }
@@ -62,28 +69,37 @@ pub(super) fn section(report: &ExportReport) -> Markup {
                 p.note { "Masked values are shown as null or left out: " @for path in masked.paths() { code { (Outside(path)) } " " } }
             }
             @if !rows.is_empty() {
-                (controls(&rows))
+                @let labels = label_choices(&rows);
+                (controls(&rows, &labels))
                 div.rows {
-                    @for row in &rows { (row.article()) }
+                    @for row in &rows {
+                        @match room.row(|| row.article(&labels, true)) {
+                            Some(article) => (article),
+                            // Links lead to it.
+                            None => (row.article(&labels, false)),
+                        }
+                    }
                 }
                 @if rows.len() > PRINTED_ROWS { p.printed { "Only the first " (PRINTED_ROWS) " rows are printed." } }
+                (room.note())
                 p #no-rows.empty hidden { "No row fits this search." }
             }
         }
     }
 }
 
-/// The search and the filters. They are hidden without the script.
-fn controls(rows: &[PageRow<'_>]) -> Markup {
-    let choices = |values: &mut dyn Iterator<Item = String>| {
-        let mut counts = BTreeMap::<String, usize>::new();
-        values.for_each(|value| *counts.entry(value).or_default() += 1);
-        let mut counts: Vec<_> = counts.into_iter().collect();
-        counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        counts.truncate(MOST_CHOICES);
-        counts
-    };
-    let personas = choices(&mut rows.iter().filter_map(|row| row.persona.clone()));
+/// Returns the values with their numbers, the most common first.
+fn choices(values: &mut dyn Iterator<Item = String>) -> Vec<(String, usize)> {
+    let mut counts = BTreeMap::<String, usize>::new();
+    values.for_each(|value| *counts.entry(value).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counts.truncate(MOST_CHOICES);
+    counts
+}
+
+/// Returns the labels that a filter has, with their numbers of rows.
+fn label_choices(rows: &[PageRow<'_>]) -> Vec<(String, usize)> {
     let mut labels = choices(&mut rows.iter().flat_map(|row| row.labels.clone()));
     // A label of one row finds what the search finds. With many of them, no other label could be found.
     if labels.iter().any(|(_, count)| *count > 1) {
@@ -92,6 +108,12 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
     if labels.iter().all(|(_, count)| *count == 1) && labels.len() > MOST_SINGLE {
         labels.clear();
     }
+    labels
+}
+
+/// The search and the filters. They are hidden without the script.
+fn controls(rows: &[PageRow<'_>], labels: &[(String, usize)]) -> Markup {
+    let personas = choices(&mut rows.iter().filter_map(|row| row.persona.clone()));
     let whys =
         choices(&mut rows.iter().flat_map(|row| row.row.why.iter().map(|it| it.name().to_owned())));
     let select = |id: &str, name: &str, any: &str, choices: &[(String, usize)]| {
@@ -115,7 +137,7 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
                 label for="search" { "Search" }
                 input #search type="search" autocomplete="off" spellcheck="false";
             }
-            (select("filter-label", "Label", "any", &labels))
+            (select("filter-label", "Label", "any", labels))
             (select("filter-persona", "Persona", "any", &personas))
             (select("filter-why", "Chosen as", "any", &whys))
             p #found.found role="status" {}
@@ -125,8 +147,8 @@ fn controls(rows: &[PageRow<'_>]) -> Markup {
 
 /// Returns the name of a row in links.
 pub(super) fn anchor(row: &ShownRow) -> String {
-    match row.id.parse::<Uuid>() {
-        Ok(id) if !row.repeats_id => format!("row-{id}"),
+    match uuid_of(&row.id) {
+        Some(id) if !row.repeats_id => format!("row-{id}"),
         _ => format!("row-{}", row.number),
     }
 }
@@ -171,9 +193,14 @@ impl<'a> PageRow<'a> {
         let (persona, mut found) = (of(Column::Persona).map(chip), Vec::new());
         if let Some(tags) = of(Column::Tags) {
             // The labels before a cut, or before text that is not JSON, are labels, too.
-            let _ = labels(tags, &mut |label| found.push(chip(label)));
+            let (mut seen, mut add) = (HashSet::new(), |label: String| found.push(label));
+            let _ = labels(tags, &mut |label| {
+                let label = chip(label);
+                if seen.insert(label.clone()) {
+                    add(label);
+                }
+            });
         }
-        found.dedup();
         Self { row, cells, persona, labels: found, masked, earlier }
     }
 
@@ -186,7 +213,10 @@ impl<'a> PageRow<'a> {
         self.masked.has_column(field.name())
     }
 
-    fn article(&self) -> Markup {
+    /// `choices` are the labels of the filter.
+    fn article(&self, choices: &[(String, usize)], has_room: bool) -> Markup {
+        let (shown, more) = self.labels.split_at(self.labels.len().min(MOST_LABELS));
+        let is_choice = |label: &&String| choices.iter().any(|(choice, _)| choice == *label);
         let anchor = anchor(self.row);
         let number = grouped(self.row.number);
         let order = self.cell(Column::Order).and_then(|cell| cell.text.as_deref());
@@ -194,7 +224,7 @@ impl<'a> PageRow<'a> {
             article.row id=(anchor) aria-label=(format!("Row {number}")) {
                 header {
                     h3 { a href=(format!("#{anchor}")) { "Row " (number) } }
-                    @if !self.row.id.is_empty() { code.id { (Outside(&self.row.id)) } }
+                    @if !self.row.id.is_empty() { code.id { (Outside(&shortened(&self.row.id, LONGEST_ID))) } }
                     @if let Some(order) = order { span.order { "order " (order) } }
                     ul.chips {
                         @for why in &self.row.why {
@@ -210,22 +240,26 @@ impl<'a> PageRow<'a> {
                         }
                         @if self.is_masked(Column::Persona) { li { span.why { "persona masked" } } }
                         @if let Some(persona) = &self.persona { li { span.persona dir="auto" { (persona) } } }
-                        @for label in self.labels.iter().take(MOST_LABELS) {
+                        @for label in shown {
                             li { span.label dir="auto" { (label) } }
                         }
-                        @if self.labels.len() > MOST_LABELS {
-                            li { "and " (self.labels.len() - MOST_LABELS) " more" }
+                        @if !more.is_empty() {
+                            li { "and " (more.len()) " more" }
+                        }
+                        // The filter looks at them, too.
+                        @for label in more.iter().filter(is_choice) {
+                            li hidden { span.label { (label) } }
                         }
                     }
                 }
-                div.sides {
+                @if !has_room { p.cut { "There is no room for its values." } } @else { div.sides {
                     @for (field, name) in [(Column::Input, "Input"), (Column::ExpectedOutput, "Expected output")] {
                         @if let Some(cell) = self.cell(field) {
                             div.side { h4 { (name) } @if self.is_masked(field) { p.null { "masked" } } @else { (json_cell(cell)) } }
                         }
                     }
                 }
-                (self.others())
+                (self.others()) }
             }
         }
     }

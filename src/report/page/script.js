@@ -42,7 +42,10 @@
   apply();
   // A link to a row shows it, whatever the filters are.
   addEventListener("hashchange", () => {
-    const row = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    let id = location.hash.slice(1);
+    // A link can have any text, also one that is not percent-encoded.
+    try { id = decodeURIComponent(id); } catch { return; }
+    const row = document.getElementById(id);
     if (row && row.hidden) {
       form.reset();
       apply();

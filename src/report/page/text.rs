@@ -203,12 +203,15 @@ pub(super) fn share(part: u64, whole: u64) -> String {
     if part >= whole {
         return "100 %".to_owned();
     }
-    let percent = part as f64 / whole as f64 * 100.0;
-    match percent {
-        ..0.1 => "< 0.1 %".to_owned(),
-        99.9.. => "> 99.9 %".to_owned(),
-        _ => format!("{percent:.1} %"),
+    // Exactly, because 99.9 % is not more than 99.9 %.
+    let (thousand, of) = (u128::from(part) * 1000, u128::from(whole));
+    if thousand < of {
+        return "< 0.1 %".to_owned();
     }
+    if thousand > 999 * of {
+        return "> 99.9 %".to_owned();
+    }
+    format!("{:.1} %", part as f64 / whole as f64 * 100.0)
 }
 
 /// A number of bytes in binary units, with the exact number in its title.
@@ -311,6 +314,11 @@ mod tests {
         assert_eq!(
             shares.map(|(part, whole)| share(part, whole)),
             ["0 %", "< 0.1 %", "33.3 %", "> 99.9 %", "100 %", "0 %"]
+        );
+        let borders = [(999, 1000), (9991, 10_000), (1, 1000), (9, 10_000), (333, 333_000)];
+        assert_eq!(
+            borders.map(|(part, whole)| share(part, whole)),
+            ["99.9 %", "> 99.9 %", "0.1 %", "< 0.1 %", "0.1 %"]
         );
     }
 }

@@ -109,14 +109,23 @@ impl CommonValues {
         self.sketch.total_weight() + self.long
     }
 
-    /// Returns the values and their counts, the most common first.
+    /// Returns the values and their counts, the most common first. If counts are estimates, a value that may occur only once
+    /// is left out: its count is the error of the sketch.
     pub(crate) fn top(&self, most: usize) -> Vec<(String, u64)> {
         let found = self.sketch.frequent_items(ErrorType::NoFalseNegatives);
-        let mut found: Vec<_> =
-            found.iter().map(|row| (row.item().clone(), row.estimate())).collect();
+        let is_exact = self.is_exact();
+        let found = found.iter().filter(|row| is_exact || row.lower_bound() > 1);
+        let mut found: Vec<_> = found.map(|row| (row.item().clone(), row.estimate())).collect();
         found.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         found.truncate(most);
         found
+    }
+
+    /// Returns the number of times that no value exceeds.
+    pub(crate) fn most(&self) -> u64 {
+        let found = self.sketch.frequent_items(ErrorType::NoFalseNegatives);
+        let most = found.iter().map(|row| row.upper_bound()).max();
+        most.unwrap_or(0).max(self.sketch.maximum_error())
     }
 
     /// Whether the counts are exact: none made room for others.
@@ -338,5 +347,11 @@ mod tests {
         assert_eq!((common.is_exact(), common.long(), common.total()), (true, 1, 1002));
         (0..5000).for_each(|it| common.add(&format!("unique {it}")));
         assert!(!common.is_exact());
+        // What may occur once is not common.
+        assert!(common.top(usize::MAX).iter().all(|(value, _)| value.starts_with("value")));
+        let mut unique = CommonValues::new().unwrap();
+        (0..20_000).for_each(|it| unique.add(&format!("unique {it}")));
+        assert_eq!(unique.top(20), []);
+        assert!(unique.most() > 1 && unique.most() < 100, "{}", unique.most());
     }
 }

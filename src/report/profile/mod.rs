@@ -12,14 +12,13 @@ pub(super) mod turns;
 
 use arrow_array::RecordBatch;
 use twox_hash::{XxHash3_64, XxHash3_128};
-use uuid::Uuid;
 
 use self::{
     examples::ValueExamples,
     figures::{CommonValues, DistinctValues, Extremes, Lengths},
     labels::{LabelsOfRow, labels},
     nulls::NullRuns,
-    numbers::{Numbers, joined, wider},
+    numbers::{Numbers, joined, one_zero, wider},
     tree::{
         JsonTree, SeenTurn,
         texts::{Tally, earlier},
@@ -28,7 +27,7 @@ use self::{
 };
 use super::{
     sample::RowSample,
-    values::{BatchRows, CellValue, RowColumns, not_json},
+    values::{BatchRows, CellValue, RowColumns, not_json, uuid_of},
 };
 use crate::{
     batch::{Column, ColumnType, OutputColumn},
@@ -111,8 +110,10 @@ pub(super) struct BatchFacts {
     pub(super) digest: Digest,
     /// The hashes of each input that is not null and of its expected output, with the row in the batch.
     pub(super) inputs: Vec<(usize, HashPair)>,
-    /// The ids, or their hashes. Empty if nobody asked for them.
+    /// The ids, or the hashes of those that are not UUIDs. Empty if nobody asked for them.
     pub(super) ids: Vec<u128>,
+    /// The rows in the batch whose ids are not UUIDs, with the hashes.
+    pub(super) named_ids: Vec<(usize, u128)>,
     /// With the row in the batch.
     pub(super) orders: Vec<(usize, i64)>,
     /// The rows without a value, for each column that the report shows.
@@ -145,20 +146,20 @@ impl Profile {
         let rows = BatchRows::new(batch, columns)?;
         let count = batch.num_rows();
         let (mut inputs, mut orders) = (Vec::with_capacity(count), Vec::new());
-        let (mut ids, mut nulls) = (Vec::new(), vec![NullRuns::default(); self.columns.len()]);
+        let (mut ids, mut named_ids) = (Vec::new(), Vec::new());
+        let mut nulls = vec![NullRuns::default(); self.columns.len()];
         for (index, number) in (0..count).zip(first_row..) {
             let row = rows.row(index).map_err(|_| not_json(location, number, "masked value"))?;
             if let Some(edited) = &row.edited {
                 EditedRow::count_paths(edited, &mut self.replaced);
             }
-            if columns.counts_ids && !row.id().is_empty() {
-                let id = row.id();
-                ids.push(
-                    id.parse().map_or_else(
-                        |_| XxHash3_128::oneshot(id.as_bytes()),
-                        |id: Uuid| id.as_u128(),
-                    ),
-                );
+            if let Some(id) = row.known_id().filter(|_| columns.counts_ids) {
+                let hash = uuid_of(id).map(|id| id.as_u128()).unwrap_or_else(|| {
+                    let hash = XxHash3_128::oneshot(id.as_bytes());
+                    named_ids.push((index, hash));
+                    hash
+                });
+                ids.push(hash);
             }
             let (mut bytes, mut is_new) = (0, false);
             let (mut input, mut output, mut last_texts) = (None, 0, [0; 2]);
@@ -203,7 +204,15 @@ impl Profile {
             }
         }
         self.rows += count as u64;
-        Ok(BatchFacts { rows: count as u64, digest: digest(batch)?, inputs, ids, orders, nulls })
+        Ok(BatchFacts {
+            rows: count as u64,
+            digest: digest(batch)?,
+            inputs,
+            ids,
+            named_ids,
+            orders,
+            nulls,
+        })
     }
 
     pub(super) fn join(&mut self, other: Self) -> Result<()> {
@@ -294,7 +303,7 @@ impl ColumnProfile {
             CellValue::Int(int) | CellValue::Timestamp(int) => {
                 self.distinct.add(&int.to_le_bytes());
             }
-            CellValue::Float(float) => self.distinct.add(&float.to_le_bytes()),
+            CellValue::Float(float) => self.distinct.add(&one_zero(*float).to_le_bytes()),
             CellValue::Bool(value) => self.distinct.add(&[u8::from(*value)]),
         }
         let name = || self.column.name().to_owned();

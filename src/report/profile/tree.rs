@@ -131,6 +131,11 @@ pub(crate) struct JsonTree {
     pub(crate) is_overfull: bool,
 }
 
+/// The token of a string that no text can hold. It has quotes, so it is not the name of another key.
+fn token_of(string: RawString<'_>) -> String {
+    format!("\"{}\"", string.text)
+}
+
 impl JsonTree {
     /// A tree that also counts repeated texts.
     pub(crate) fn with_repeated_texts() -> Self {
@@ -235,13 +240,18 @@ impl TreeNode {
                 scan.see(&string);
                 self.see(ValueKind::String, scan);
                 let value = match string.has_escapes {
-                    true => string.value().unwrap_or(string.text.into()),
-                    false => string.text.into(),
+                    true => string.value(),
+                    false => Some(string.text.into()),
                 };
-                let sight = scan.content.add(&value);
+                let sight = scan.content.add(value.as_deref().unwrap_or(string.text));
                 scan.content.is_new |= self.texts.add(sight, scan.row) && self.values > 1;
-                scan.content.is_new |= self.few.add(&value, true, scan.row) && self.values > LATE;
-                if self.few.is_many() {
+                let is_new = match &value {
+                    Some(value) => self.few.add(value, true, scan.row),
+                    // Half of a surrogate pair is no text, and not the text that looks like it.
+                    None => self.few.add(&token_of(string), false, scan.row),
+                };
+                scan.content.is_new |= is_new && self.values > LATE;
+                if let Some(value) = value.filter(|_| self.few.is_many()) {
                     self.count_repeated(&value, scan);
                 }
             }
@@ -324,7 +334,7 @@ impl TreeNode {
         if self.is_map {
             return None;
         }
-        let whole = key.value().unwrap_or(key.text.into());
+        let whole = key.value().unwrap_or_else(|| token_of(key).into());
         let name = match whole.len() > LONGEST_KEY {
             true => format!("{}…", &whole[..whole.floor_char_boundary(LONGEST_KEY)]).into(),
             false => whole,

@@ -16,7 +16,7 @@ use crate::{
         profile::{
             ColumnProfile, ValueProfile,
             figures::{CommonValues, ExtremeRow, LengthBar, Lengths},
-            numbers::Numbers,
+            numbers::{Numbers, float_text},
             tree::few::FewValues,
         },
     },
@@ -285,6 +285,11 @@ fn few_values(report: &ExportReport, few: &FewValues, (name, values): (&str, u64
     }
 }
 
+/// The mark of counts that are estimates.
+fn mark(values: &CommonValues) -> &'static str {
+    if values.is_exact() { "" } else { "≈ " }
+}
+
 /// The most common values. `values` is the number of values that are not null.
 fn common_values(
     report: &ExportReport,
@@ -301,10 +306,16 @@ fn common_values(
         top.retain(|(_, count)| *count > 1);
     }
     if top.is_empty() {
-        return html! { p.soft { "No " (noun) " of at most 256 bytes occurs twice." } };
+        let most = common.most();
+        return html! {
+            p.soft {
+                "No " (noun) " of at most 256 bytes occurs "
+                @if common.is_exact() { "twice." } @else { "in more than " (counted(most, "row")) "." }
+            }
+        };
     }
     let more = common.different().saturating_sub(top.len()) as u64;
-    let about = if common.is_exact() { "" } else { "≈ " };
+    let about = mark(common);
     html! {
         div.scroll tabindex="0" role="region" aria-label=(format!("Most common {} of {}", plural(2, noun), line(name))) {
             table.common {
@@ -330,7 +341,7 @@ fn numbers(report: &ExportReport, numbers: &Numbers, profile: &ColumnProfile) ->
     let says = |low: String, high: String| html! { p { "From " (low) " to " (high) "." } };
     let range = match (numbers.integers, numbers.floats) {
         (Some((low, high)), _) => (signed(low), signed(high)),
-        (None, Some((low, high))) => (low.to_string(), high.to_string()),
+        (None, Some((low, high))) => (float_text(low), float_text(high)),
         (None, None) => return html! {},
     };
     if !report.shows_rows {
@@ -401,14 +412,19 @@ fn conversations(report: &ExportReport) -> Markup {
             }
             @if report.shows_rows {
                 @let total = turns.roles.total();
+                @let (roles, about) = (turns.roles.top(MOST_VALUES), mark(&turns.roles));
+                @let (more, long) = (turns.roles.different().saturating_sub(roles.len()) as u64, turns.roles.long());
                 table.common {
                     thead { tr { th scope="col" { "Role" } th.number scope="col" { "Turns" } th scope="col" { "Share of " (counted(total, "turn")) } } }
                     tbody {
-                        @for (role, count) in turns.roles.top(MOST_VALUES) {
-                            tr { th scope="row" dir="auto" { (Spaced(&role)) } td.number { (grouped(count)) } td.share-cell { (share_bar(count, total)) } }
+                        @for (role, count) in &roles {
+                            tr { th scope="row" dir="auto" { (Spaced(role)) } td.number { (about) (grouped(*count)) } td.share-cell { (share_bar(*count, total)) } }
                         }
                     }
                 }
+                @if more > 0 && turns.roles.is_exact() { p.soft { "and " (counted(more, "other role")) } }
+                @if !turns.roles.is_exact() { p.soft { "There are more roles, and too many to count all of them." } }
+                @if long > 0 { p.soft { (counted(long, "turn")) " with a role of more than 256 bytes " (if long == 1 { "is" } else { "are" }) " not in this list." } }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What is found in a value on the way through its tokens: its content, and turns of conversations.
 
+use std::borrow::Cow;
+
 use twox_hash::XxHash3_64;
 
 use super::{DEPTH, TextSight};
@@ -141,6 +143,12 @@ impl RowContent {
     }
 }
 
+/// Returns a key without its escapes, or as it is if no text can hold it.
+fn name_of<'a>(key: &RawString<'a>) -> Cow<'a, str> {
+    let unescaped = if key.has_escapes { key.value() } else { None };
+    unescaped.unwrap_or(key.text.into())
+}
+
 /// The members that make an object a turn.
 #[derive(Default)]
 pub(super) struct TurnMembers<'a> {
@@ -156,16 +164,17 @@ impl<'a> TurnMembers<'a> {
         key: &RawString<'_>,
         cursor: &JsonCursor<'a>,
     ) -> Result<(), MalformedJson> {
-        if key.text == "role" && cursor.clone().kind()? == JsonKind::String {
+        let name = name_of(key);
+        if name == "role" && cursor.clone().kind()? == JsonKind::String {
             self.role = Some(cursor.clone().string()?);
         }
-        self.has_content |= CONTENTS.contains(&key.text);
+        self.has_content |= CONTENTS.contains(&&*name);
         Ok(())
     }
 
     /// Passes the value of a key: the content of the row before and after it.
     pub(super) fn pass(&mut self, key: &RawString<'_>, before: &RowContent, after: &RowContent) {
         let has_more = after.bytes > before.bytes || after.others > before.others;
-        self.is_filled |= has_more && !NAMES.contains(&key.text);
+        self.is_filled |= has_more && !NAMES.contains(&&*name_of(key));
     }
 }

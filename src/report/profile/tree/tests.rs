@@ -146,3 +146,25 @@ fn turns_without_text_are_empty() {
     JsonTree::default().add(text, 1, &mut see).unwrap();
     assert_eq!(empty, ["a", "c", "d"]);
 }
+
+#[test]
+fn half_of_a_surrogate_pair_is_another_value() {
+    let mut tree = JsonTree::default();
+    for (row, text) in [r#"["\ud800"]"#, r#"["\\ud800"]"#, r#"["\ud801"]"#].iter().enumerate() {
+        tree.add(text, row as u64 + 1, &mut |_| ()).unwrap();
+    }
+    assert_eq!(tree.root.item.as_ref().unwrap().few.sorted().len(), 3);
+    let mut tree = JsonTree::default();
+    tree.add(r#"{"\ud800":1,"\\ud800":2}"#, 1, &mut |_| ()).unwrap();
+    assert_eq!(tree.root.members.len(), 2);
+}
+
+#[test]
+fn escaped_keys_make_a_turn() {
+    let mut roles = Vec::new();
+    let text = r#"[{"\u0072ole":"user","c\u006fntent":"x"}]"#;
+    JsonTree::default()
+        .add(text, 1, &mut |turn: SeenTurn<'_>| roles.push(turn.role.to_owned()))
+        .unwrap();
+    assert_eq!(roles, ["user"]);
+}

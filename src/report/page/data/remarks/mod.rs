@@ -5,7 +5,10 @@ mod places;
 use maud::{Markup, html};
 
 use super::{
-    super::text::{Outside, Spaced, share},
+    super::{
+        rows::chip,
+        text::{Outside, Spaced, share},
+    },
     median, row_link,
 };
 use crate::{
@@ -137,12 +140,12 @@ fn mask_note(report: &ExportReport, field: Column) -> Markup {
 fn repeated_ids(report: &ExportReport) -> Option<Markup> {
     let ids = &report.seen.repeated_ids;
     let rows = ids.rows - ids.distinct;
-    let examples = ids.examples.iter().take(MOST_IDS).filter(|_| report.shows_rows);
-    let examples: Vec<String> = examples.map(ToString::to_string).collect();
+    let examples = report.seen.examples_of_ids.iter().take(MOST_IDS).filter(|_| report.shows_rows);
+    let examples: Vec<String> = examples.map(|id| chip(id)).collect();
     (rows > 0).then(|| html! {
         strong { (part(report, rows)) } (if rows == 1 { " repeats" } else { " repeat" }) " the id of an earlier row: "
         (grouped(ids.repeated_ids)) " " (plural(ids.repeated_ids, "id")) (if ids.repeated_ids == 1 { " occurs" } else { " occur" }) " more than once"
-        @if !examples.is_empty() { ", such as " code { (examples.join(", ")) } }
+        @if !examples.is_empty() { ", such as " code { (Outside(&examples.join(", "))) } }
         "."
     })
 }
