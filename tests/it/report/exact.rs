@@ -32,12 +32,12 @@ fn ids_are_compared_by_their_text() {
     let row = |(number, id): (usize, &&str)| json!({"id": id, "input": number});
     let page = report_of(ids.iter().enumerate().map(row), &[]);
     assert_has(
-        section(&page, "data"),
+        section(&page, "odd"),
         &[
             "2 rows (28.6 % of all rows) repeat the id of an earlier row: 2 ids occur more than once, such as a, (empty).",
-            "id string 0 5",
         ],
     );
+    assert_has(section(&page, "data"), &["id string 0 5"]);
     let mut anchors: Vec<&str> = page.split(" id=\"").skip(1).collect();
     anchors.iter_mut().for_each(|it| *it = it.split('"').next().unwrap());
     let all = anchors.len();
