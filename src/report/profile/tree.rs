@@ -35,7 +35,7 @@ const DEPTH: usize = 48;
 const SEARCHED_KEYS: usize = 64;
 /// Objects or values at a place after which a new key or type is worth keeping the row.
 const LATE: u64 = 50;
-/// Places of a column where repeated texts are counted: 16, with 24 KiB each.
+/// Places of a column where repeated texts are counted: 16, with 16 KiB each.
 const MOST_REPEATED: usize = 16;
 
 /// The type of a JSON value.

@@ -2,7 +2,7 @@
 
 use twox_hash::XxHash3_64;
 
-/// Number of counters: 1,024, which take 24 KiB.
+/// Number of counters: 1,024, which take 16 KiB.
 const SLOTS: usize = 1 << 10;
 /// From this number on, a text is remembered.
 const REMEMBERED_FROM: u64 = 10;
