@@ -16,7 +16,7 @@ use super::{
 use crate::{
     destination::{CONTROL, control_name, examine},
     error::{Error, Result},
-    location::Location,
+    location::{Location, Opened},
     readback::{self, ReadOptions, unknown_extension},
     record::{
         card::CARD,
@@ -319,18 +319,18 @@ impl Verifying {
             self.problem(format!("{name} is missing"));
             return Ok(());
         }
-        let examined = || {
-            let mut file = place.open()?;
-            examine(&mut file).map_err(Error::io("read", place.to_path()))
-        };
-        let (examined, read) = match place.as_local() {
-            Some(_) => {
+        let failed = Error::io("read", place.to_path());
+        let (examined, read) = match place.open() {
+            // The file stays open: whether there are enough descriptors does not depend on the order of the threads.
+            Ok(Opened::Local(file)) => {
+                let examined = || examine(&mut &*file);
                 let (examined, read) =
                     beside("checksum", examined, || self.read_part(place, listed));
-                (examined, Some(read))
+                (examined.map_err(failed), Some(read))
             }
             // Each reader of an object makes its own requests.
-            None => (examined(), None),
+            Ok(mut file) => (examine(&mut file).map_err(failed), None),
+            Err(error) => (Err(error), None),
         };
         let file = match examined {
             Ok(file) => file,

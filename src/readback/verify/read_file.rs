@@ -1,13 +1,13 @@
 //! Reads the rows of a file, and compares its bytes with the checksum in its footer at the same time.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Read};
 
 use parquet::file::reader::Length;
 
 use super::Verifying;
 use crate::{
     error::{Error, Result},
-    location::Location,
+    location::{Location, Opened},
     readback::{self, FileChecksum, Reader, tally::FileTally, verification::Check},
     record::{facts::Facts, manifest::ListedPart},
     sink::{self, Sealed},
@@ -33,12 +33,12 @@ pub(super) struct FileSeal {
 impl FileSeal {
     /// Reads all bytes of a file, if its footer has a checksum.
     pub(super) fn of(place: &Location, reader: &Reader) -> Self {
-        Self::checked(place, reader.checksum.as_ref(), reader.writer.as_deref())
-    }
-
-    fn checked(place: &Location, checksum: Option<&FileChecksum>, writer: Option<&str>) -> Self {
-        let is_ours = writer.is_none_or(|it| it.starts_with(sink::WRITER));
-        Self { sealed: checksum.map(|checksum| sealed(place, checksum)), is_ours }
+        let sealed = reader.checksum.as_ref().map(|checksum| {
+            let mut file = place.open()?;
+            let length = file.len();
+            sealed(place, &mut file, length, checksum)
+        });
+        Self { sealed, is_ours: is_ours(reader.writer.as_deref()) }
     }
 }
 
@@ -55,15 +55,26 @@ impl Verifying {
 
     /// Reads an opened file. Local bytes are hashed on another thread.
     pub(super) fn read_file(&mut self, place: &Location, mut reader: Reader) -> ReadFile {
-        let (facts, writer) = (reader.facts.take(), reader.writer.take());
-        let checksum = reader.checksum.take();
-        let seal = || FileSeal::checked(place, checksum.as_ref(), writer.as_deref());
+        let facts = reader.facts.take();
+        let is_ours = is_ours(reader.writer.as_deref());
+        let file = reader.checksum.take().map(|checksum| Ok((place.open()?, checksum)));
         let rows = |this: &mut Self| this.tally.add(reader, &this.options);
-        let (seal, rows) = match place.as_local() {
-            Some(_) => beside("checksum", seal, || rows(self)),
-            None => (seal(), rows(self)),
+        let (sealed, rows) = match file {
+            None => (None, rows(self)),
+            Some(Err(error)) => (Some(Err(error)), rows(self)),
+            // The file stays open until both are done.
+            Some(Ok((Opened::Local(file), checksum))) => {
+                let length = Length::len(&*file);
+                let seal = || sealed(place, &mut &*file, length, &checksum);
+                let (sealed, rows) = beside("checksum", seal, || rows(self));
+                (Some(sealed), rows)
+            }
+            Some(Ok((mut file, checksum))) => {
+                let length = file.len();
+                (Some(sealed(place, &mut file, length, &checksum)), rows(self))
+            }
         };
-        ReadFile { facts, seal, rows }
+        ReadFile { facts, seal: FileSeal { sealed, is_ours }, rows }
     }
 
     /// Adds the problem of a file whose bytes do not have the checksum of its footer. Returns whether its rows matter.
@@ -93,9 +104,17 @@ impl Verifying {
     }
 }
 
-fn sealed(place: &Location, checksum: &FileChecksum) -> Result<Sealed> {
-    let file = place.open()?;
-    let length = file.len();
+fn is_ours(writer: Option<&str>) -> bool {
+    writer.is_none_or(|it| it.starts_with(sink::WRITER))
+}
+
+/// Compares the bytes of an opened file of this length with the checksum in its footer.
+fn sealed(
+    place: &Location,
+    file: &mut impl Read,
+    length: u64,
+    checksum: &FileChecksum,
+) -> Result<Sealed> {
     sink::check(file, length, checksum.footer, &checksum.value)
         .map_err(Error::io("read", place.to_path()))
 }
