@@ -15,14 +15,19 @@ use super::{
     side::{ScannedBatch, Side},
     table::{ColumnSet, NO_KEY, Table, TableEntry},
 };
-use crate::{error::Result, proof::Digest, readback::ReadAhead, tasks::cores};
+use crate::{
+    error::Result,
+    proof::Digest,
+    readback::{ReadAhead, bytes_of},
+    tasks::cores,
+};
 
 /// Rows that are searched for the other row of a pair: 1,024. So many rows of each side wait, with their values.
 const REACH: usize = 1024;
 /// Bytes of the batches with these rows, of each side: 4 MiB, so that fewer rows wait if they are large.
 const WAITING_BYTES: usize = 4 << 20;
-/// Bytes of the batches of each side that are decoded ahead: 8 MiB, a few batches.
-const AHEAD_BYTES: usize = 8 << 20;
+/// Bytes of the batches that each thread decodes ahead: 12 MiB, a row group of common rows.
+const AHEAD_BYTES: usize = 12 << 20;
 /// Rows that are searched after many searches without success: 16.
 const SHORT_REACH: usize = 16;
 
@@ -131,11 +136,12 @@ pub(super) fn gather(
         let keys: Vec<_> = (0..rows.len()).map(|row| rows.key(&compared_by, row)).collect();
         let bytes = size_of_val(keys.as_slice())
             + size_of_val(batch.digests.as_slice())
-            + batch.batch.get_array_memory_size();
+            + bytes_of(&batch.batch);
         Ok(((keys, batch, bytes), bytes))
     };
     // The two sides share the cores.
-    let ahead = ReadAhead { threads: cores().div_ceil(2), bytes: AHEAD_BYTES };
+    let threads = cores().div_ceil(2);
+    let ahead = ReadAhead { threads, bytes: AHEAD_BYTES * threads };
     let [mut first, mut second] = sides.map(|side| LockstepSide {
         compared,
         waiting: VecDeque::new(),

@@ -11,7 +11,7 @@ use super::{
     spill::{RowSpill, SpillReader},
     table::{ColumnSet, Table, TableEntry},
 };
-use crate::{batch::Column, error::Result};
+use crate::{batch::Column, error::Result, readback::bytes_of};
 
 /// Number of differences of each kind to show.
 pub(super) struct WantedRows {
@@ -168,7 +168,7 @@ impl<Visit: FnMut(Difference) -> Result<()>> Replay<Visit> {
         let entries = entries_of(&self.compared);
         let with_entries = move |batch: ScannedBatch| {
             let (entries, bytes) = entries(&batch)?;
-            let bytes = bytes + batch.batch.get_array_memory_size();
+            let bytes = bytes + bytes_of(&batch.batch);
             Ok(((batch, entries), bytes))
         };
         side.scan(with_entries, |(batch, entries)| {

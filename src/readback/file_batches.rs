@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 
 use super::{
     ReadOptions,
-    ahead::ReadAhead,
+    ahead::{ReadAhead, bytes_of},
     block_threads::{BlockThreads, ReadBlocks},
     line_block::LineBlock,
     unit_threads::UnitThreads,
@@ -57,7 +57,7 @@ impl FileBatches {
         options: &ReadOptions,
     ) -> Box<dyn Iterator<Item = Result<RecordBatch>>> {
         self.mapped(options, |batch| {
-            let bytes = batch.get_array_memory_size();
+            let bytes = bytes_of(&batch);
             Ok((batch, bytes))
         })
     }

@@ -56,7 +56,7 @@ pub(crate) use self::foreign::ForeignFile;
 pub(crate) use self::json_line::datapoint;
 use self::unread::Foreign;
 pub(crate) use self::{
-    ahead::ReadAhead,
+    ahead::{ReadAhead, bytes_of},
     count::count_rows,
     file_batches::FileBatches,
     unread::{open_unrecorded, unknown_column},
