@@ -198,7 +198,7 @@ impl JobNights {
     /// ```
     /// use overmind_export::{Error, JobNights};
     ///
-    /// let job = JobNights::unreadable("triage-eval", &Error::Interrupted);
+    /// let job = JobNights::unreadable("triage-eval", &Error::NoKey);
     /// assert!(job.problem.is_some());
     /// ```
     pub fn unreadable(job: impl Into<String>, error: &Error) -> Self {
