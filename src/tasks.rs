@@ -118,7 +118,7 @@ pub(crate) fn on_threads<T: Send, R: Send>(
 
 /// Does other work on another thread, and own work on this one, at the same time. If the system starts no thread, the other
 /// work is done first. A panic of either is one of the caller.
-pub(crate) fn beside<T: Send, R>(
+pub(crate) fn run_both<T: Send, R>(
     name: &str,
     other: impl Fn() -> T + Sync,
     own: impl FnOnce() -> R,
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn work_beside_runs_at_the_same_time() {
+    fn both_run_at_the_same_time() {
         // Each waits for the other.
         let both = std::sync::Barrier::new(2);
         let wait = || u8::from(both.wait().is_leader());
-        let (other, own) = beside("test", wait, wait);
+        let (other, own) = run_both("test", wait, wait);
         assert_eq!(other + own, 1);
-        assert!(catch_unwind(|| beside("test", || -> u8 { panic!("snap") }, || ())).is_err());
+        assert!(catch_unwind(|| run_both("test", || -> u8 { panic!("snap") }, || ())).is_err());
     }
 
     #[tokio::test]

@@ -22,13 +22,14 @@ use crate::{
     tasks::cores,
 };
 
-/// Rows that are searched for the other row of a pair: 1,024. So many rows of each side wait, with their values.
+/// Number of rows in which a row's counterpart is searched: 1,024. Each side keeps this number of rows in memory, with their
+/// values.
 const REACH: usize = 1024;
-/// Bytes of the batches with these rows, of each side: 4 MiB, so that fewer rows wait if they are large.
+/// Size of these rows of a side, in bytes: 4 MiB. Of large rows, a side keeps fewer.
 const WAITING_BYTES: usize = 4 << 20;
 /// Bytes of the batches that each thread decodes ahead: 12 MiB, a row group of common rows.
 const AHEAD_BYTES: usize = 12 << 20;
-/// Rows that are searched after many searches without success: 16.
+/// Shortest search: 16 rows. Each search that finds nothing halves the next one.
 const SHORT_REACH: usize = 16;
 
 /// A row that waits for the other row of its pair.
@@ -59,7 +60,6 @@ struct LockstepSide<'a, Results> {
     waiting: VecDeque<WaitingRow>,
     waiting_bytes: usize,
     results: Results,
-    has_ended: bool,
     rows: u64,
 }
 
@@ -71,12 +71,8 @@ where
     fn fill(&mut self) -> Result<()> {
         while self.waiting.len() < REACH
             && (self.waiting_bytes < WAITING_BYTES || self.waiting.is_empty())
-            && !self.has_ended
         {
-            let Some((keys, batch, bytes)) = self.results.next().transpose()? else {
-                self.has_ended = true;
-                break;
-            };
+            let Some((keys, batch, bytes)) = self.results.next().transpose()? else { break };
             self.rows += keys.len() as u64;
             let (batch, bytes) = (Rc::new(batch), bytes / keys.len().max(1));
             self.waiting_bytes += bytes * keys.len();
@@ -146,8 +142,7 @@ pub(super) fn gather(
         compared,
         waiting: VecDeque::new(),
         waiting_bytes: 0,
-        results: side.results_ahead(ahead, with_values.clone()),
-        has_ended: false,
+        results: side.results(Some(ahead), with_values.clone()),
         rows: 0,
     });
     // With other columns, the digests of equal rows differ.
@@ -190,7 +185,7 @@ pub(super) fn gather(
             of_second.or_else(|| is(first.waiting.get(far), other_key).then_some((far, 0)))
         });
         let far = far.filter(|_| key != NO_KEY && other_key != NO_KEY);
-        // In rows of another order, most searches are in vain: search less.
+        // If the rows have another order, most searches find nothing. Shorter ones cost less.
         reach = if far.is_some() { REACH } else { (reach / 2).max(SHORT_REACH) };
         let (rows, others) = far.unwrap_or((1, 1));
         first.give_up(rows, before)?;

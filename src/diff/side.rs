@@ -134,28 +134,21 @@ impl Side {
     }
 
     /// Reads all rows in order. Returns what `map` made of each batch, which runs on the threads that decode. `map` also
-    /// returns the size of its result in memory, in bytes.
+    /// returns the size of its result in memory, in bytes. `ahead` limits what the threads read ahead; `None` leaves it to
+    /// the options.
     ///
     /// # Errors
     /// [`Error::Damaged`] when a file cannot be read or does not match its record. [`Error::Interrupted`] when the
     /// caller has set the stop flag. Read no further after an error.
-    fn results<T: Send + 'static, M>(&self, map: M) -> SideResults<'_, T, M>
-    where
-        M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
-    {
-        SideResults { side: self, files: self.files.iter(), open: None, ahead: None, map }
-    }
-
-    /// Reads all rows like [`results`](Self::results), with other limits for what threads read ahead.
-    pub(super) fn results_ahead<T: Send + 'static, M>(
+    pub(super) fn results<T: Send + 'static, M>(
         &self,
-        ahead: ReadAhead,
+        ahead: Option<ReadAhead>,
         map: M,
     ) -> SideResults<'_, T, M>
     where
         M: Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
     {
-        SideResults { ahead: Some(ahead), ..self.results(map) }
+        SideResults { side: self, files: self.files.iter(), open: None, ahead, map }
     }
 
     /// Reads all rows in order like [`results`](Self::results), until `visit` returns [`ControlFlow::Break`].
@@ -167,7 +160,7 @@ impl Side {
         map: impl Fn(ScannedBatch) -> Result<(T, usize)> + Clone + Send + Sync + 'static,
         mut visit: impl FnMut(T) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        for result in self.results(map) {
+        for result in self.results(None, map) {
             if visit(result?)?.is_break() {
                 return Ok(());
             }

@@ -26,7 +26,7 @@ use crate::{
         stamp::Stamp,
     },
     sink::{Encoding, Format},
-    tasks::beside,
+    tasks::run_both,
     text::grouped,
 };
 
@@ -325,7 +325,7 @@ impl Verifying {
             Ok(Opened::Local(file)) => {
                 let examined = || examine(&mut &*file);
                 let (examined, read) =
-                    beside("checksum", examined, || self.read_part(place, listed));
+                    run_both("checksum", examined, || self.read_part(place, listed));
                 (examined.map_err(failed), Some(read))
             }
             // Each reader of an object makes its own requests.

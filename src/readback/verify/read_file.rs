@@ -11,7 +11,7 @@ use crate::{
     readback::{self, FileChecksum, Reader, tally::FileTally, verification::Check},
     record::{facts::Facts, manifest::ListedPart},
     sink::{self, Sealed},
-    tasks::beside,
+    tasks::run_both,
 };
 
 /// A file that was read.
@@ -66,7 +66,7 @@ impl Verifying {
             Some(Ok((Opened::Local(file), checksum))) => {
                 let length = Length::len(&*file);
                 let seal = || sealed(place, &mut &*file, length, &checksum);
-                let (sealed, rows) = beside("checksum", seal, || rows(self));
+                let (sealed, rows) = run_both("checksum", seal, || rows(self));
                 (Some(sealed), rows)
             }
             Some(Ok((mut file, checksum))) => {

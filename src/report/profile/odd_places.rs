@@ -15,7 +15,7 @@ use crate::{batch::Column, report::masked::ValueTrail};
 const ENOUGH: u64 = 100;
 /// Something is rare if it is that of at most one value in this number: 100.
 pub(crate) const RARE: u64 = 100;
-/// A text is seldom empty if at most one in this number is: 10. More often, empty means that there is nothing to say.
+/// Empty texts are odd if at most one text in this number is empty: 10. If more are empty, an empty text is a usual value.
 const SELDOM: u64 = 10;
 /// Most values in which a variable of a template is an accident, as a part of all: one in 20.
 const ACCIDENTS: u64 = 20;

@@ -63,7 +63,7 @@ pub(super) fn is_mixed(values: &[&FewValue]) -> bool {
     values.iter().any(|it| it.is_text) && values.iter().any(|it| !it.is_text)
 }
 
-/// One of few values. Among values of several types, texts have quotes.
+/// Shows a value of a place with few different values. If the values have several types, texts are in quotes.
 pub(super) fn few_value(value: &FewValue, is_mixed: bool) -> Markup {
     html! {
         @if !value.is_text { code { (Outside(&value.text)) } }

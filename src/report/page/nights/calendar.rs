@@ -96,7 +96,7 @@ pub(super) fn calendar_of(job: &JobNights, as_of: DateTime<Utc>) -> Markup {
         if date.day() == 1 && is_far || months.is_empty() {
             months.push((week, date.format("%b").to_string()));
         } else if date.day() == 1 {
-            // The name of a month that has only days of few weeks makes room for the next one.
+            // A month with few weeks has no name: the name of the next month needs the room.
             months.pop();
             months.push((week, date.format("%b").to_string()));
         }
